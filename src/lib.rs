@@ -1,1 +1,52 @@
-//! slipring.
+//! Messages between processes on one Linux machine, through lock-free rings in shared memory.
+//!
+//! ```
+//! use slipring::{Options, Ring};
+//!
+//! let name = format!("/slipring-doc-{}", std::process::id());
+//! let ring = Ring::create(&name, &Options::new().capacity(64 * 1024))?;
+//! let mut tx = ring.producer()?; // usually in one process ...
+//! let mut rx = ring.consumer()?; // ... and in another: Ring::open(&name)?.consumer()?
+//!
+//! tx.send(b"hello")?;
+//! let mut message = [0; 64];
+//! let len = rx.recv(&mut message)?;
+//! assert_eq!(&message[..len], b"hello");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! One producer, one consumer, messages of any length up to half the ring ([`spsc`]). Committed messages survive the
+//! death of either side: a successor goes on where the dead one stopped. A peer that is merely stopped is never taken
+//! for dead. See `docs/` in the repository for the algorithm, the memory orderings and how they were verified.
+#![cfg(target_os = "linux")]
+
+mod channel;
+mod error;
+mod event;
+mod layout;
+mod liveness;
+mod open;
+mod ring;
+mod segment;
+mod sync;
+mod view;
+
+pub use channel::Peer;
+pub use error::{Corrupt, Error, RecvError, Result, SendError};
+pub use event::WaitStrategy;
+pub use layout::{Align, Wakeup};
+pub use open::{
+    Fences, Listed, Options, Party, Ring, RingInfo, list, stat, stat_file, unlink, unlink_file,
+    unlink_file_forced, unlink_forced,
+};
+pub use segment::Trust;
+
+/// One producer, one consumer, records of any length.
+pub mod spsc {
+    pub use crate::channel::loan::{Frame, Grant, RecvBatch, SendBatch};
+    pub use crate::channel::spsc::{Consumer, NoWakeup, Producer};
+}
+
+static_assertions::assert_impl_all!(spsc::Producer: Send);
+static_assertions::assert_impl_all!(spsc::Consumer: Send);
+static_assertions::assert_impl_all!(Ring: Send, Sync);

@@ -1,0 +1,81 @@
+//! The handles that users hold: a ring verb, then a wake-up. What a handle must know of the other side, whether it
+//! left or died, is asked here, never on the path of a message.
+
+pub mod loan;
+pub mod spsc;
+
+use crate::layout::{ABSENT, CLOSED, Party, PartyWord};
+use crate::sync::Ordering::{Acquire, Relaxed, Release};
+
+/// What the kernel knows of the participants of one ring. Dropping it gives the own lease back.
+pub trait Host: Send {
+    /// Whether a live process holds the lease of this party. Only the kernel's word counts, no clock and no pid.
+    fn is_held(&self, party: usize) -> bool;
+}
+
+/// The other side of a ring, as far as it can be known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Peer {
+    /// Nobody has had the role yet.
+    Absent,
+    /// Has the role and is not dead; it may be stopped.
+    Attached {
+        /// Its process id, in the pid namespace that it lives in.
+        pid: u32,
+    },
+    /// Left cleanly; nobody has followed.
+    Closed,
+    /// Was killed or crashed; nobody has followed.
+    Died {
+        /// The process id that it had.
+        pid: u32,
+    },
+}
+
+impl Party {
+    /// Takes the role on paper; the lease, which the caller holds, is what counts.
+    pub fn attach(&self, pid: u32, now_ns: u64) {
+        // ord(own) Relaxed: only the holder of the lease writes, and leases are handed over by the kernel.
+        let word = PartyWord(self.word.load(Relaxed));
+        self.since_ns.store(now_ns, Relaxed);
+        // ord(peer.state) Release -> Party::state: `since_ns` before the word.
+        self.word.store(word.next_attached(pid).0, Release);
+    }
+
+    /// A clean good-bye: everything committed before it is visible to whoever reads it.
+    pub fn close(&self) {
+        // ord(own) Relaxed: only the holder of the lease writes.
+        let word = PartyWord(self.word.load(Relaxed));
+        // ord(peer.state) Release -> Party::state: our last message before our good-bye.
+        self.word.store(word.closed().0, Release);
+    }
+
+    /// The state on paper.
+    pub fn state(&self) -> PartyWord {
+        // ord(peer.state) Acquire <- Party::close: see the last message of who closed.
+        PartyWord(self.word.load(Acquire))
+    }
+
+    /// When the last one attached, in nanoseconds since 1970; 0 for never.
+    pub fn since(&self) -> u64 {
+        // ord(own) Relaxed: for people; nothing is decided on it.
+        self.since_ns.load(Relaxed)
+    }
+
+    /// The state, with the kernel asked whether an attached party lives. A free lease is proof of death only if the
+    /// word is the same before and after the question: in between the party may have closed, or a successor attached.
+    pub fn peer(&self, is_held: impl Fn() -> bool) -> Peer {
+        loop {
+            let word = self.state();
+            match word.state() {
+                ABSENT => return Peer::Absent,
+                CLOSED => return Peer::Closed,
+                // Attached, or damaged: the lease decides.
+                _ if is_held() => return Peer::Attached { pid: word.pid() },
+                _ if self.state() == word => return Peer::Died { pid: word.pid() },
+                _ => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Spin, then sleep: the only code that blocks. It knows no ring; what to try again comes as a closure.
+//!
+//! The race: a publisher stores its message and looks whether anybody sleeps; a sleeper announces itself and looks
+//! whether there is a message. Each must not miss the other, and store-then-load is the one order that no acquire or
+//! release gives. So both put a full fence between their store and their load:
+//!
+//! ```text
+//!   publisher                         sleeper
+//!   store message                     state |= SLEEPING
+//!   light fence   <---- one of the    heavy fence
+//!   load state          two sees ---> try again
+//! ```
+//!
+//! If the publisher's fence is first in the order of all fences, the sleeper's second try finds the message; if the
+//! sleeper's is, the publisher finds SLEEPING, changes `state` and wakes. A sleeper between its try and futex_wait
+//! finds `state` changed and does not sleep. With asymmetric fences the publisher's fence is a compiler barrier and
+//! the sleeper pays for both with membarrier(2), so that nothing is paid while nobody sleeps.
+//!
+//! A participant may be killed between any two of these steps, after its message and before its wake-up too. So every
+//! sleep is a slice: at its end the sleeper tries again and asks whether its peer is alive.
+#![forbid(unsafe_code)]
+
+use crate::layout::{EventLine, Wakeup};
+use crate::sync::{
+    self, Deadline, Ordering::Relaxed, PROBES_BEFORE_SLEEP, PROBES_PER_CHECK, Pace, Shared, heavy_fence,
+    light_fence,
+};
+use std::time::Duration;
+
+/// Somebody sleeps or is about to.
+const SLEEPING: u32 = 1;
+
+/// The longest sleep without a look at the ring and at the peer's lease: half of the 100 ms within which a sleeper
+/// learns of a death, less the time a loaded machine takes to run it.
+pub const SLICE: Duration = Duration::from_millis(40);
+
+/// How a handle waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum WaitStrategy {
+    /// Polls with one `pause` per probe. Lowest latency; occupies a core.
+    Spin,
+    /// Polls and gives the core away between probes (sched_yield(2)).
+    Yield,
+    /// Polls for about 20 us, then sleeps in the kernel. An idle waiter uses no CPU.
+    #[default]
+    Park,
+}
+
+/// One direction of wake-up: who waits here, and how to wake them.
+pub struct Event {
+    line: Shared<EventLine>,
+    wakeup: Wakeup,
+    asymmetric: bool,
+}
+
+impl Event {
+    /// The event on this line of the segment.
+    #[must_use]
+    pub fn new(line: Shared<EventLine>, wakeup: Wakeup, asymmetric: bool) -> Self {
+        Event { line, wakeup, asymmetric }
+    }
+
+    /// To be called after publishing: wakes whoever sleeps. No syscall, and no fence if they are asymmetric, while
+    /// nobody does.
+    #[inline(always)]
+    pub fn notify(&self) {
+        // fence(event.sleep) light <-> wait: what was published is visible before we look at `state`.
+        light_fence(self.asymmetric);
+        // ord(event.sleep) Relaxed <- announce: ordered by the fence pair above.
+        if self.line.state.load(Relaxed) & SLEEPING != 0 {
+            self.wake();
+        }
+    }
+
+    /// Odd + 1: clears SLEEPING and makes a new value in one step, so that nobody goes to sleep on the old one. Two
+    /// wakers at once may leave it odd; that costs one superfluous wake-up later.
+    #[cold]
+    fn wake(&self) {
+        // ord(event.state) Relaxed: the sleeper's next announcement reads this or later; data is ordered by the fences.
+        self.line.state.fetch_add(1, Relaxed);
+        match self.wakeup {
+            Wakeup::None => {}
+            Wakeup::Futex => sync::futex_wake_all(&self.line.state),
+            Wakeup::Semaphore => self.line.semaphore.post(),
+        }
+    }
+
+    /// Tries until `attempt` answers, the deadline passes (`None`), or `check`, asked at the end of every slice, says
+    /// that waiting is pointless. After such an answer there is a last attempt: the peer may have published before it
+    /// left.
+    pub fn wait<T>(
+        &self,
+        strategy: WaitStrategy,
+        deadline: Deadline,
+        mut attempt: impl FnMut() -> Option<T>,
+        mut check: impl FnMut() -> Option<T>,
+    ) -> Option<T> {
+        match strategy {
+            WaitStrategy::Spin => self.poll(deadline, sync::spin_hint, &mut attempt, &mut check),
+            WaitStrategy::Yield => self.poll(deadline, sync::yield_now, &mut attempt, &mut check),
+            WaitStrategy::Park => self.park(deadline, &mut attempt, &mut check),
+        }
+    }
+
+    fn poll<T>(
+        &self,
+        deadline: Deadline,
+        pause: fn(),
+        attempt: &mut impl FnMut() -> Option<T>,
+        check: &mut impl FnMut() -> Option<T>,
+    ) -> Option<T> {
+        let mut pace = Pace::new();
+        loop {
+            if let Some(done) = probe(PROBES_PER_CHECK, pause, attempt) {
+                return Some(done);
+            }
+            if deadline.slice(SLICE).is_none() {
+                return attempt();
+            }
+            if pace.passed(SLICE)
+                && let Some(end) = check()
+            {
+                return attempt().or(Some(end));
+            }
+        }
+    }
+
+    fn park<T>(
+        &self,
+        deadline: Deadline,
+        attempt: &mut impl FnMut() -> Option<T>,
+        check: &mut impl FnMut() -> Option<T>,
+    ) -> Option<T> {
+        let probes = if sync::many_cores() { PROBES_BEFORE_SLEEP } else { 1 };
+        if let Some(done) = probe(probes, sync::spin_hint, attempt) {
+            return Some(done);
+        }
+        loop {
+            if let Some(end) = check() {
+                return attempt().or(Some(end));
+            }
+            let Some(slice) = deadline.slice(SLICE) else { return attempt() };
+            let announced = self.announce();
+            // fence(event.sleep) heavy <-> notify: we are announced before we look again.
+            heavy_fence(self.asymmetric);
+            if let Some(done) = attempt() {
+                return Some(done);
+            }
+            match self.wakeup {
+                Wakeup::None => sync::yield_now(),
+                Wakeup::Futex => sync::futex_wait(&self.line.state, announced, slice),
+                Wakeup::Semaphore => self.line.semaphore.wait(slice),
+            }
+            if let Some(done) = attempt() {
+                return Some(done);
+            }
+        }
+    }
+
+    fn announce(&self) -> u32 {
+        // ord(event.sleep) Relaxed -> notify: ordered by the fence pair; an RMW, so it never undoes a wake-up.
+        self.line.state.fetch_or(SLEEPING, Relaxed) | SLEEPING
+    }
+}
+
+#[inline(always)]
+fn probe<T>(probes: u32, pause: fn(), attempt: &mut impl FnMut() -> Option<T>) -> Option<T> {
+    for _ in 0..probes {
+        if let Some(done) = attempt() {
+            return Some(done);
+        }
+        pause();
+    }
+    None
+}

@@ -1,0 +1,203 @@
+//! Leases: locks on bytes of the segment's own file, which the kernel drops when their holder is dead and keeps while
+//! it is stopped. A free lease is the only proof of death here: no pid, no heartbeat, no clock. Taking the lease is
+//! also the right to the role.
+//!
+//! The locks belong to the open file description (fcntl(2), "Open file description locks"), so each holder has one of
+//! its own. After a fork(2) parent and child would share it, and the lease would outlive the parent in the child: a
+//! fork handler takes it away from the child at once.
+//!
+//! Who comes and who goes meet on one more byte. Everybody who has the segment open holds it shared. Whoever leaves
+//! gives all its locks back and then tries for the whole range: only the last one can have it, and takes the name away
+//! while it keeps newcomers out. A newcomer that was too late finds the name gone, or leading elsewhere, and starts
+//! again. Two who leave together cannot both fail: the later attempt finds the earlier one's locks given back.
+#![forbid(unsafe_code)]
+
+use crate::error::{Error, Result};
+use crate::segment::{self, Segment};
+use crate::sync::{at_fork, count_fork, fork_epoch};
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::stat::Mode;
+use std::cell::RefCell;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
+
+/// Far behind the end of any file; locks need no bytes under them.
+const PRESENCE: i64 = 1 << 61;
+/// Participant i holds byte `FIRST_PARTY + i`.
+const FIRST_PARTY: i64 = PRESENCE + 1;
+/// Bytes from `PRESENCE` on that locks of this crate use: presence and 4096 participants.
+const RANGE: i64 = 1 + 4096;
+
+/// One participant's hold on a segment. Dropping it gives everything back and, for the last one out, takes the name of
+/// a segment that was not made persistent away.
+pub struct Lease {
+    fd: OwnedFd,
+    segment: Arc<Segment>,
+    persistent: bool,
+    epoch: u32,
+}
+
+impl Lease {
+    /// Marks the segment as in use, on this open file description, which must be nobody else's. `None`: someone is
+    /// just taking the name away; open again.
+    pub fn join(fd: OwnedFd, segment: Arc<Segment>, persistent: bool) -> Result<Option<Lease>> {
+        if !lock(&segment, fd.as_fd(), libc::F_RDLCK, PRESENCE, 1)? {
+            return Ok(None);
+        }
+        register(&fd)?;
+        Ok(Some(Lease { fd, segment, persistent, epoch: fork_epoch() }))
+    }
+
+    /// Takes the lease of a party; `false` if another holds it.
+    pub fn take(&self, party: usize) -> Result<bool> {
+        lock(&self.segment, self.fd(), libc::F_WRLCK, FIRST_PARTY + party as i64, 1)
+    }
+
+    /// Whether another open file description holds the lease of this party: a live process, even if stopped.
+    #[must_use]
+    pub fn is_held(&self, party: usize) -> bool {
+        is_locked(self.fd(), FIRST_PARTY + party as i64, 1)
+    }
+
+    /// The segment.
+    #[must_use]
+    pub fn segment(&self) -> &Arc<Segment> {
+        &self.segment
+    }
+
+    /// Whether this is the process that took the lease, and not a child that it forked.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        self.epoch == fork_epoch()
+    }
+
+    /// The descriptor with the locks. Never to be passed on.
+    #[must_use]
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if !self.is_own() {
+            return; // The fork handler has taken the description away from this copy.
+        }
+        let fd = self.fd.as_fd();
+        // An error here means that the kernel refuses to unlock; closing does it as well.
+        let _ = lock(&self.segment, fd, libc::F_UNLCK, PRESENCE, RANGE);
+        if !self.persistent && self.segment.place().path().is_some() {
+            let _ = unlink_if_unused(&self.segment, fd);
+        }
+        // Before the descriptor is closed, lest a fork in between takes a stranger's descriptor for ours.
+        unregister(&self.fd);
+    }
+}
+
+/// The descriptors that carry leases in this process, and one that carries nothing.
+struct Leased {
+    nothing: Option<OwnedFd>,
+    fds: Vec<RawFd>,
+}
+
+static LEASED: Mutex<Leased> = Mutex::new(Leased { nothing: None, fds: Vec::new() });
+
+fn leased() -> MutexGuard<'static, Leased> {
+    LEASED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+thread_local! {
+    /// Held by the forking thread from before the fork until after it, so that the child finds the list whole.
+    static ACROSS_FORK: RefCell<Option<MutexGuard<'static, Leased>>> = const { RefCell::new(None) };
+}
+
+extern "C" fn before_fork() {
+    ACROSS_FORK.set(Some(leased()));
+}
+
+extern "C" fn after_fork_in_parent() {
+    drop(ACROSS_FORK.take());
+}
+
+/// Puts a descriptor of nothing in the place of each lease. Async-signal-safe but for the list, which is locked: the
+/// child may have been forked by a process with many threads.
+extern "C" fn after_fork_in_child() {
+    count_fork();
+    if let Some(mut leased) = ACROSS_FORK.take() {
+        if let Some(nothing) = &leased.nothing {
+            leased.fds.iter().for_each(|&fd| segment::replace(fd, nothing.as_fd()));
+        }
+        leased.fds.clear();
+    }
+}
+
+fn register(fd: &OwnedFd) -> Result<()> {
+    static HANDLERS: Once = Once::new();
+    HANDLERS.call_once(|| at_fork(before_fork, after_fork_in_parent, after_fork_in_child));
+    let mut leased = leased();
+    if leased.nothing.is_none() {
+        let nothing = nix::fcntl::open("/", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty());
+        let io = |e: Errno| Error::Io { name: "/".into(), call: "open with O_PATH", source: e.into() };
+        leased.nothing = Some(nothing.map_err(io)?);
+    }
+    leased.fds.push(fd.as_raw_fd());
+    Ok(())
+}
+
+fn unregister(fd: &OwnedFd) {
+    let mut leased = leased();
+    if let Some(at) = leased.fds.iter().position(|&other| other == fd.as_raw_fd()) {
+        leased.fds.swap_remove(at);
+    }
+}
+
+/// Takes the name away if nobody has the segment open; `false` if somebody has. `fd` must hold no lock.
+pub fn unlink_if_unused(segment: &Segment, fd: BorrowedFd<'_>) -> Result<bool> {
+    if !lock(segment, fd, libc::F_WRLCK, PRESENCE, RANGE)? {
+        return Ok(false);
+    }
+    let done = segment.unlink();
+    lock(segment, fd, libc::F_UNLCK, PRESENCE, RANGE)?;
+    done.map(|()| true)
+}
+
+/// Whether anybody has the file open as a segment.
+#[must_use]
+pub fn is_in_use(fd: BorrowedFd<'_>) -> bool {
+    is_locked(fd, PRESENCE, RANGE)
+}
+
+/// Whether another open file description holds the lease of this party.
+#[must_use]
+pub fn is_held(fd: BorrowedFd<'_>, party: usize) -> bool {
+    is_locked(fd, FIRST_PARTY + party as i64, 1)
+}
+
+fn range(kind: i32, start: i64, len: i64) -> libc::flock {
+    libc::flock { l_type: kind as i16, l_whence: libc::SEEK_SET as i16, l_start: start, l_len: len, l_pid: 0 }
+}
+
+/// One attempt; `false` if somebody else's lock is in the way.
+fn lock(segment: &Segment, fd: BorrowedFd<'_>, kind: i32, start: i64, len: i64) -> Result<bool> {
+    loop {
+        match fcntl(fd, FcntlArg::F_OFD_SETLK(&range(kind, start, len))) {
+            Ok(_) => return Ok(true),
+            Err(Errno::EAGAIN | Errno::EACCES) => return Ok(false),
+            Err(Errno::EINTR) => {}
+            Err(errno) => {
+                return Err(Error::Io {
+                    name: segment.label(),
+                    call: "fcntl(F_OFD_SETLK)",
+                    source: errno.into(),
+                });
+            }
+        }
+    }
+}
+
+fn is_locked(fd: BorrowedFd<'_>, start: i64, len: i64) -> bool {
+    let mut answer = range(libc::F_WRLCK, start, len);
+    // An error is no proof of anything: treat it as held, since only a free lease proves a death.
+    fcntl(fd, FcntlArg::F_OFD_GETLK(&mut answer)).is_err() || i32::from(answer.l_type) != libc::F_UNLCK
+}

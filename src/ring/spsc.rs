@@ -1,0 +1,389 @@
+//! One producer, one consumer, records of any length. Records `head..tail` are committed; the rest is free. Only the
+//! consumer stores `head`; `tail` is the producer's private knowledge. Sleeping is `event`'s job.
+//!
+//! A record is a header word (`kind:32 | len:32`, 0 = not committed) and its payload, padded to the ring's boundary.
+//! The header is the only flag: the consumer polls the word at its own head, so with 64-byte records the message and
+//! the news of it cross in the same cache line.
+//!
+//! Invariant I: the header word at `tail` is 0 until the record there is committed. To keep it, the producer stores 0
+//! to the header word *after* the new record before it stores the record's own header with Release. Both words are in
+//! free space, because a claim leaves at least one boundary free behind it: `end + align <= head + capacity`.
+//!
+//! A record never wraps. One that does not fit before the end of the data is written at index 0, its header too, and
+//! only then a PAD header at `tail` makes both visible at once. So a claim is one slice, a record is at most half a
+//! ring, and a batch or a padded record is committed by one store, its first header, last.
+//!
+//! Killed anywhere, the producer leaves `head..tail` whole and a 0 at `tail`: a successor walks the committed headers
+//! from `head` and starts at the first 0. Killed anywhere, the consumer leaves `head` at the first record it had not
+//! released: a successor starts there. Neither needs anything else that the dead one knew.
+//!
+//! The store of 0 would put a cache miss on the path: the next line was last read by the consumer. So the producer
+//! clears ahead, *after* a commit, when nobody waits for it: header words at boundaries in `tail..cleared_to` are 0.
+
+use crate::error::{Corrupt, SendError};
+use crate::sync::Ordering::{Acquire, Relaxed, Release};
+use crate::view::{HEADER_LEN, View};
+
+/// Header kind of a message.
+const DATA: u64 = 1 << 32;
+/// Header kind of the gap before the end of the data.
+const PAD: u64 = 2 << 32;
+const KIND: u64 = !0 << 32;
+
+/// How far ahead of `tail` the producer clears, in bytes: the next record's header and one line more.
+const CLEAR_AHEAD: u64 = 128;
+
+/// The producer's half: claims room, fills it, commits it.
+pub struct ProducerSide {
+    view: View,
+    tail: u64,
+    head_cache: u64,
+    cleared_to: u64,
+}
+
+/// Room for one record, handed out by [`ProducerSide::claim`]. Forgetting it is harmless: nothing is visible.
+pub struct Claim {
+    /// Where the record's header goes; `tail`, or index 0 behind a PAD.
+    start: u64,
+    /// One past the largest record that this room takes.
+    end: u64,
+    /// `cleared_to` as it was before the room was handed out.
+    window: u64,
+}
+
+/// Records written and not yet visible: their first header is still 0. Forgetting it is harmless.
+pub struct Batch {
+    /// The header that makes all of them visible, and where.
+    first: Option<u64>,
+    end: u64,
+    /// How many messages.
+    pub count: usize,
+}
+
+impl ProducerSide {
+    /// Takes over where the last producer stopped, killed or not. The caller holds the producer's lease.
+    pub fn resume(view: View) -> Result<Self, Corrupt> {
+        // ord(spsc.free) Acquire <- ConsumerSide::release: what lies before this head may be overwritten.
+        let head = view.header.head.0.load(Acquire);
+        let tail = committed_end(&view, head)?;
+        let cleared_to = tail.wrapping_add(view.align());
+        Ok(ProducerSide { view, tail, head_cache: head, cleared_to })
+    }
+
+    /// The ring.
+    #[must_use]
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// Room for a record of up to `max` payload bytes.
+    #[inline(always)]
+    pub fn claim(&mut self, max: usize) -> Result<Claim, SendError> {
+        self.claim_at(self.tail, max)
+    }
+
+    #[inline(always)]
+    fn claim_at(&mut self, tail: u64, max: usize) -> Result<Claim, SendError> {
+        let view = &self.view;
+        if max > view.geometry.max_len() {
+            return Err(SendError::TooLarge { len: max, max: view.geometry.max_len() });
+        }
+        let stride = view.stride(max);
+        let room = view.room_to_end(tail);
+        let start = if stride <= room { tail } else { tail.wrapping_add(room) };
+        let end = start.wrapping_add(stride);
+        if !self.is_free(end) {
+            self.refresh_head(tail)?;
+            if !self.is_free(end) {
+                return Err(SendError::Full);
+            }
+        }
+        // The caller may scribble over everything but the header at `tail`, and may forget the claim.
+        let window = self.cleared_to;
+        self.cleared_to = self.tail.wrapping_add(self.view.align());
+        Ok(Claim { start, end, window })
+    }
+
+    /// Whether the boundary-sized piece at `at`, and all before it, is free as far as this side knows.
+    #[inline(always)]
+    fn is_free(&self, at: u64) -> bool {
+        at.wrapping_add(self.view.align()).wrapping_sub(self.head_cache) <= self.view.geometry.capacity
+    }
+
+    /// Possibly full: look at the consumer's own word, the only line the two sides share besides the data.
+    #[cold]
+    fn refresh_head(&mut self, tail: u64) -> Result<(), SendError> {
+        // ord(spsc.free) Acquire <- ConsumerSide::release: its reads happened before our next writes there.
+        let head = self.view.header.head.0.load(Acquire);
+        let plausible = tail.wrapping_sub(head) <= self.view.geometry.capacity
+            && head.is_multiple_of(self.view.align())
+            && head.wrapping_sub(self.head_cache) <= self.view.geometry.capacity;
+        if !plausible {
+            return Err(SendError::Corrupt(Corrupt::new("head", head, tail)));
+        }
+        self.head_cache = head;
+        Ok(())
+    }
+
+    /// Where the payload of this claim lies, and how much room it has.
+    #[inline(always)]
+    #[must_use]
+    pub fn payload(&self, claim: &Claim) -> (usize, usize) {
+        let room = claim.end.wrapping_sub(claim.start) - HEADER_LEN;
+        (self.view.index(claim.start) + HEADER_LEN as usize, room as usize)
+    }
+
+    /// Copies `message` to the start of the claim.
+    #[inline(always)]
+    pub fn write(&self, claim: &Claim, message: &[u8]) {
+        let (index, room) = self.payload(claim);
+        assert!(message.len() <= room, "write within the claim");
+        // SAFETY: a claim covers `room` bytes at `index`, all free space, which is the producer's alone.
+        unsafe { self.view.memory.copy_in(index, message) };
+    }
+
+    /// Makes the first `len` payload bytes of the claim the next message. `len` is at most what was claimed.
+    #[inline(always)]
+    pub fn commit(&mut self, claim: Claim, len: usize) {
+        let end = self.end_of(&claim, len);
+        // The room behind a record that came out shorter than claimed is scribbled over; else the window may reach here.
+        let cleared = end == claim.end && (claim.window.wrapping_sub(end) as i64) > 0;
+        if cleared {
+            self.cleared_to = claim.window;
+        } else {
+            self.clear_header(end);
+            self.cleared_to = end.wrapping_add(self.view.align());
+        }
+        let header = DATA | len as u64;
+        if claim.start == self.tail {
+            self.publish(header);
+        } else {
+            self.write_behind_pad(claim.start, header);
+            self.publish(PAD);
+        }
+        self.tail = end;
+        self.clear_ahead();
+    }
+
+    #[inline(always)]
+    fn end_of(&self, claim: &Claim, len: usize) -> u64 {
+        let end = claim.start.wrapping_add(self.view.stride(len));
+        assert!(
+            end.wrapping_sub(claim.start) <= claim.end.wrapping_sub(claim.start),
+            "commit within the claim"
+        );
+        end
+    }
+
+    #[inline(always)]
+    fn publish(&mut self, first: u64) {
+        // ord(spsc.commit) Release -> ConsumerSide::record_at: payload, later headers and the 0 behind them first.
+        self.view.memory.word(self.view.index(self.tail)).store(first, Release);
+    }
+
+    #[inline(always)]
+    fn write_behind_pad(&self, at: u64, header: u64) {
+        // ord(spsc.commit) Relaxed: nobody looks here before the publishing store at `tail`.
+        self.view.memory.word(self.view.index(at)).store(header, Relaxed);
+    }
+
+    #[inline(always)]
+    fn clear_header(&self, at: u64) {
+        // ord(spsc.commit) Relaxed: nobody looks here before the publishing store of the record before it.
+        self.view.memory.word(self.view.index(at)).store(0, Relaxed);
+    }
+
+    /// Off the critical path: the message is out, now prepare the line that the commit after the next needs cleared.
+    #[inline(always)]
+    fn clear_ahead(&mut self) {
+        let line = 64 - (self.cleared_to & 63);
+        if self.cleared_to.wrapping_sub(self.tail) < CLEAR_AHEAD
+            && self.is_free(self.cleared_to.wrapping_add(line))
+        {
+            if self.view.align() == 64 {
+                self.clear_header(self.cleared_to);
+            } else {
+                // SAFETY: free space (just checked), which is the producer's alone; a line never wraps.
+                unsafe { self.view.memory.clear(self.view.index(self.cleared_to), line as usize) };
+            }
+            self.cleared_to = self.cleared_to.wrapping_add(line);
+        }
+    }
+
+    /// A batch without messages yet.
+    #[must_use]
+    pub fn batch(&self) -> Batch {
+        Batch { first: None, end: self.tail, count: 0 }
+    }
+
+    /// Room for the next record of the batch.
+    #[inline(always)]
+    pub fn claim_in(&mut self, batch: &Batch, max: usize) -> Result<Claim, SendError> {
+        self.claim_at(batch.end, max)
+    }
+
+    /// Adds the first `len` payload bytes of the claim to the batch.
+    #[inline(always)]
+    pub fn add(&mut self, batch: &mut Batch, claim: Claim, len: usize) {
+        let end = self.end_of(&claim, len);
+        let header = DATA | len as u64;
+        let (pos, word) = if claim.start == batch.end {
+            (batch.end, header)
+        } else {
+            self.write_behind_pad(claim.start, header);
+            (batch.end, PAD)
+        };
+        if batch.first.is_none() {
+            batch.first = Some(word);
+        } else {
+            self.write_behind_pad(pos, word);
+        }
+        batch.end = end;
+        batch.count += 1;
+    }
+
+    /// Makes all messages of the batch visible at once.
+    #[inline(always)]
+    pub fn commit_batch(&mut self, batch: Batch) {
+        if let Some(first) = batch.first {
+            self.clear_header(batch.end);
+            self.cleared_to = batch.end.wrapping_add(self.view.align());
+            self.publish(first);
+            self.tail = batch.end;
+            self.clear_ahead();
+        }
+    }
+
+    /// Bytes that the consumer has not released, headers and padding included; exact from this side for a moment.
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        // ord(own) Relaxed: an observation, nothing is accessed on the strength of it.
+        self.tail.wrapping_sub(self.view.header.head.0.load(Relaxed)).min(self.view.geometry.capacity)
+    }
+}
+
+/// The consumer's half: finds the next record, releases what was read.
+pub struct ConsumerSide {
+    view: View,
+    head: u64,
+}
+
+/// One committed record.
+#[derive(Clone, Copy)]
+pub struct Record {
+    /// Payload length in bytes, at most what is left of the data behind `index`.
+    pub len: usize,
+    /// Where the payload lies in the data.
+    pub index: usize,
+    /// The position behind the record.
+    pub next: u64,
+}
+
+impl ConsumerSide {
+    /// Takes over where the last consumer stopped, killed or not. The caller holds the consumer's lease.
+    pub fn resume(view: View) -> Result<Self, Corrupt> {
+        // ord(own) Relaxed: the lease was handed over by the kernel; only its holder stores head.
+        let head = view.header.head.0.load(Relaxed);
+        if head.is_multiple_of(view.align()) {
+            Ok(ConsumerSide { view, head })
+        } else {
+            Err(Corrupt::new("head", head, head))
+        }
+    }
+
+    /// The ring.
+    #[must_use]
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// The position of the next record.
+    #[inline(always)]
+    #[must_use]
+    pub fn head(&self) -> u64 {
+        self.head
+    }
+
+    /// The record at position `at` (head, or behind a record that was found), if it is committed.
+    #[inline(always)]
+    pub fn record_at(&self, at: u64) -> Result<Option<Record>, Corrupt> {
+        // ord(spsc.commit) Acquire <- ProducerSide::publish: see the payload, and what was written behind it.
+        match self.view.memory.word(self.view.index(at)).load(Acquire) {
+            0 => Ok(None),
+            word if word & KIND == DATA => self.message(at, word).map(Some),
+            word => self.behind_pad(at, word),
+        }
+    }
+
+    #[inline(always)]
+    fn message(&self, at: u64, word: u64) -> Result<Record, Corrupt> {
+        let len = (word & !KIND) as usize;
+        let stride = self.view.stride(len);
+        if stride > self.view.room_to_end(at) {
+            return Err(Corrupt::new("record header", word, at));
+        }
+        Ok(Record { len, index: self.view.index(at) + HEADER_LEN as usize, next: at.wrapping_add(stride) })
+    }
+
+    /// A PAD was committed together with the record behind it, at index 0.
+    #[cold]
+    fn behind_pad(&self, at: u64, pad: u64) -> Result<Option<Record>, Corrupt> {
+        if pad != PAD || self.view.index(at) == 0 {
+            return Err(Corrupt::new("record header", pad, at));
+        }
+        let at = at.wrapping_add(self.view.room_to_end(at));
+        // ord(own) Relaxed: published by the PAD that was just acquired.
+        let word = self.view.memory.word(self.view.index(at)).load(Relaxed);
+        if word & KIND != DATA {
+            return Err(Corrupt::new("record header", word, at));
+        }
+        self.message(at, word).map(Some)
+    }
+
+    /// Copies the payload of a record that was found and not released.
+    #[inline(always)]
+    pub fn read(&self, record: Record, to: &mut [u8]) {
+        assert_eq!(to.len(), record.len, "a buffer of the record's length");
+        // SAFETY: `message` checked that `len` bytes at `index` are inside the data.
+        unsafe { self.view.memory.copy_out(record.index, to) };
+    }
+
+    /// Gives everything before `next` back to the producer.
+    #[inline(always)]
+    pub fn release(&mut self, next: u64) {
+        self.head = next;
+        // ord(spsc.free) Release -> ProducerSide::refresh_head: our reads happen before it writes there.
+        self.view.header.head.0.store(next, Release);
+    }
+}
+
+/// Walks committed headers from `head` to the first 0. Nobody overwrites them meanwhile: the caller is the producer.
+fn committed_end(view: &View, head: u64) -> Result<u64, Corrupt> {
+    if !head.is_multiple_of(view.align()) {
+        return Err(Corrupt::new("head", head, head));
+    }
+    let mut at = head;
+    loop {
+        // ord(spsc.commit) Acquire <- ProducerSide::publish: of the producer before us.
+        let word = view.memory.word(view.index(at)).load(Acquire);
+        let room = view.room_to_end(at);
+        let stride = match word & KIND {
+            _ if word == 0 => return Ok(at),
+            DATA => view.stride((word & !KIND) as usize),
+            PAD if word == PAD && view.index(at) != 0 => room,
+            _ => return Err(Corrupt::new("record header", word, at)),
+        };
+        at = at.wrapping_add(stride);
+        if stride > room || at.wrapping_sub(head).wrapping_add(view.align()) > view.geometry.capacity {
+            return Err(Corrupt::new("record header", word, at));
+        }
+    }
+}
+
+/// Bytes between `head` and the first uncommitted header, as an observer sees them: may be stale, never fails.
+#[must_use]
+pub fn observed_bytes(view: &View) -> u64 {
+    // ord(own) Relaxed: an observation, nothing is accessed on the strength of it.
+    let head = view.header.head.0.load(Relaxed);
+    committed_end(view, head).map_or(0, |end| end.wrapping_sub(head))
+}

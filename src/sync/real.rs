@@ -1,0 +1,394 @@
+//! The facade on the machine: core atomics over mapped memory, shared futexes, POSIX semaphores, membarrier.
+//! Who may touch which byte is decided in `ring`; that the bytes are mapped is decided in `segment` and `view`.
+#![allow(clippy::disallowed_types, clippy::disallowed_methods)]
+
+use core::cell::UnsafeCell;
+use core::ptr::NonNull;
+use std::any::Any;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub use core::sync::atomic::Ordering;
+pub use core::sync::atomic::{AtomicU32, AtomicU64, fence};
+
+/// True on the machine: sizes and offsets are those of shared memory. False under the model.
+pub const REAL: bool = true;
+
+/// Empty probes a parking waiter makes before it sleeps: about 20 us of `pause`, the price of one wake-up.
+pub const PROBES_BEFORE_SLEEP: u32 = 500;
+
+/// Empty probes between two looks at the clock and at the peer's state word while spinning.
+pub const PROBES_PER_CHECK: u32 = 1024;
+
+/// Empty `try_` calls between two questions to the kernel whether the peer is alive.
+pub const TRIES_PER_LEASE_CHECK: u32 = 1 << 14;
+
+/// What keeps the mapping alive for as long as a [`Shared`] or a [`Memory`] points into it.
+pub type Keep = Arc<dyn Any + Send + Sync>;
+
+/// Types that any bytes are a value of, and that stay valid while other processes write them: atomics and bytes only.
+///
+/// # Safety
+/// The implementor vouches for that, field by field.
+pub unsafe trait AnyBytes {}
+
+/// A reference to a struct inside a mapping.
+pub struct Shared<T> {
+    at: NonNull<T>,
+    _keep: Keep,
+}
+
+impl<T> Shared<T> {
+    /// # Safety
+    /// `at` must be aligned, inside the mapping that `keep` keeps, and `T` must be valid for any bytes: only atomics
+    /// and bytes, since other processes may write there at any time.
+    #[must_use]
+    pub unsafe fn new(at: NonNull<T>, keep: Keep) -> Self {
+        Shared { at, _keep: keep }
+    }
+
+    /// A second reference, to a part of the same struct.
+    pub fn project<U>(&self, part: impl FnOnce(&T) -> &U) -> Shared<U> {
+        Shared { at: NonNull::from(part(self)), _keep: self._keep.clone() }
+    }
+}
+
+impl<T> core::ops::Deref for Shared<T> {
+    type Target = T;
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        // SAFETY: `new` demands a valid, mapped T, and `_keep` keeps the mapping.
+        unsafe { self.at.as_ref() }
+    }
+}
+
+impl<T> Clone for Shared<T> {
+    fn clone(&self) -> Self {
+        Shared { at: self.at, _keep: self._keep.clone() }
+    }
+}
+
+// SAFETY: a Shared hands out &T only, so it may cross threads exactly when &T may.
+unsafe impl<T: Sync> Send for Shared<T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Sync for Shared<T> {}
+
+/// The data bytes of one ring. Offsets are checked by the caller (`ring` masks them) and, in debug builds, here.
+pub struct Memory {
+    base: NonNull<u8>,
+    len: usize,
+    _keep: Keep,
+}
+
+impl Memory {
+    /// # Safety
+    /// `base..base + len` must be mapped readable and writable for as long as `keep` lives, `base` aligned to 64.
+    #[must_use]
+    pub unsafe fn new(base: NonNull<u8>, len: usize, keep: Keep) -> Self {
+        Memory { base, len, _keep: keep }
+    }
+
+    /// How many bytes there are.
+    #[must_use]
+    #[allow(clippy::len_without_is_empty, reason = "a ring is never empty of bytes")]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The header word at byte offset `at`, a multiple of eight.
+    #[inline(always)]
+    #[must_use]
+    pub fn word(&self, at: usize) -> &AtomicU64 {
+        debug_assert!(at.is_multiple_of(8) && at + 8 <= self.len, "own arithmetic, not peer data");
+        // SAFETY: callers pass a masked index, so the word is inside `base..base + len`.
+        let word = unsafe { self.base.add(at) };
+        // SAFETY: mapped and aligned by the contract of `new`; an AtomicU64 is valid for any bytes.
+        unsafe { AtomicU64::from_ptr(word.cast().as_ptr()) }
+    }
+
+    /// The bytes `at..at + len`, to read.
+    ///
+    /// # Safety
+    /// The range lies inside the ring, and no trusted process writes it while the slice lives: the protocol of the
+    /// ring has handed it to this reader.
+    #[inline(always)]
+    #[must_use]
+    pub unsafe fn bytes(&self, at: usize, len: usize) -> &[u8] {
+        debug_assert!(at + len <= self.len, "own arithmetic, not peer data");
+        // SAFETY: inside the mapping by the caller's contract.
+        let from = unsafe { self.base.add(at) };
+        // SAFETY: mapped, and nobody writes it, by the caller's contract.
+        unsafe { core::slice::from_raw_parts(from.as_ptr(), len) }
+    }
+
+    /// The bytes `at..at + len`, to fill.
+    ///
+    /// # Safety
+    /// The range lies inside the ring and the protocol of the ring has handed it to this writer alone.
+    #[inline(always)]
+    #[must_use]
+    #[allow(clippy::mut_from_ref, reason = "exclusive by the ring's protocol, which the caller vouches for")]
+    pub unsafe fn bytes_mut(&self, at: usize, len: usize) -> &mut [u8] {
+        debug_assert!(at + len <= self.len, "own arithmetic, not peer data");
+        // SAFETY: inside the mapping by the caller's contract.
+        let from = unsafe { self.base.add(at) };
+        // SAFETY: mapped, and this writer's alone, by the caller's contract.
+        unsafe { core::slice::from_raw_parts_mut(from.as_ptr(), len) }
+    }
+
+    /// Copies `from` to offset `at`.
+    ///
+    /// # Safety
+    /// As for [`Memory::bytes_mut`], except that a hostile process may write the range at the same time.
+    #[inline(always)]
+    pub unsafe fn copy_in(&self, at: usize, from: &[u8]) {
+        debug_assert!(at + from.len() <= self.len, "own arithmetic, not peer data");
+        // SAFETY: inside the mapping by the caller's contract.
+        let to = unsafe { self.base.add(at) };
+        // SAFETY: both ranges are valid for the length; private memory never overlaps the mapping.
+        unsafe { core::ptr::copy_nonoverlapping(from.as_ptr(), to.as_ptr(), from.len()) };
+    }
+
+    /// Copies the bytes at offset `at` out, without ever forming a reference to them.
+    ///
+    /// # Safety
+    /// The range `at..at + to.len()` lies inside the ring.
+    #[inline(always)]
+    pub unsafe fn copy_out(&self, at: usize, to: &mut [u8]) {
+        debug_assert!(at + to.len() <= self.len, "own arithmetic, not peer data");
+        // SAFETY: inside the mapping by the caller's contract.
+        let from = unsafe { self.base.add(at) };
+        // SAFETY: both ranges are valid for the length; private memory never overlaps the mapping.
+        unsafe { core::ptr::copy_nonoverlapping(from.as_ptr(), to.as_mut_ptr(), to.len()) };
+    }
+
+    /// Zeroes `len` bytes at offset `at`.
+    ///
+    /// # Safety
+    /// As for [`Memory::bytes_mut`].
+    #[inline(always)]
+    pub unsafe fn clear(&self, at: usize, len: usize) {
+        debug_assert!(at + len <= self.len, "own arithmetic, not peer data");
+        // SAFETY: inside the mapping by the caller's contract.
+        let from = unsafe { self.base.add(at) };
+        // SAFETY: mapped, and this writer's alone, by the caller's contract.
+        unsafe { core::ptr::write_bytes(from.as_ptr(), 0, len) };
+    }
+
+    /// Asks for the line at offset `at` in writable state, ahead of a store. A hint: no effect on any value.
+    #[inline(always)]
+    pub fn prefetch_write(&self, at: usize) {
+        debug_assert!(at < self.len, "own arithmetic, not peer data");
+        #[cfg(target_arch = "x86_64")]
+        {
+            // SAFETY: inside the mapping: callers pass a masked index.
+            let line = unsafe { self.base.add(at) };
+            // SAFETY: a prefetch reads and writes nothing; the address is mapped anyway.
+            unsafe {
+                core::arch::asm!("prefetchw [{}]", in(reg) line.as_ptr(), options(nostack, preserves_flags))
+            };
+        }
+    }
+}
+
+// SAFETY: raw bytes behind a protocol; every access is unsafe or atomic.
+unsafe impl Send for Memory {}
+// SAFETY: as above.
+unsafe impl Sync for Memory {}
+
+/// A POSIX process-shared semaphore in the segment (sem_overview(7)).
+#[repr(C, align(8))]
+pub struct Semaphore(UnsafeCell<[u8; 32]>);
+
+// A layout asserts 32 bytes; glibc and musl both use 32 on 64-bit targets.
+const _: () = assert!(size_of::<libc::sem_t>() <= 32 && align_of::<libc::sem_t>() <= 8);
+
+// SAFETY: sem_t is made for concurrent use from several processes; all access goes through the sem_* functions.
+unsafe impl Sync for Semaphore {}
+
+impl Semaphore {
+    fn raw(&self) -> *mut libc::sem_t {
+        self.0.get().cast()
+    }
+
+    /// Makes the semaphore, with count 0. Only while the segment is not visible to anyone else.
+    pub fn init(&self) -> io::Result<()> {
+        // SAFETY: 32 aligned bytes of shared memory, not yet visible to another process.
+        match unsafe { libc::sem_init(self.raw(), 1, 0) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
+    /// Adds one permit. Never blocks.
+    pub fn post(&self) {
+        // SAFETY: initialised before the segment became visible. A hostile peer can make it fail (EOVERFLOW, EINVAL):
+        // the sleeper's slice ends anyway.
+        let _ = unsafe { libc::sem_post(self.raw()) };
+    }
+
+    /// Takes a permit, sleeping at most for `slice`. Errors and signals count as a wake-up.
+    pub fn wait(&self, slice: Duration) {
+        let until = match rustix_now().checked_add(slice) {
+            Some(t) => t,
+            None => return,
+        };
+        let until = libc::timespec {
+            tv_sec: until.as_secs() as libc::time_t,
+            tv_nsec: libc::c_long::from(until.subsec_nanos()),
+        };
+        // SAFETY: initialised before the segment became visible; the timespec lives across the call.
+        let _ = unsafe { sem_clockwait(self.raw(), libc::CLOCK_MONOTONIC, &until) };
+    }
+}
+
+unsafe extern "C" {
+    // POSIX.1-2024, glibc >= 2.30, musl >= 1.2.? : unlike sem_timedwait(3) a step of the wall clock cannot stretch it.
+    fn sem_clockwait(
+        sem: *mut libc::sem_t,
+        clock: libc::clockid_t,
+        until: *const libc::timespec,
+    ) -> libc::c_int;
+}
+
+fn rustix_now() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs() as u32)
+}
+
+/// Sleeps while `word == expected`, at most for `slice`: FUTEX_WAIT without FUTEX_PRIVATE_FLAG, because the waker
+/// lives in another process (futex(2)). Any return, EINTR included, means: look again.
+pub fn futex_wait(word: &AtomicU32, expected: u32, slice: Duration) {
+    use rustix::thread::futex;
+    let slice = futex::Timespec { tv_sec: slice.as_secs() as i64, tv_nsec: i64::from(slice.subsec_nanos()) };
+    let _ = futex::wait(word, futex::Flags::empty(), expected, Some(&slice));
+}
+
+/// Wakes everybody who sleeps on `word`.
+pub fn futex_wake_all(word: &AtomicU32) {
+    use rustix::thread::futex;
+    let _ = futex::wake(word, futex::Flags::empty(), i32::MAX as u32);
+}
+
+/// The waker's half of the event's fence pair: free when sleepers run membarrier(2), a full fence otherwise.
+#[inline(always)]
+pub fn light_fence(asymmetric: bool) {
+    if asymmetric {
+        core::sync::atomic::compiler_fence(Ordering::SeqCst);
+    } else {
+        fence(Ordering::SeqCst);
+    }
+}
+
+/// The sleeper's half: makes every registered process execute a full fence (membarrier(2), GLOBAL_EXPEDITED).
+#[cold]
+pub fn heavy_fence(asymmetric: bool) {
+    // Also the fall-back should the kernel refuse: then the peer's wake-up may be missed, and the slice bounds the harm.
+    fence(Ordering::SeqCst);
+    if asymmetric {
+        let _ = rustix::thread::membarrier(rustix::thread::MembarrierCommand::GlobalExpedited);
+    }
+}
+
+/// Registers this process as one that other processes' heavy fences reach. Cheap when done before.
+pub fn register_for_heavy_fences() -> bool {
+    use rustix::thread::{MembarrierCommand, membarrier};
+    membarrier(MembarrierCommand::RegisterGlobalExpedited).is_ok()
+}
+
+/// One `pause`: lets the writer keep the polled line for a moment (GOALS: pauses per probe decide the latency).
+#[inline(always)]
+pub fn spin_hint() {
+    core::hint::spin_loop();
+}
+
+/// Gives the core to another thread.
+pub fn yield_now() {
+    std::thread::yield_now();
+}
+
+/// True where spinning can help: more than one core may run us.
+#[must_use]
+pub fn many_cores() -> bool {
+    static MANY: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    *MANY.get_or_init(|| std::thread::available_parallelism().is_ok_and(|n| n.get() > 1))
+}
+
+/// When a wait gives up.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline(Option<Instant>);
+
+impl Deadline {
+    /// Waits for ever.
+    pub const NEVER: Deadline = Deadline(None);
+
+    /// At this instant.
+    #[must_use]
+    pub fn at(when: Instant) -> Self {
+        Deadline(Some(when))
+    }
+
+    /// After this time; a time too large for the clock means never.
+    #[must_use]
+    pub fn after(time: Duration) -> Self {
+        Deadline(Instant::now().checked_add(time))
+    }
+
+    /// The time left, at most `slice`; `None` when the deadline has passed.
+    #[must_use]
+    pub fn slice(&self, slice: Duration) -> Option<Duration> {
+        match self.0 {
+            None => Some(slice),
+            Some(when) => match when.saturating_duration_since(Instant::now()) {
+                Duration::ZERO => None,
+                left => Some(left.min(slice)),
+            },
+        }
+    }
+}
+
+/// Tells when some time has passed since it last said so. Starts as if it just had.
+pub struct Pace(Instant);
+
+impl Pace {
+    /// From now on.
+    #[must_use]
+    #[allow(clippy::new_without_default, reason = "the present is no default")]
+    pub fn new() -> Self {
+        Pace(Instant::now())
+    }
+
+    /// Whether `time` has passed since the last yes.
+    pub fn passed(&mut self, time: Duration) -> bool {
+        let passed = self.0.elapsed() >= time;
+        if passed {
+            self.0 = Instant::now();
+        }
+        passed
+    }
+}
+
+// Bumped in every forked child: a handle inherited through fork(2) must not move the parent's indices.
+static FORKS: AtomicU32 = AtomicU32::new(0);
+
+/// How many forks lie between this process and the one that first loaded the crate.
+#[inline(always)]
+#[must_use]
+pub fn fork_epoch() -> u32 {
+    // ord(own) Relaxed: written only in a forked child before it has a second thread.
+    FORKS.load(Ordering::Relaxed)
+}
+
+/// Registers handlers around fork(2) (pthread_atfork(3)).
+pub fn at_fork(before: extern "C" fn(), parent: extern "C" fn(), child: extern "C" fn()) {
+    // SAFETY: the handlers are functions of this program and live as long as it does.
+    let failed = unsafe { libc::pthread_atfork(Some(before), Some(parent), Some(child)) };
+    assert_eq!(failed, 0, "pthread_atfork fails only without memory");
+}
+
+/// Called in a forked child, by the handler that `liveness` installs.
+pub fn count_fork() {
+    // ord(own) Relaxed: the child of a fork has one thread.
+    FORKS.fetch_add(1, Ordering::Relaxed);
+}
