@@ -46,6 +46,17 @@ pub enum WaitStrategy {
     Park,
 }
 
+/// Why a wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waited<E> {
+    /// What was waited for is there.
+    Ready,
+    /// It will not come; look once more.
+    Ended(E),
+    /// The deadline has passed; look once more.
+    TimedOut,
+}
+
 /// One direction of wake-up: who waits here, and how to wake them.
 pub struct Event {
     line: Shared<EventLine>,
@@ -85,74 +96,78 @@ impl Event {
         }
     }
 
-    /// Tries until `attempt` answers, the deadline passes (`None`), or `check`, asked at the end of every slice, says
-    /// that waiting is pointless. After such an answer there is a last attempt: the peer may have published before it
-    /// left.
-    pub fn wait<T>(
+    /// Tries until `ready` says so, the deadline passes, or `check`, asked at the end of every slice, says that waiting
+    /// is pointless. After such an answer the caller looks once more: the peer may have published before it left.
+    pub fn wait<E>(
         &self,
         strategy: WaitStrategy,
         deadline: Deadline,
-        mut attempt: impl FnMut() -> Option<T>,
-        mut check: impl FnMut() -> Option<T>,
-    ) -> Option<T> {
+        mut ready: impl FnMut() -> bool,
+        mut check: impl FnMut() -> Option<E>,
+    ) -> Waited<E> {
         match strategy {
-            WaitStrategy::Spin => self.poll(deadline, sync::spin_hint, &mut attempt, &mut check),
-            WaitStrategy::Yield => self.poll(deadline, sync::yield_now, &mut attempt, &mut check),
-            WaitStrategy::Park => self.park(deadline, &mut attempt, &mut check),
+            WaitStrategy::Spin => self.poll(deadline, sync::spin_hint, &mut ready, &mut check),
+            WaitStrategy::Yield => self.poll(deadline, sync::yield_now, &mut ready, &mut check),
+            WaitStrategy::Park => self.park(deadline, &mut ready, &mut check),
         }
     }
 
-    fn poll<T>(
+    #[inline(always)]
+    fn poll<E>(
         &self,
         deadline: Deadline,
-        pause: fn(),
-        attempt: &mut impl FnMut() -> Option<T>,
-        check: &mut impl FnMut() -> Option<T>,
-    ) -> Option<T> {
+        pause: impl Fn(),
+        ready: &mut impl FnMut() -> bool,
+        check: &mut impl FnMut() -> Option<E>,
+    ) -> Waited<E> {
+        // Most waits end here, without a look at the clock.
+        if probe(PROBES_PER_CHECK, &pause, ready) {
+            return Waited::Ready;
+        }
         let mut pace = Pace::new();
         loop {
-            if let Some(done) = probe(PROBES_PER_CHECK, pause, attempt) {
-                return Some(done);
+            if probe(PROBES_PER_CHECK, &pause, ready) {
+                return Waited::Ready;
             }
             if deadline.slice(SLICE).is_none() {
-                return attempt();
+                return Waited::TimedOut;
             }
             if pace.passed(SLICE)
                 && let Some(end) = check()
             {
-                return attempt().or(Some(end));
+                return Waited::Ended(end);
             }
         }
     }
 
-    fn park<T>(
+    fn park<E>(
         &self,
         deadline: Deadline,
-        attempt: &mut impl FnMut() -> Option<T>,
-        check: &mut impl FnMut() -> Option<T>,
-    ) -> Option<T> {
+        ready: &mut impl FnMut() -> bool,
+        check: &mut impl FnMut() -> Option<E>,
+    ) -> Waited<E> {
         let probes = if sync::many_cores() { PROBES_BEFORE_SLEEP } else { 1 };
-        if let Some(done) = probe(probes, sync::spin_hint, attempt) {
-            return Some(done);
+        if probe(probes, &sync::spin_hint, ready) {
+            return Waited::Ready;
         }
         loop {
             if let Some(end) = check() {
-                return attempt().or(Some(end));
+                return Waited::Ended(end);
             }
-            let Some(slice) = deadline.slice(SLICE) else { return attempt() };
+            let Some(slice) = deadline.slice(SLICE) else { return Waited::TimedOut };
             let announced = self.announce();
             // fence(event.sleep) heavy <-> notify: we are announced before we look again.
             heavy_fence(self.asymmetric);
-            if let Some(done) = attempt() {
-                return Some(done);
+            if ready() {
+                return Waited::Ready;
             }
             match self.wakeup {
                 Wakeup::None => sync::yield_now(),
                 Wakeup::Futex => sync::futex_wait(&self.line.state, announced, slice),
                 Wakeup::Semaphore => self.line.semaphore.wait(slice),
             }
-            if let Some(done) = attempt() {
-                return Some(done);
+            if ready() {
+                return Waited::Ready;
             }
         }
     }
@@ -164,12 +179,12 @@ impl Event {
 }
 
 #[inline(always)]
-fn probe<T>(probes: u32, pause: fn(), attempt: &mut impl FnMut() -> Option<T>) -> Option<T> {
+fn probe(probes: u32, pause: &impl Fn(), ready: &mut impl FnMut() -> bool) -> bool {
     for _ in 0..probes {
-        if let Some(done) = attempt() {
-            return Some(done);
+        if ready() {
+            return true;
         }
         pause();
     }
-    None
+    false
 }

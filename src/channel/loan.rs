@@ -197,7 +197,7 @@ impl RecvBatch<'_> {
         }
         let record = match self.first.take() {
             Some(record) => record,
-            None => match self.consumer.side.record_at(self.at).map_err(RecvError::Corrupt)? {
+            None => match self.consumer.side.next_at(self.at).map_err(RecvError::Corrupt)? {
                 Some(record) => record,
                 None => return Ok(None),
             },

@@ -7,9 +7,9 @@
 use crate::channel::loan::{Frame, Grant, RecvBatch, SendBatch};
 use crate::channel::{Host, Peer};
 use crate::error::{Corrupt, RecvError, SendError};
-use crate::event::{Event, WaitStrategy};
+use crate::event::{Event, WaitStrategy, Waited};
 use crate::layout::{CLOSED, CONSUMER, PRODUCER, Wakeup};
-use crate::ring::spsc::{Claim, ConsumerSide, ProducerSide, Record};
+use crate::ring::spsc::{Claim, ConsumerSide, Header, ProducerSide, Record};
 use crate::sync::{Deadline, TRIES_PER_LEASE_CHECK, fork_epoch};
 use crate::view::View;
 use std::time::{Duration, Instant};
@@ -182,10 +182,14 @@ impl Producer {
         }
         let deadline = timeout.map_or(Deadline::NEVER, Deadline::after);
         let Producer { side, space, host, strategy, .. } = self;
-        let gone = || gone(side.view().header.parties[CONSUMER].peer(|| host.is_held(CONSUMER))).map(Err);
-        space
-            .wait(*strategy, deadline, || (side.in_flight() == 0).then_some(Ok(())), gone)
-            .unwrap_or(Err(SendError::TimedOut))
+        let gone = || gone(side.view().header.parties[CONSUMER].peer(|| host.is_held(CONSUMER)));
+        let waited = space.wait(*strategy, deadline, || side.in_flight() == 0, gone);
+        match waited {
+            Waited::Ready => Ok(()),
+            _ if side.in_flight() == 0 => Ok(()),
+            Waited::Ended(error) => Err(error),
+            Waited::TimedOut => Err(SendError::TimedOut),
+        }
     }
 
     /// The consumer. Asks the kernel, one syscall.
@@ -244,12 +248,16 @@ impl Producer {
     fn wait_not_full(&mut self, max: usize, deadline: Deadline) -> Result<Claim, SendError> {
         let Producer { side, space, host, strategy, .. } = self;
         let consumer = side.view().header.project(|h| &h.parties[CONSUMER]);
-        let attempt = || match side.claim(max) {
-            Err(SendError::Full) => None,
-            done => Some(done),
-        };
-        let gone = || gone(consumer.peer(|| host.is_held(CONSUMER))).map(Err);
-        space.wait(*strategy, deadline, attempt, gone).unwrap_or(Err(SendError::TimedOut))
+        loop {
+            let gone = || gone(consumer.peer(|| host.is_held(CONSUMER)));
+            let waited = space.wait(*strategy, deadline, || side.has_room(max), gone);
+            match (side.claim(max), waited) {
+                (Err(SendError::Full), Waited::Ended(error)) => return Err(error),
+                (Err(SendError::Full), Waited::TimedOut) => return Err(SendError::TimedOut),
+                (Err(SendError::Full), Waited::Ready) => {}
+                (done, _) => return done,
+            }
+        }
     }
 
     #[inline(always)]
@@ -420,7 +428,7 @@ impl Consumer {
     /// Whether there was nothing to read a moment ago.
     #[must_use]
     pub fn was_empty(&self) -> bool {
-        matches!(self.side.record_at(self.side.head()), Ok(None))
+        !self.side.has_news()
     }
 
     /// Changes how this handle waits. The default is [`WaitStrategy::Park`], or `Yield` on a ring without wake-up.
@@ -440,16 +448,20 @@ impl Consumer {
         if self.epoch != fork_epoch() {
             return Err(RecvError::Forked);
         }
-        match self.side.record_at(self.side.head()) {
-            Ok(Some(record)) => Ok(record),
-            Ok(None) => self.why_empty(),
-            Err(fault) => Err(RecvError::Corrupt(fault)),
-        }
+        let header = match self.side.header() {
+            Some(header) => header,
+            None => self.without_waiting()?,
+        };
+        Ok(self.side.record(header))
     }
 
-    /// Nothing there: for now, or for good? The word is asked every time, the kernel now and then.
-    #[inline]
-    fn why_empty(&mut self) -> Result<Record, RecvError> {
+    /// Nothing plain there: a message behind padding, or nothing for now, or nothing for good? The peer's word is asked
+    /// every time, the kernel now and then.
+    #[inline(never)]
+    fn without_waiting(&mut self) -> Result<Header, RecvError> {
+        if let Some(header) = self.find()? {
+            return Ok(header);
+        }
         let producer = &self.side.view().header.parties[PRODUCER];
         self.empty_tries += 1;
         if producer.state().state() != CLOSED && self.empty_tries < TRIES_PER_LEASE_CHECK {
@@ -458,11 +470,11 @@ impl Consumer {
         self.empty_tries = 0;
         let end = ended(producer.peer(|| self.host.is_held(PRODUCER)));
         // What was committed before the good-bye, or before the death, is visible now.
-        match self.side.record_at(self.side.head()) {
-            Ok(Some(record)) => Ok(record),
-            Ok(None) => Err(end.unwrap_or(RecvError::Empty)),
-            Err(fault) => Err(RecvError::Corrupt(fault)),
-        }
+        self.find()?.ok_or(end.unwrap_or(RecvError::Empty))
+    }
+
+    fn find(&mut self) -> Result<Option<Header>, RecvError> {
+        self.side.find().map_err(RecvError::Corrupt)
     }
 
     #[inline(always)]
@@ -470,24 +482,29 @@ impl Consumer {
         if self.epoch != fork_epoch() {
             return Err(RecvError::Forked);
         }
-        match self.side.record_at(self.side.head()) {
-            Ok(Some(record)) => Ok(record),
-            Ok(None) => self.wait_not_empty(deadline()),
-            Err(fault) => Err(RecvError::Corrupt(fault)),
-        }
+        let header = match self.side.header() {
+            Some(header) => header,
+            None => self.wait_not_empty(deadline())?,
+        };
+        Ok(self.side.record(header))
     }
 
     #[inline(never)]
-    fn wait_not_empty(&mut self, deadline: Deadline) -> Result<Record, RecvError> {
-        let Consumer { side, items, host, strategy, .. } = self;
-        let attempt = || match side.record_at(side.head()) {
-            Ok(Some(record)) => Some(Ok(record)),
-            Ok(None) => None,
-            Err(fault) => Some(Err(RecvError::Corrupt(fault))),
-        };
-        let producer = &side.view().header.parties[PRODUCER];
-        let gone = || ended(producer.peer(|| host.is_held(PRODUCER))).map(Err);
-        items.wait(*strategy, deadline, attempt, gone).unwrap_or(Err(RecvError::TimedOut))
+    fn wait_not_empty(&mut self, deadline: Deadline) -> Result<Header, RecvError> {
+        loop {
+            let Consumer { side, items, host, strategy, .. } = self;
+            let producer = &side.view().header.parties[PRODUCER];
+            let gone = || ended(producer.peer(|| host.is_held(PRODUCER)));
+            let waited = items.wait(*strategy, deadline, || side.has_news(), gone);
+            if let Some(header) = self.find()? {
+                return Ok(header);
+            }
+            match waited {
+                Waited::Ready => {}
+                Waited::Ended(error) => return Err(error),
+                Waited::TimedOut => return Err(RecvError::TimedOut),
+            }
+        }
     }
 
     #[inline(always)]

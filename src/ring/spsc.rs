@@ -23,6 +23,7 @@
 use crate::error::{Corrupt, SendError};
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::view::{HEADER_LEN, View};
+use core::num::NonZeroU64;
 
 /// Header kind of a message.
 const DATA: u64 = 1 << 32;
@@ -74,6 +75,11 @@ impl ProducerSide {
     #[must_use]
     pub fn view(&self) -> &View {
         &self.view
+    }
+
+    /// Whether [`ProducerSide::claim`] would now say something else than `Full`.
+    pub fn has_room(&mut self, max: usize) -> bool {
+        !matches!(self.claim(max), Err(SendError::Full))
     }
 
     /// Room for a record of up to `max` payload bytes.
@@ -177,7 +183,7 @@ impl ProducerSide {
 
     #[inline(always)]
     fn publish(&mut self, first: u64) {
-        // ord(spsc.commit) Release -> ConsumerSide::record_at: payload, later headers and the 0 behind them first.
+        // ord(spsc.commit) Release -> ConsumerSide::word: payload, later headers and the 0 behind them first.
         self.view.memory.word(self.view.index(self.tail)).store(first, Release);
     }
 
@@ -279,6 +285,11 @@ pub struct Record {
     pub next: u64,
 }
 
+/// The header word of a message that was found to lie inside the data at its position. In one register, so that the
+/// path of a message builds no enum.
+#[derive(Clone, Copy)]
+pub struct Header(NonZeroU64);
+
 impl ConsumerSide {
     /// Takes over where the last consumer stopped, killed or not. The caller holds the consumer's lease.
     pub fn resume(view: View) -> Result<Self, Corrupt> {
@@ -304,40 +315,80 @@ impl ConsumerSide {
         self.head
     }
 
-    /// The record at position `at` (head, or behind a record that was found), if it is committed.
+    /// Whether anything is committed at `head`.
     #[inline(always)]
-    pub fn record_at(&self, at: u64) -> Result<Option<Record>, Corrupt> {
-        // ord(spsc.commit) Acquire <- ProducerSide::publish: see the payload, and what was written behind it.
-        match self.view.memory.word(self.view.index(at)).load(Acquire) {
-            0 => Ok(None),
-            word if word & KIND == DATA => self.message(at, word).map(Some),
-            word => self.behind_pad(at, word),
-        }
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        self.word(self.head) != 0
     }
 
     #[inline(always)]
-    fn message(&self, at: u64, word: u64) -> Result<Record, Corrupt> {
-        let len = (word & !KIND) as usize;
-        let stride = self.view.stride(len);
-        if stride > self.view.room_to_end(at) {
-            return Err(Corrupt::new("record header", word, at));
+    fn word(&self, at: u64) -> u64 {
+        // ord(spsc.commit) Acquire <- ProducerSide::publish: see the payload, and what was written behind it.
+        self.view.memory.word(self.view.index(at)).load(Acquire)
+    }
+
+    /// The message at `head`, if one is committed there. `None` also for whatever [`ConsumerSide::find`] must look at.
+    #[inline(always)]
+    #[must_use]
+    pub fn header(&self) -> Option<Header> {
+        self.message(self.head, self.word(self.head))
+    }
+
+    #[inline(always)]
+    fn message(&self, at: u64, word: u64) -> Option<Header> {
+        let inside = self.view.stride((word & !KIND) as usize) <= self.view.room_to_end(at);
+        if word & KIND == DATA && inside { NonZeroU64::new(word).map(Header) } else { None }
+    }
+
+    /// Where the message at `head` lies.
+    #[inline(always)]
+    #[must_use]
+    pub fn record(&self, header: Header) -> Record {
+        self.record_at(self.head, header)
+    }
+
+    #[inline(always)]
+    fn record_at(&self, at: u64, Header(word): Header) -> Record {
+        let len = (word.get() & !KIND) as usize;
+        let next = at.wrapping_add(self.view.stride(len));
+        Record { len, index: self.view.index(at) + HEADER_LEN as usize, next }
+    }
+
+    /// The message at `head`, behind a PAD if there is one.
+    pub fn find(&mut self) -> Result<Option<Header>, Corrupt> {
+        let mut at = self.head;
+        let found = self.find_at(&mut at)?;
+        self.head = at;
+        Ok(found)
+    }
+
+    /// The record at `at`, which is `head` or lies behind records that were found from there.
+    #[inline(always)]
+    pub fn next_at(&self, at: u64) -> Result<Option<Record>, Corrupt> {
+        if let Some(header) = self.message(at, self.word(at)) {
+            return Ok(Some(self.record_at(at, header)));
         }
-        Ok(Record { len, index: self.view.index(at) + HEADER_LEN as usize, next: at.wrapping_add(stride) })
+        let mut at = at;
+        let found = self.find_at(&mut at)?;
+        Ok(found.map(|header| self.record_at(at, header)))
     }
 
     /// A PAD was committed together with the record behind it, at index 0.
     #[cold]
-    fn behind_pad(&self, at: u64, pad: u64) -> Result<Option<Record>, Corrupt> {
-        if pad != PAD || self.view.index(at) == 0 {
-            return Err(Corrupt::new("record header", pad, at));
+    fn find_at(&self, at: &mut u64) -> Result<Option<Header>, Corrupt> {
+        let mut word = self.word(*at);
+        if word == 0 {
+            return Ok(None);
         }
-        let at = at.wrapping_add(self.view.room_to_end(at));
-        // ord(own) Relaxed: published by the PAD that was just acquired.
-        let word = self.view.memory.word(self.view.index(at)).load(Relaxed);
-        if word & KIND != DATA {
-            return Err(Corrupt::new("record header", word, at));
+        if word == PAD && self.view.index(*at) != 0 {
+            *at = at.wrapping_add(self.view.room_to_end(*at));
+            word = self.word(*at);
         }
-        self.message(at, word).map(Some)
+        match self.message(*at, word) {
+            Some(header) => Ok(Some(header)),
+            None => Err(Corrupt::new("record header", word, *at)),
+        }
     }
 
     /// Copies the payload of a record that was found and not released.
