@@ -18,11 +18,10 @@ pub struct Grant<'a> {
 }
 
 impl<'a> Grant<'a> {
+    #[inline(always)]
     pub(super) fn new(producer: &'a mut Producer, claim: Claim, max: usize) -> Self {
-        if let Some(bounce) = producer.bounce.as_mut()
-            && bounce.len() < max
-        {
-            bounce.resize(max, 0);
+        if let Some(bounce) = &mut producer.bounce {
+            at_least(bounce, max);
         }
         Grant { producer, claim, max }
     }
@@ -31,7 +30,7 @@ impl<'a> Grant<'a> {
     ///
     /// # Errors
     /// [`SendError::TooLarge`] if `len` is more than was reserved; then nothing was sent.
-    #[inline]
+    #[inline(always)]
     pub fn commit(self, len: usize) -> Result<(), SendError> {
         if len > self.max {
             return Err(SendError::TooLarge { len, max: self.max });
@@ -45,7 +44,7 @@ impl<'a> Grant<'a> {
     }
 
     /// Makes all bytes of the grant the next message. Never blocks.
-    #[inline]
+    #[inline(always)]
     pub fn commit_all(self) {
         let max = self.max;
         // Cannot fail: `max` is what was reserved.
@@ -58,7 +57,7 @@ impl<'a> Grant<'a> {
 
 impl Deref for Grant<'_> {
     type Target = [u8];
-    #[inline]
+    #[inline(always)]
     fn deref(&self) -> &[u8] {
         match &self.producer.bounce {
             Some(bounce) => &bounce[..self.max],
@@ -72,7 +71,7 @@ impl Deref for Grant<'_> {
 }
 
 impl DerefMut for Grant<'_> {
-    #[inline]
+    #[inline(always)]
     fn deref_mut(&mut self) -> &mut [u8] {
         match &mut self.producer.bounce {
             Some(bounce) => &mut bounce[..self.max],
@@ -83,6 +82,14 @@ impl DerefMut for Grant<'_> {
                 unsafe { self.producer.side.view().memory.bytes_mut(index, self.max) }
             }
         }
+    }
+}
+
+/// Private memory for one message, of a peer that is not trusted.
+#[cold]
+fn at_least(bounce: &mut Vec<u8>, len: usize) {
+    if bounce.len() < len {
+        bounce.resize(len, 0);
     }
 }
 
@@ -158,14 +165,14 @@ impl<'a> Frame<'a> {
 
 impl Deref for Frame<'_> {
     type Target = [u8];
-    #[inline]
+    #[inline(always)]
     fn deref(&self) -> &[u8] {
         self.consumer.payload(self.record)
     }
 }
 
 impl Drop for Frame<'_> {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
         if !self.keep {
             self.consumer.side.release(self.record.next);
@@ -210,7 +217,7 @@ impl RecvBatch<'_> {
 }
 
 impl Drop for RecvBatch<'_> {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
         if self.at != self.consumer.side.head() {
             self.consumer.side.release(self.at);
@@ -223,9 +230,7 @@ impl Consumer {
     #[inline(always)]
     fn copy_to_bounce(&mut self, record: Record) {
         if let Some(bounce) = &mut self.bounce {
-            if bounce.len() < record.len {
-                bounce.resize(record.len, 0);
-            }
+            at_least(bounce, record.len);
             self.side.read(record, &mut bounce[..record.len]);
         }
     }

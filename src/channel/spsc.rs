@@ -124,7 +124,7 @@ impl Producer {
     ///
     /// # Errors
     /// As [`Producer::try_send`].
-    #[inline]
+    #[inline(always)]
     pub fn try_reserve(&mut self, max: usize) -> Result<Grant<'_>, SendError> {
         let claim = self.claim(max)?;
         Ok(Grant::new(self, claim, max))
@@ -134,7 +134,7 @@ impl Producer {
     ///
     /// # Errors
     /// As [`Producer::send`].
-    #[inline]
+    #[inline(always)]
     pub fn reserve(&mut self, max: usize) -> Result<Grant<'_>, SendError> {
         let claim = self.wait_claim(max, || Deadline::NEVER)?;
         Ok(Grant::new(self, claim, max))
@@ -350,7 +350,7 @@ impl Consumer {
     ///
     /// # Errors
     /// As [`Consumer::try_recv`].
-    #[inline]
+    #[inline(always)]
     pub fn try_frame(&mut self) -> Result<Frame<'_>, RecvError> {
         let record = self.next()?;
         Ok(Frame::new(self, record))
@@ -360,7 +360,7 @@ impl Consumer {
     ///
     /// # Errors
     /// As [`Consumer::recv`].
-    #[inline]
+    #[inline(always)]
     pub fn frame(&mut self) -> Result<Frame<'_>, RecvError> {
         let record = self.wait_next(|| Deadline::NEVER)?;
         Ok(Frame::new(self, record))

@@ -40,16 +40,16 @@ pub struct ProducerSide {
     tail: u64,
     head_cache: u64,
     cleared_to: u64,
+    /// `cleared_to` as it was before the last claim was handed out.
+    window: u64,
 }
 
-/// Room for one record, handed out by [`ProducerSide::claim`]. Forgetting it is harmless: nothing is visible.
+/// Room for one record, the last that [`ProducerSide::claim`] handed out. Forgetting it is harmless: nothing is visible.
 pub struct Claim {
     /// Where the record's header goes; `tail`, or index 0 behind a PAD.
     start: u64,
     /// One past the largest record that this room takes.
     end: u64,
-    /// `cleared_to` as it was before the room was handed out.
-    window: u64,
 }
 
 /// Records written and not yet visible: their first header is still 0. Forgetting it is harmless.
@@ -68,7 +68,7 @@ impl ProducerSide {
         let head = view.header.head.0.load(Acquire);
         let tail = committed_end(&view, head)?;
         let cleared_to = tail.wrapping_add(view.align());
-        Ok(ProducerSide { view, tail, head_cache: head, cleared_to })
+        Ok(ProducerSide { view, tail, head_cache: head, cleared_to, window: cleared_to })
     }
 
     /// The ring.
@@ -105,9 +105,9 @@ impl ProducerSide {
             }
         }
         // The caller may scribble over everything but the header at `tail`, and may forget the claim.
-        let window = self.cleared_to;
+        self.window = self.cleared_to;
         self.cleared_to = self.tail.wrapping_add(self.view.align());
-        Ok(Claim { start, end, window })
+        Ok(Claim { start, end })
     }
 
     /// Whether the boundary-sized piece at `at`, and all before it, is free as far as this side knows.
@@ -153,9 +153,9 @@ impl ProducerSide {
     pub fn commit(&mut self, claim: Claim, len: usize) {
         let end = self.end_of(&claim, len);
         // The room behind a record that came out shorter than claimed is scribbled over; else the window may reach here.
-        let cleared = end == claim.end && (claim.window.wrapping_sub(end) as i64) > 0;
+        let cleared = end == claim.end && (self.window.wrapping_sub(end) as i64) > 0;
         if cleared {
-            self.cleared_to = claim.window;
+            self.cleared_to = self.window;
         } else {
             self.clear_header(end);
             self.cleared_to = end.wrapping_add(self.view.align());
