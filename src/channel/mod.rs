@@ -66,16 +66,22 @@ impl Party {
     /// The state, with the kernel asked whether an attached party lives. A free lease is proof of death only if the
     /// word is the same before and after the question: in between the party may have closed, or a successor attached.
     pub fn peer(&self, is_held: impl Fn() -> bool) -> Peer {
-        loop {
-            let word = self.state();
+        let mut word = self.state();
+        // Each round a successor came and went. More than a few are somebody's malice, and malice is alive.
+        for _ in 0..8 {
             match word.state() {
                 ABSENT => return Peer::Absent,
                 CLOSED => return Peer::Closed,
                 // Attached, or damaged: the lease decides.
-                _ if is_held() => return Peer::Attached { pid: word.pid() },
-                _ if self.state() == word => return Peer::Died { pid: word.pid() },
+                _ if is_held() => break,
                 _ => {}
             }
+            let after = self.state();
+            if after == word {
+                return Peer::Died { pid: word.pid() };
+            }
+            word = after;
         }
+        Peer::Attached { pid: word.pid() }
     }
 }
