@@ -1,0 +1,48 @@
+//! The ways to move a message: one trait, the kernel's own mechanisms, and slipring.
+//!
+//! A [`Mechanism`] is one direction between two processes. It is prepared before the fork; afterwards one process makes
+//! it a sender and the other a receiver. Everything is monomorphised: no `dyn` in a timed loop.
+
+mod futex;
+mod pipe;
+mod stream;
+
+pub use futex::Futex;
+pub use pipe::Pipe;
+pub use stream::UnixStream;
+
+use crate::error::HarnessError;
+
+/// One direction between two processes, not yet split into its ends.
+pub trait Mechanism: Sized {
+    /// Its name in reports.
+    const NAME: &'static str;
+    /// The end that sends.
+    type Sender: SendMessage;
+    /// The end that receives.
+    type Receiver: ReceiveMessage;
+
+    /// Prepares a direction for messages of up to `size` bytes; in the common parent, before the fork.
+    fn prepare(size: usize) -> Result<Self, HarnessError>;
+
+    /// Makes this process the sender; after the fork, in one child.
+    fn sender(self) -> Result<Self::Sender, HarnessError>;
+
+    /// Makes this process the receiver; after the fork, in the other child.
+    fn receiver(self) -> Result<Self::Receiver, HarnessError>;
+}
+
+/// The sending end. Both verbs block until the message is on its way, and report it if another size was sent.
+pub trait SendMessage {
+    /// Sends a message that lies in memory.
+    fn send(&mut self, message: &[u8]) -> Result<(), HarnessError>;
+
+    /// Sends a message of `size` bytes that `fill` writes, in place if the mechanism can lend its own memory.
+    fn send_with(&mut self, size: usize, fill: impl FnOnce(&mut [u8])) -> Result<(), HarnessError>;
+}
+
+/// The receiving end.
+pub trait ReceiveMessage {
+    /// Blocks for the next message, of `size` bytes, and shows it to `look`, in place if the mechanism can.
+    fn receive<R>(&mut self, size: usize, look: impl FnOnce(&[u8]) -> R) -> Result<R, HarnessError>;
+}

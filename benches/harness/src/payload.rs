@@ -1,0 +1,251 @@
+//! The messages: written completely for every send, checked completely at every receipt.
+//!
+//! A message is a *tag* word (its sequence number; the complement marks the last one of a phase) and body words
+//! `base, base + STEP, base + 2 STEP, ...` with a base that depends on the sequence number. The receiver compares the
+//! length, the tag, and the sum of all body words with its closed form. A single wrong byte, a stale message, or a
+//! message torn between two others changes the sum; two errors that cancel to the bit would not be seen.
+
+use crate::error::HarnessError;
+use crate::mechanism::SendMessage;
+
+/// Odd, so that every bit of a word's position shows in the word.
+const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+const WORD: usize = size_of::<u64>();
+/// Prime, so that it divides no lap of a ring with a power of two of places.
+const POOL: u64 = 7;
+
+/// Sizes that can be measured: whole words, at least the tag, at most 16 MiB.
+pub fn check_size(size: usize) -> Result<(), HarnessError> {
+    if size >= WORD && size.is_multiple_of(WORD) && size <= 16 << 20 {
+        return Ok(());
+    }
+    Err(HarnessError::BadOption {
+        what: format!("{size} bytes; a size is a multiple of 8 from 8 to 16777216"),
+    })
+}
+
+/// Where a sender's payload comes from, and so what its body looks like.
+pub trait Source {
+    /// Prepares messages of `size` bytes.
+    fn new(size: usize) -> Self;
+
+    /// The first body word of message `seq`.
+    fn base(seq: u64) -> u64;
+
+    /// Writes message `seq` and sends it.
+    fn send<S: SendMessage>(&mut self, to: &mut S, seq: u64, last: bool) -> Result<(), HarnessError>;
+}
+
+/// Values computed in place, where the mechanism wants them: no copy on the sender's side if it lends its memory.
+#[derive(Debug)]
+pub struct Registers {
+    size: usize,
+}
+
+impl Source for Registers {
+    fn new(size: usize) -> Self {
+        Registers { size }
+    }
+
+    #[inline(always)]
+    fn base(seq: u64) -> u64 {
+        seq.wrapping_mul(STEP)
+    }
+
+    #[inline(always)]
+    fn send<S: SendMessage>(&mut self, to: &mut S, seq: u64, last: bool) -> Result<(), HarnessError> {
+        to.send_with(self.size, |room| write(room, tag(seq, last), Self::base(seq)))
+    }
+}
+
+/// Messages that lie ready in the sender's own memory and are copied from there.
+#[derive(Debug)]
+pub struct Memory {
+    messages: Vec<Vec<u8>>,
+}
+
+impl Source for Memory {
+    fn new(size: usize) -> Self {
+        let message = |k| {
+            let mut bytes = vec![0; size];
+            write(&mut bytes, k, Self::base(k));
+            bytes
+        };
+        Memory { messages: (0..POOL).map(message).collect() }
+    }
+
+    #[inline(always)]
+    fn base(seq: u64) -> u64 {
+        (seq % POOL).wrapping_mul(STEP)
+    }
+
+    /// Tags a message three sends ahead: a store just before the copy would stall the copy's wider load.
+    #[inline(always)]
+    fn send<S: SendMessage>(&mut self, to: &mut S, seq: u64, last: bool) -> Result<(), HarnessError> {
+        let ahead = seq + 3;
+        self.messages[(ahead % POOL) as usize][..WORD].copy_from_slice(&ahead.to_ne_bytes());
+        let message = &mut self.messages[(seq % POOL) as usize];
+        if last {
+            message[..WORD].copy_from_slice(&tag(seq, true).to_ne_bytes());
+        }
+        to.send(message)
+    }
+}
+
+/// What a good message says about the ones to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// More of this phase follow.
+    More,
+    /// It was the last of its phase.
+    Last,
+}
+
+#[inline(always)]
+fn tag(seq: u64, last: bool) -> u64 {
+    if last { !seq } else { seq }
+}
+
+/// Fills a message: the tag, then the body in steps from `base`.
+#[inline(always)]
+pub(crate) fn write(room: &mut [u8], tag: u64, base: u64) {
+    let (head, body) = room.split_at_mut(WORD);
+    head.copy_from_slice(&tag.to_ne_bytes());
+    let mut word = base;
+    for place in body.chunks_exact_mut(WORD) {
+        place.copy_from_slice(&word.to_ne_bytes());
+        word = word.wrapping_add(STEP);
+    }
+}
+
+/// Reads all of a message and compares it with what message `seq` of `size` bytes must be.
+#[inline(always)]
+pub fn check<P: Source>(message: &[u8], size: usize, seq: u64) -> Result<Verdict, HarnessError> {
+    if message.len() != size {
+        return Err(HarnessError::Size { want: size, got: message.len() });
+    }
+    let (head, body) = message.split_at(WORD);
+    let found = body.chunks_exact(WORD).fold(0u64, |sum, word| sum.wrapping_add(read(word)));
+    let words = (body.len() / WORD) as u64;
+    // base + (base + STEP) + ... + (base + (words - 1) STEP); words * (words - 1) is even before it could wrap.
+    let steps = (words * words.wrapping_sub(1) / 2).wrapping_mul(STEP);
+    let sum = if words == 0 { 0 } else { words.wrapping_mul(P::base(seq)).wrapping_add(steps) };
+    let tag = read(head);
+    if found == sum && tag == seq {
+        Ok(Verdict::More)
+    } else if found == sum && tag == !seq {
+        Ok(Verdict::Last)
+    } else {
+        Err(difference(seq, tag, found, sum))
+    }
+}
+
+#[inline(always)]
+fn read(word: &[u8]) -> u64 {
+    let mut bytes = [0; WORD];
+    bytes.copy_from_slice(word);
+    u64::from_ne_bytes(bytes)
+}
+
+#[cold]
+fn difference(seq: u64, tag: u64, found: u64, sum: u64) -> HarnessError {
+    let what = if tag != seq && tag != !seq {
+        format!("it says it is message {tag}")
+    } else {
+        format!("its words sum to {found:#x}, not {sum:#x}")
+    };
+    HarnessError::Mismatch { seq, what }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Keeps what is sent.
+    struct Keeper(Vec<u8>);
+
+    impl SendMessage for Keeper {
+        fn send(&mut self, message: &[u8]) -> Result<(), HarnessError> {
+            self.0 = message.to_vec();
+            Ok(())
+        }
+
+        fn send_with(&mut self, size: usize, fill: impl FnOnce(&mut [u8])) -> Result<(), HarnessError> {
+            self.0 = vec![0xee; size];
+            fill(&mut self.0);
+            Ok(())
+        }
+    }
+
+    fn sent<P: Source>(size: usize, seqs: u64, last: bool) -> Vec<u8> {
+        let mut keeper = Keeper(Vec::new());
+        let mut source = P::new(size);
+        for seq in 0..seqs {
+            source.send(&mut keeper, seq, last && seq + 1 == seqs).unwrap();
+        }
+        keeper.0
+    }
+
+    fn every_message_passes<P: Source>() {
+        for size in [8, 16, 24, 56, 64, 1024, 4096, 65536] {
+            for seqs in [1, 2, 3, 4, 8, 20] {
+                let message = sent::<P>(size, seqs, false);
+                assert_eq!(check::<P>(&message, size, seqs - 1), Ok(Verdict::More), "{size} {seqs}");
+                let message = sent::<P>(size, seqs, true);
+                assert_eq!(check::<P>(&message, size, seqs - 1), Ok(Verdict::Last), "{size} {seqs}");
+            }
+        }
+    }
+
+    #[test]
+    fn messages_of_both_sources_pass() {
+        every_message_passes::<Registers>();
+        every_message_passes::<Memory>();
+    }
+
+    #[test]
+    fn any_changed_byte_is_caught() {
+        for size in [8, 56, 1024] {
+            let good = sent::<Registers>(size, 10, false);
+            for at in 0..size {
+                for change in [1, 0x80, 0xff] {
+                    let mut bad = good.clone();
+                    bad[at] ^= change;
+                    let verdict = check::<Registers>(&bad, size, 9);
+                    assert!(
+                        matches!(verdict, Err(HarnessError::Mismatch { seq: 9, .. })),
+                        "{size} {at} {change}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn stale_and_torn_messages_are_caught() {
+        let old = sent::<Registers>(1024, 3, false);
+        let new = sent::<Registers>(1024, 9, false);
+        assert!(check::<Registers>(&old, 1024, 8).is_err());
+        for at in (8..1024).step_by(8) {
+            let mut torn = new.clone();
+            torn[at..].copy_from_slice(&old[at..]);
+            assert!(check::<Registers>(&torn, 1024, 8).is_err(), "torn at {at}");
+        }
+    }
+
+    #[test]
+    fn a_message_of_another_size_is_caught() {
+        let message = sent::<Registers>(64, 1, false);
+        assert_eq!(check::<Registers>(&message[..56], 64, 0), Err(HarnessError::Size { want: 64, got: 56 }));
+    }
+
+    #[test]
+    fn odd_sizes_are_refused() {
+        for size in [0, 4, 7, 9, 63, (16 << 20) + 8] {
+            assert!(check_size(size).is_err(), "{size}");
+        }
+        for size in [8, 56, 1024, 65536] {
+            assert_eq!(check_size(size), Ok(()));
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Interleaved rounds: reference, A, reference, B, reference, ... and the same again, so that whatever the machine does
+//! meanwhile happens to all rows alike, and each row has a reference of its own from the moment before.
+
+use crate::error::HarnessError;
+use crate::load::{Load, LoadLimit, LoadWatch};
+use crate::measure::{LatencyReading, PayloadSource, Setting, ThroughputReading, latency, throughput};
+use crate::mechanism::Mechanism;
+use crate::reference::{Reference, reference};
+
+type LatencyFn = fn(&Setting, usize, PayloadSource) -> Result<LatencyReading, HarnessError>;
+type ThroughputFn = fn(&Setting, usize, PayloadSource) -> Result<ThroughputReading, HarnessError>;
+
+/// One row to be measured in every round.
+#[derive(Clone, Copy, Debug)]
+pub struct Cell {
+    /// The mechanism's name.
+    pub mechanism: &'static str,
+    /// Bytes a message.
+    pub size: usize,
+    /// Where the payload comes from.
+    pub source: PayloadSource,
+    work: Work,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Work {
+    Latency(LatencyFn),
+    Throughput(ThroughputFn),
+}
+
+impl Cell {
+    /// Ping-pong latency of `M`.
+    pub fn latency<M: Mechanism>(size: usize, source: PayloadSource) -> Cell {
+        Cell { mechanism: M::NAME, size, source, work: Work::Latency(latency::<M>) }
+    }
+
+    /// Streaming throughput of `M`.
+    pub fn throughput<M: Mechanism>(size: usize, source: PayloadSource) -> Cell {
+        Cell { mechanism: M::NAME, size, source, work: Work::Throughput(throughput::<M>) }
+    }
+
+    /// `latency` or `throughput`.
+    pub fn kind(&self) -> &'static str {
+        match self.work {
+            Work::Latency(_) => "latency",
+            Work::Throughput(_) => "throughput",
+        }
+    }
+
+    fn read(&self, setting: &Setting) -> Result<Reading, HarnessError> {
+        match self.work {
+            Work::Latency(work) => work(setting, self.size, self.source).map(Reading::Latency),
+            Work::Throughput(work) => work(setting, self.size, self.source).map(Reading::Throughput),
+        }
+    }
+
+    /// Whether `other` measures the same with another mechanism.
+    pub(crate) fn is_peer_of(&self, other: &Cell) -> bool {
+        self.kind() == other.kind() && self.size == other.size && self.source == other.source
+    }
+}
+
+/// What a cell's measurement gave.
+#[derive(Clone, Debug)]
+pub enum Reading {
+    /// From a latency cell.
+    Latency(LatencyReading),
+    /// From a throughput cell.
+    Throughput(ThroughputReading),
+}
+
+/// A reading with the reference taken just before it.
+#[derive(Clone, Debug)]
+pub struct Taken {
+    /// The reference.
+    pub reference: Reference,
+    /// The reading.
+    pub reading: Reading,
+}
+
+/// One pass over all cells.
+#[derive(Clone, Debug)]
+pub struct Round {
+    /// One reading a cell, in the cells' order.
+    pub taken: Vec<Taken>,
+    /// What others did to the cores meanwhile.
+    pub load: Load,
+}
+
+/// Where a run of rounds is, before each measurement.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Progress<'a> {
+    /// The present round, from 1.
+    pub round: usize,
+    /// How many rounds there will be.
+    pub rounds: usize,
+    /// Measurements done, over all rounds.
+    pub done: usize,
+    /// Measurements there will be, over all rounds.
+    pub total: usize,
+    /// What is measured next.
+    pub cell: &'a Cell,
+}
+
+/// Measures all cells in each of `rounds` rounds.
+pub fn run(
+    setting: &Setting,
+    cells: &[Cell],
+    rounds: usize,
+    mut progress: impl FnMut(Progress<'_>),
+) -> Result<Vec<Round>, HarnessError> {
+    let mut passes = Vec::with_capacity(rounds);
+    for pass in 0..rounds {
+        let watch = LoadWatch::start(setting.pair.cores)?;
+        let mut taken = Vec::with_capacity(cells.len());
+        for (index, cell) in cells.iter().enumerate() {
+            let done = pass * cells.len() + index;
+            progress(Progress { round: pass + 1, rounds, done, total: rounds * cells.len(), cell });
+            let reference = reference(&setting.pair, &setting.clock)?;
+            taken.push(Taken { reference, reading: cell.read(setting)? });
+        }
+        passes.push(Round { taken, load: watch.finish()? });
+    }
+    Ok(passes)
+}
+
+/// Rounds worth counting.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// They.
+    pub rounds: Vec<Round>,
+    /// Why each of the others was dropped, with its number from 1.
+    pub dropped: Vec<(usize, String)>,
+    /// Every round was over the limit, so all were kept; `dropped` then says what was wrong with them.
+    pub all_loaded: bool,
+}
+
+/// Drops the rounds with outside load, unless that would be all.
+pub fn keep(rounds: Vec<Round>, limit: &LoadLimit) -> Kept {
+    let reasons: Vec<Option<String>> = rounds.iter().map(|round| round.load.exceeds(limit)).collect();
+    let all_loaded = reasons.iter().all(Option::is_some);
+    let (mut kept, mut dropped) = (Vec::new(), Vec::new());
+    for (number, (round, reason)) in rounds.into_iter().zip(reasons).enumerate() {
+        if reason.is_none() || all_loaded {
+            kept.push(round);
+        }
+        dropped.extend(reason.map(|reason| (number + 1, reason)));
+    }
+    Kept { rounds: kept, dropped, all_loaded }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round(others: f64) -> Round {
+        Round { taken: Vec::new(), load: Load { others, steal: 0.0 } }
+    }
+
+    #[test]
+    fn loaded_rounds_are_dropped_and_named() {
+        let kept = keep(vec![round(0.0), round(0.9), round(0.05)], &LoadLimit::default());
+        assert_eq!(kept.rounds.len(), 2);
+        assert_eq!(kept.dropped.iter().map(|dropped| dropped.0).collect::<Vec<_>>(), [2]);
+        assert!(!kept.all_loaded);
+    }
+
+    #[test]
+    fn if_all_rounds_are_loaded_all_are_kept_and_it_is_said() {
+        let kept = keep(vec![round(0.8), round(0.9)], &LoadLimit::default());
+        assert_eq!(kept.rounds.len(), 2);
+        assert_eq!(kept.dropped.len(), 2);
+        assert!(kept.all_loaded);
+    }
+}

@@ -1,0 +1,116 @@
+//! Anonymous memory that survives `fork` as the same pages in both processes: control pages, reference lines, the
+//! futex mailbox. Whoever forks owns the mapping; each process unmaps its own view.
+
+use std::marker::PhantomData;
+use std::num::NonZeroUsize;
+use std::ops::Deref;
+use std::ptr::NonNull;
+
+use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+
+use crate::atomics::{FutexWord, Word};
+use crate::error::HarnessError;
+
+/// Types that are valid when all their bytes are zero, hold no pointer, and are only changed through atomics.
+///
+/// # Safety
+/// All of that must be true: another process maps the same bytes.
+pub(crate) unsafe trait Shareable {}
+
+// SAFETY: an atomic integer; zero is a value of it.
+unsafe impl Shareable for Word {}
+// SAFETY: an atomic integer; zero is a value of it.
+unsafe impl Shareable for FutexWord {}
+// SAFETY: an array of shareable values is a shareable value.
+unsafe impl<T: Shareable, const N: usize> Shareable for [T; N] {}
+// SAFETY: `Line` is its field and padding nobody reads.
+unsafe impl<T: Shareable> Shareable for Line<T> {}
+
+/// A value alone in 128 bytes: one cache line and the one the prefetcher fetches with it.
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub(crate) struct Line<T>(pub(crate) T);
+
+/// Zeroed bytes both processes see.
+#[derive(Debug)]
+pub(crate) struct SharedBytes {
+    start: NonNull<u8>,
+    len: NonZeroUsize,
+}
+
+impl SharedBytes {
+    /// Maps `len` zero bytes (at least one page).
+    pub(crate) fn new(len: usize) -> Result<Self, HarnessError> {
+        let len = NonZeroUsize::new(len).unwrap_or(NonZeroUsize::MIN);
+        // SAFETY: no address is asked for, so no existing mapping is replaced.
+        let start = unsafe {
+            mmap_anonymous(None, len, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED)
+        }
+        .map_err(|errno| HarnessError::os("mapping memory shared by the measuring processes", errno))?;
+        Ok(SharedBytes { start: start.cast(), len })
+    }
+
+    /// `len` bytes from `offset`. The caller must have been handed them by the other process, with an Acquire load.
+    ///
+    /// # Safety
+    /// Nobody, in either process, writes these bytes while the slice lives.
+    pub(crate) unsafe fn slice(&self, offset: usize, len: usize) -> &[u8] {
+        self.check(offset, len);
+        // SAFETY: check() keeps offset inside the mapping.
+        let start = unsafe { self.start.add(offset) };
+        // SAFETY: check() keeps the range inside the mapping, which lives as long as self; the caller excludes writers.
+        unsafe { std::slice::from_raw_parts(start.as_ptr(), len) }
+    }
+
+    /// `len` writable bytes from `offset`.
+    ///
+    /// # Safety
+    /// Nobody else, in either process, reads or writes these bytes while the slice lives.
+    #[allow(clippy::mut_from_ref)]
+    pub(crate) unsafe fn slice_mut(&self, offset: usize, len: usize) -> &mut [u8] {
+        self.check(offset, len);
+        // SAFETY: check() keeps offset inside the mapping.
+        let start = unsafe { self.start.add(offset) };
+        // SAFETY: check() keeps the range inside the mapping, which lives as long as self; the caller has it alone.
+        unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), len) }
+    }
+
+    #[inline(always)]
+    fn check(&self, offset: usize, len: usize) {
+        assert!(offset <= self.len.get() && len <= self.len.get() - offset, "outside the shared mapping");
+    }
+}
+
+impl Drop for SharedBytes {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is ours, of this length, and every slice of it borrowed self.
+        // A refusal would leak address space, nothing else.
+        let _ = unsafe { munmap(self.start.cast(), self.len.get()) };
+    }
+}
+
+/// One `T` both processes see, zero at first.
+#[derive(Debug)]
+pub(crate) struct Shared<T> {
+    bytes: SharedBytes,
+    kind: PhantomData<T>,
+}
+
+impl<T: Shareable> Shared<T> {
+    /// Maps a zero `T`.
+    pub(crate) fn new() -> Result<Self, HarnessError> {
+        const { assert!(align_of::<T>() <= 4096, "a mapping starts at a page") };
+        Ok(Shared { bytes: SharedBytes::new(size_of::<T>())?, kind: PhantomData })
+    }
+}
+
+impl<T: Shareable> Deref for Shared<T> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        // SAFETY: the mapping is page-aligned and at least as large as T, Shareable says zero bytes are a T and that
+        // it changes only through atomics, and the mapping lives as long as self.
+        unsafe { self.bytes.start.cast::<T>().as_ref() }
+    }
+}
