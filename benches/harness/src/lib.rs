@@ -9,17 +9,23 @@
 
 mod atomics;
 pub mod clock;
+mod compare;
 pub mod cores;
 mod error;
 pub mod load;
+pub mod machine;
 pub mod measure;
 pub mod mechanism;
 pub mod payload;
 pub mod process;
 pub mod reference;
+pub mod report;
 pub mod rounds;
 mod shared;
 pub mod stats;
 pub mod usage;
 
+pub use compare::{CompareOptions, compare};
 pub use error::{HarnessError, Side};
+pub use report::Report;
+pub use rounds::Progress;

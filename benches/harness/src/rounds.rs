@@ -1,11 +1,11 @@
 //! Interleaved rounds: reference, A, reference, B, reference, ... and the same again, so that whatever the machine does
-//! meanwhile happens to all rows alike, and each row has a reference of its own from the moment before.
+//! meanwhile happens to all rows alike, and each reading has references of its own from the moments before and after.
 
 use crate::error::HarnessError;
 use crate::load::{Load, LoadLimit, LoadWatch};
 use crate::measure::{LatencyReading, PayloadSource, Setting, ThroughputReading, latency, throughput};
 use crate::mechanism::Mechanism;
-use crate::reference::{Reference, reference};
+use crate::reference::Bracket;
 
 type LatencyFn = fn(&Setting, usize, PayloadSource) -> Result<LatencyReading, HarnessError>;
 type ThroughputFn = fn(&Setting, usize, PayloadSource) -> Result<ThroughputReading, HarnessError>;
@@ -69,20 +69,21 @@ pub enum Reading {
     Throughput(ThroughputReading),
 }
 
-/// A reading with the reference taken just before it.
-#[derive(Clone, Debug)]
-pub struct Taken {
-    /// The reference.
-    pub reference: Reference,
-    /// The reading.
-    pub reading: Reading,
+impl Reading {
+    /// The references around it.
+    pub fn bracket(&self) -> &Bracket {
+        match self {
+            Reading::Latency(reading) => &reading.bracket,
+            Reading::Throughput(reading) => &reading.bracket,
+        }
+    }
 }
 
 /// One pass over all cells.
 #[derive(Clone, Debug)]
 pub struct Round {
     /// One reading a cell, in the cells' order.
-    pub taken: Vec<Taken>,
+    pub readings: Vec<Reading>,
     /// What others did to the cores meanwhile.
     pub load: Load,
 }
@@ -113,14 +114,13 @@ pub fn run(
     let mut passes = Vec::with_capacity(rounds);
     for pass in 0..rounds {
         let watch = LoadWatch::start(setting.pair.cores)?;
-        let mut taken = Vec::with_capacity(cells.len());
+        let mut readings = Vec::with_capacity(cells.len());
         for (index, cell) in cells.iter().enumerate() {
             let done = pass * cells.len() + index;
             progress(Progress { round: pass + 1, rounds, done, total: rounds * cells.len(), cell });
-            let reference = reference(&setting.pair, &setting.clock)?;
-            taken.push(Taken { reference, reading: cell.read(setting)? });
+            readings.push(cell.read(setting)?);
         }
-        passes.push(Round { taken, load: watch.finish()? });
+        passes.push(Round { readings, load: watch.finish()? });
     }
     Ok(passes)
 }
@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     fn round(others: f64) -> Round {
-        Round { taken: Vec::new(), load: Load { others, steal: 0.0 } }
+        Round { readings: Vec::new(), load: Load { others, steal: 0.0 } }
     }
 
     #[test]

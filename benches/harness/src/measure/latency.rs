@@ -6,10 +6,11 @@
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use super::{PayloadSource, Setting};
+use super::{PayloadSource, Setting, bracketed};
 use crate::error::HarnessError;
 use crate::mechanism::{Mechanism, ReceiveMessage, SendMessage};
 use crate::payload::{Memory, Registers, Source, Verdict, check, check_size};
+use crate::reference::Bracket;
 use crate::usage::Usage;
 
 /// Even a process that gets a time slice only now and then makes this many round trips.
@@ -18,6 +19,8 @@ const LEAST_TRIPS: u64 = 16;
 /// One ping-pong measurement.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LatencyReading {
+    /// The references around it.
+    pub bracket: Bracket,
     /// Round trips recorded; each moved two messages.
     pub trips: u64,
     /// Round-trip times: pairs of clock ticks (upper end of the bucket) and count, ascending.
@@ -51,7 +54,8 @@ fn ping_pong<M: Mechanism, P: Source>(
 ) -> Result<LatencyReading, HarnessError> {
     check_size(size)?;
     let ways = (M::prepare(size)?, M::prepare(size)?);
-    let (reading, answering) = setting.pair.run(
+    let (bracket, (ticks, trips, asking), answering) = bracketed(
+        setting,
         ways,
         |meeting, (to, from)| {
             let (mut to, mut from) = (to.sender()?, from.receiver()?);
@@ -64,7 +68,7 @@ fn ping_pong<M: Mechanism, P: Source>(
             pinger.play(&mut to, &mut from, setting.budget)?;
             let usage = Usage::so_far()? - before;
             meeting.meet();
-            Ok(LatencyReading { trips: pinger.times.len(), ticks: pairs(&pinger.times), usage })
+            Ok((pairs(&pinger.times), pinger.times.len(), usage))
         },
         |meeting, (to, from)| {
             let (mut from, mut to) = (to.receiver()?, from.sender()?);
@@ -79,7 +83,7 @@ fn ping_pong<M: Mechanism, P: Source>(
             Ok(usage)
         },
     )?;
-    Ok(LatencyReading { usage: reading.usage + answering, ..reading })
+    Ok(LatencyReading { bracket, trips, ticks, usage: asking + answering })
 }
 
 /// The side with the clock.

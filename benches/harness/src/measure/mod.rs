@@ -5,10 +5,13 @@ mod throughput;
 
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
-use crate::process::Pair;
+use crate::error::HarnessError;
+use crate::process::{Meeting, Pair};
+use crate::reference::{Bracket, Reference, Yard};
 
 pub use latency::{LatencyReading, latency};
 pub use throughput::{ThroughputReading, throughput};
@@ -32,4 +35,36 @@ pub enum PayloadSource {
     Registers,
     /// Copied from the sender's memory: [`crate::payload::Memory`].
     Memory,
+}
+
+/// Runs a measurement between two references, all in the same two processes.
+fn bracketed<S, A, B>(
+    setting: &Setting,
+    state: S,
+    left: impl FnOnce(&Meeting<'_>, S) -> Result<A, HarnessError>,
+    right: impl FnOnce(&Meeting<'_>, S) -> Result<B, HarnessError>,
+) -> Result<(Bracket, A, B), HarnessError>
+where
+    A: Serialize + DeserializeOwned,
+    B: Serialize + DeserializeOwned,
+{
+    let Setting { pair, clock, .. } = setting;
+    let (lefts, rights) = pair.run(
+        (Yard::new()?, state, Yard::new()?),
+        |meeting, (before, state, after)| {
+            let before = before.left(meeting, pair.cores, clock);
+            let answer = left(meeting, state)?;
+            Ok((before, answer, after.left(meeting, pair.cores, clock)))
+        },
+        |meeting, (before, state, after)| {
+            let before = before.right(meeting, clock)?;
+            let answer = right(meeting, state)?;
+            Ok((before, answer, after.right(meeting, clock)?))
+        },
+    )?;
+    let bracket = Bracket {
+        before: Reference::of(pair.cores, lefts.0, rights.0),
+        after: Reference::of(pair.cores, lefts.2, rights.2),
+    };
+    Ok((bracket, lefts.1, rights.1))
 }

@@ -5,15 +5,18 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{PayloadSource, Setting};
+use super::{PayloadSource, Setting, bracketed};
 use crate::error::HarnessError;
 use crate::mechanism::{Mechanism, ReceiveMessage, SendMessage};
 use crate::payload::{Memory, Registers, Source, Verdict, check, check_size};
+use crate::reference::Bracket;
 use crate::usage::Usage;
 
 /// One streaming measurement.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct ThroughputReading {
+    /// The references around it.
+    pub bracket: Bracket,
     /// Messages sent, received and checked.
     pub messages: u64,
     /// Nanoseconds from the first send to the last check.
@@ -46,7 +49,8 @@ fn stream<M: Mechanism, P: Source>(
     size: usize,
 ) -> Result<ThroughputReading, HarnessError> {
     check_size(size)?;
-    let (sent, received) = setting.pair.run(
+    let (bracket, sent, received) = bracketed(
+        setting,
         M::prepare(size)?,
         |meeting, way| {
             let mut to = way.sender()?;
@@ -83,7 +87,7 @@ fn stream<M: Mechanism, P: Source>(
         return Err(HarnessError::Answer { what });
     }
     let ns = setting.clock.ns(received.end.saturating_sub(sent.start));
-    Ok(ThroughputReading { messages: sent.messages, ns, usage: sent.usage + received.usage })
+    Ok(ThroughputReading { bracket, messages: sent.messages, ns, usage: sent.usage + received.usage })
 }
 
 #[derive(Serialize, Deserialize)]

@@ -1,0 +1,116 @@
+//! The job behind `slipring compare`: slipring beside the kernel's own mechanisms, in one table.
+
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::cores::Cores;
+use crate::error::HarnessError;
+use crate::load::LoadLimit;
+use crate::machine::Machine;
+use crate::measure::{PayloadSource, Setting};
+use crate::mechanism::{Mechanism, Pipe, UnixStream};
+use crate::process::Pair;
+use crate::reference::{NEAR_BELOW_NS, TWIN_BELOW_NS};
+use crate::report::{Method, Report};
+use crate::rounds::{self, Cell, Progress};
+
+const LATENCY_SIZES: [usize; 4] = [8, 56, 1024, 4096];
+const THROUGHPUT_SIZES: [usize; 5] = [8, 56, 1024, 4096, 65536];
+
+/// What to compare and how long.
+#[derive(Clone, Debug)]
+pub struct CompareOptions {
+    /// How often everything is measured, interleaved.
+    pub rounds: usize,
+    /// Timed part of one measurement.
+    pub budget: Duration,
+    /// The payload sources throughput is measured with.
+    pub sources: Vec<PayloadSource>,
+    /// Two different cores to pin to; none: choose.
+    pub cores: Option<[usize; 2]>,
+    /// Outside load beyond which a round is dropped.
+    pub load: LoadLimit,
+    /// When a single measurement is given up.
+    pub limit: Duration,
+    /// Commit of the measured code, for the report.
+    pub commit: Option<String>,
+}
+
+impl Default for CompareOptions {
+    /// The full setting: 9 rounds, about 40 seconds.
+    fn default() -> Self {
+        CompareOptions {
+            rounds: 9,
+            budget: Duration::from_millis(50),
+            sources: vec![PayloadSource::Registers, PayloadSource::Memory],
+            cores: None,
+            load: LoadLimit::default(),
+            limit: Duration::from_secs(30),
+            commit: None,
+        }
+    }
+}
+
+impl CompareOptions {
+    /// A first impression: 5 rounds, one payload source, under 15 seconds.
+    pub fn quick() -> Self {
+        CompareOptions {
+            rounds: 5,
+            budget: Duration::from_millis(25),
+            sources: vec![PayloadSource::Registers],
+            ..CompareOptions::default()
+        }
+    }
+}
+
+/// Measures everything and summarises it. `progress` is called before each measurement; it must not start threads.
+///
+/// The calling process must have one thread (see [`crate::process`]); it is neither pinned nor otherwise changed.
+pub fn compare(options: CompareOptions, progress: impl FnMut(Progress<'_>)) -> Result<Report, HarnessError> {
+    let cores = match options.cores {
+        Some([first, second]) => Cores::exactly(first, second)?,
+        None => Cores::choose()?,
+    };
+    if options.rounds == 0 {
+        return Err(HarnessError::BadOption { what: "no rounds at all".into() });
+    }
+    let clock = Clock::calibrate();
+    let setting = Setting { pair: Pair { cores, limit: options.limit }, clock, budget: options.budget };
+    let cells = cells(&options.sources);
+    let rounds = rounds::run(&setting, &cells, options.rounds, progress)?;
+    let kept = rounds::keep(rounds, &options.load);
+    let method = Method {
+        rounds: options.rounds,
+        loaded: Vec::new(),
+        all_loaded: false,
+        budget_ms: options.budget.as_secs_f64() * 1e3,
+        clock: clock.name().to_string(),
+        clock_cost_ns: clock.cost_ns(),
+        pinned: cores.pair().is_some(),
+        near_below_ns: NEAR_BELOW_NS,
+        twin_below_ns: TWIN_BELOW_NS,
+    };
+    Ok(Report::new(Machine::this(cores), method, options.commit, &clock, &cells, &kept))
+}
+
+/// By size, so that what is compared stands and is measured side by side.
+fn cells(sources: &[PayloadSource]) -> Vec<Cell> {
+    let mut cells = Vec::new();
+    for size in LATENCY_SIZES {
+        cells.extend([latency::<Pipe>(size), latency::<UnixStream>(size)]);
+    }
+    for size in THROUGHPUT_SIZES {
+        for &source in sources {
+            cells.extend([
+                Cell::throughput::<Pipe>(size, source),
+                Cell::throughput::<UnixStream>(size, source),
+            ]);
+        }
+    }
+    cells
+}
+
+/// Latency is measured with the payload computed in place: a copy of a cached message adds little to a round trip.
+fn latency<M: Mechanism>(size: usize) -> Cell {
+    Cell::latency::<M>(size, PayloadSource::Registers)
+}

@@ -1,0 +1,107 @@
+//! The results: one struct that holds everything, and its exporters ([`Report`]'s `Display` for people, JSON for all
+//! else). Ratios are the message; absolute figures stand beside them.
+//!
+//! Figures that a round has one of (p50, p99, a rate, a ratio) are given as median and range over the rounds. Tails come
+//! from all rounds' values together. Readings of different placements never share a row.
+
+mod rows;
+mod table;
+
+use serde::{Deserialize, Serialize};
+
+pub use rows::{Cost, LatencyRow, ReferenceRow, Subject, ThroughputRow};
+
+use crate::clock::Clock;
+use crate::error::HarnessError;
+use crate::machine::Machine;
+use crate::rounds::{Cell, Kept};
+
+/// A finished run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Version of slipring that measured.
+    pub version: String,
+    /// When it was finished, UTC.
+    pub date: String,
+    /// Commit of the measured code, if the caller knows it.
+    pub commit: Option<String>,
+    /// Where.
+    pub machine: Machine,
+    /// How.
+    pub method: Method,
+    /// What the machine could do meanwhile, one row a placement.
+    pub references: Vec<ReferenceRow>,
+    /// Latency, one way.
+    pub latency: Vec<LatencyRow>,
+    /// Throughput.
+    pub throughput: Vec<ThroughputRow>,
+}
+
+/// How the figures came about.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Method {
+    /// Rounds measured.
+    pub rounds: usize,
+    /// Rounds dropped for outside load, or kept in spite of it (see `all_loaded`).
+    pub loaded: Vec<LoadedRound>,
+    /// Every round had outside load, so all were kept: distrust the figures.
+    pub all_loaded: bool,
+    /// Timed part of one measurement, in milliseconds.
+    pub budget_ms: f64,
+    /// The clock.
+    pub clock: String,
+    /// What one reading of it costs. A round trip contains one such cost; nothing is subtracted.
+    pub clock_cost_ns: f64,
+    /// Whether the two processes were pinned to cores of their own.
+    pub pinned: bool,
+    /// `line` below this is called near.
+    pub near_below_ns: f64,
+    /// `line` below this is called twin: two threads of one core.
+    pub twin_below_ns: f64,
+}
+
+/// A round during which others used the cores.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoadedRound {
+    /// Its number, from 1.
+    pub round: usize,
+    /// What happened.
+    pub reason: String,
+}
+
+impl Report {
+    /// Summarises the rounds that were kept.
+    pub fn new(
+        machine: Machine,
+        mut method: Method,
+        commit: Option<String>,
+        clock: &Clock,
+        cells: &[Cell],
+        kept: &Kept,
+    ) -> Report {
+        let loaded = kept.dropped.iter();
+        method.loaded =
+            loaded.map(|(round, reason)| LoadedRound { round: *round, reason: reason.clone() }).collect();
+        method.all_loaded = kept.all_loaded;
+        Report {
+            version: env!("CARGO_PKG_VERSION").to_string(),
+            date: crate::machine::now(),
+            commit,
+            machine,
+            method,
+            references: rows::references(&kept.rounds),
+            latency: rows::latency(clock, cells, &kept.rounds),
+            throughput: rows::throughput(cells, &kept.rounds),
+        }
+    }
+
+    /// As JSON, indented.
+    pub fn to_json(&self) -> Result<String, HarnessError> {
+        serde_json::to_string_pretty(self).map_err(|error| HarnessError::Answer { what: error.to_string() })
+    }
+
+    /// From the JSON of [`Report::to_json`].
+    pub fn from_json(text: &str) -> Result<Report, HarnessError> {
+        serde_json::from_str(text).map_err(|error| HarnessError::Answer { what: error.to_string() })
+    }
+}

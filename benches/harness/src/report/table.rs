@@ -1,0 +1,231 @@
+//! The report for people: aligned columns, ratios with their range.
+
+use std::fmt;
+
+use super::rows::Cost;
+use super::{LatencyRow, Report, Subject, ThroughputRow};
+use crate::measure::PayloadSource;
+use crate::reference::Placement;
+use crate::stats::Spread;
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        head(self, f)?;
+        writeln!(
+            f,
+            "\nThe machine meanwhile (a cache line one way; 4 KiB chunks written, read and checked)"
+        )?;
+        let references = self.references.iter().map(|row| {
+            let (line, stream) = (range(&row.line_ns), range(&row.stream_gb_per_s));
+            vec![row.placement.name().into(), row.readings.to_string(), line, stream]
+        });
+        table(f, &["cores", "readings", "line ns", "stream GB/s"], references)?;
+
+        if !self.latency.is_empty() {
+            writeln!(f, "\nLatency, one way (half a round trip)")?;
+            let head = [
+                "mechanism",
+                "bytes",
+                "payload",
+                "cores",
+                "p50 ns",
+                "p99 ns",
+                "p50/line",
+                "p99/line",
+                "pipe/p50",
+                "CPU ns/msg",
+                "switches/msg",
+                "rounds",
+            ];
+            table(f, &head, shown(&self.latency, |row| &row.subject).map(latency))?;
+        }
+        if !self.throughput.is_empty() {
+            writeln!(f, "\nThroughput")?;
+            let head = [
+                "mechanism",
+                "bytes",
+                "payload",
+                "cores",
+                "msgs/s",
+                "GB/s",
+                "of stream",
+                "of pipe",
+                "CPU ns/msg",
+                "switches/msg",
+                "rounds",
+            ];
+            table(f, &head, shown(&self.throughput, |row| &row.subject).map(throughput))?;
+        }
+        foot(self, f)
+    }
+}
+
+fn head(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let machine = &report.machine;
+    let cores = match machine.cores {
+        Some([left, right]) => format!("pinned to cores {left} and {right}"),
+        None => "NOT PINNED: only one core is allowed, spinning rows measure the scheduler".into(),
+    };
+    let guest = if machine.virtual_machine { ", virtual machine" } else { "" };
+    let commit = report.commit.as_deref().map(|commit| format!(" ({commit})")).unwrap_or_default();
+    writeln!(f, "slipring {}{commit}, {}", report.version, report.date)?;
+    writeln!(f, "{}{guest}, Linux {}, {cores}", machine.cpu, machine.kernel)
+}
+
+fn foot(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let method = &report.method;
+    writeln!(
+        f,
+        "\nTwo processes; every message written and checked completely. Median of rounds (least-greatest); ratios within\n\
+         a round. Clock: {}, {:.0} ns a reading, not subtracted. twin: line < {} ns, near: < {} ns, else far.",
+        method.clock, method.clock_cost_ns, method.twin_below_ns, method.near_below_ns
+    )?;
+    let moved = report.references.iter().find(|row| row.placement == Placement::Moved);
+    if let Some(moved) = moved {
+        writeln!(
+            f,
+            "{} readings during which the cores moved are left out where a row has others.",
+            moved.readings
+        )?;
+    }
+    let reasons: Vec<String> =
+        method.loaded.iter().map(|loaded| format!("round {}: {}", loaded.round, loaded.reason)).collect();
+    match (reasons.len(), method.all_loaded) {
+        (0, _) => writeln!(f, "{} rounds, none dropped.", method.rounds),
+        (_, true) => writeln!(
+            f,
+            "WARNING: all {} rounds had outside load and were kept all the same ({}).",
+            method.rounds,
+            reasons.join("; ")
+        ),
+        (count, false) => {
+            writeln!(f, "{count} of {} rounds dropped ({}).", method.rounds, reasons.join("; "))
+        }
+    }
+}
+
+/// Without the rows of readings that moved, if their cell has others.
+fn shown<R>(rows: &[R], subject: impl Fn(&R) -> &Subject) -> impl Iterator<Item = &R> {
+    rows.iter().filter(move |row| {
+        let own = subject(row);
+        let stayed = |other: &R| {
+            let other = subject(other);
+            other.placement != Placement::Moved
+                && Subject { placement: own.placement, ..other.clone() } == *own
+        };
+        own.placement != Placement::Moved || !rows.iter().any(stayed)
+    })
+}
+
+fn latency(row: &LatencyRow) -> Vec<String> {
+    let mut line = key(&row.subject);
+    line.extend([figure(row.p50_ns.median), figure(row.p99_ns.median)]);
+    line.extend([range(&row.p50_per_line), figure(row.p99_per_line.median), times(row.times_pipe)]);
+    line.extend(cost(&row.cost));
+    line.push(row.rounds.to_string());
+    line
+}
+
+fn throughput(row: &ThroughputRow) -> Vec<String> {
+    let mut line = key(&row.subject);
+    line.extend([counted(row.messages_per_s.median), figure(row.gb_per_s.median)]);
+    line.extend([range(&row.per_stream), times(row.times_pipe)]);
+    line.extend(cost(&row.cost));
+    line.push(row.rounds.to_string());
+    line
+}
+
+fn key(subject: &Subject) -> Vec<String> {
+    let source = match subject.source {
+        PayloadSource::Registers => "in place",
+        PayloadSource::Memory => "copied",
+    };
+    let Subject { mechanism, size, placement, .. } = subject;
+    vec![mechanism.clone(), size.to_string(), source.into(), placement.name().into()]
+}
+
+fn cost(cost: &Cost) -> [String; 2] {
+    [figure(cost.cpu_ns), figure(cost.voluntary + cost.involuntary)]
+}
+
+fn times(times: Option<Spread>) -> String {
+    times.map_or_else(|| "-".into(), |times| format!("{}x", figure(times.median)))
+}
+
+fn range(spread: &Spread) -> String {
+    let Spread { median, min, max } = *spread;
+    format!("{} ({}-{})", figure(median), figure(min), figure(max))
+}
+
+/// Three digits, no exponent.
+fn figure(value: f64) -> String {
+    let magnitude = value.abs();
+    match magnitude {
+        _ if magnitude == 0.0 => "0".into(),
+        _ if magnitude < 0.0005 => "<0.001".into(),
+        _ if magnitude < 1.0 => format!("{value:.3}"),
+        _ if magnitude < 10.0 => format!("{value:.2}"),
+        _ if magnitude < 100.0 => format!("{value:.1}"),
+        _ => format!("{value:.0}"),
+    }
+}
+
+/// With a unit prefix.
+fn counted(value: f64) -> String {
+    match value {
+        _ if value >= 1e9 => format!("{} G", figure(value / 1e9)),
+        _ if value >= 1e6 => format!("{} M", figure(value / 1e6)),
+        _ if value >= 1e3 => format!("{} k", figure(value / 1e3)),
+        _ => figure(value),
+    }
+}
+
+/// Writes columns as wide as their widest entry: the first to the left, all others to the right.
+fn table(f: &mut fmt::Formatter<'_>, head: &[&str], lines: impl Iterator<Item = Vec<String>>) -> fmt::Result {
+    let lines: Vec<Vec<String>> =
+        std::iter::once(head.iter().map(ToString::to_string).collect()).chain(lines).collect();
+    let width = |column: usize| {
+        lines.iter().filter_map(|line| line.get(column)).map(|entry| entry.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    for line in &lines {
+        let mut text = String::new();
+        for (column, (entry, &width)) in line.iter().zip(&widths).enumerate() {
+            match column {
+                0 => text.push_str(&format!("{entry:<width$}")),
+                _ => text.push_str(&format!("  {entry:>width$}")),
+            }
+        }
+        writeln!(f, "{}", text.trim_end())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Table(Vec<Vec<String>>);
+
+    impl fmt::Display for Table {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            table(f, &["name", "value"], self.0.clone().into_iter())
+        }
+    }
+
+    #[test]
+    fn columns_are_aligned() {
+        let lines = vec![vec!["pipe".into(), "1".into()], vec!["unix stream".into(), "123456".into()]];
+        assert_eq!(
+            Table(lines).to_string(),
+            "name          value\npipe              1\nunix stream  123456\n"
+        );
+    }
+
+    #[test]
+    fn figures_have_three_digits() {
+        let shown = [0.0, 0.0001, 0.5, 3.456, 27.18, 1234.5].map(figure);
+        assert_eq!(shown, ["0", "<0.001", "0.500", "3.46", "27.2", "1234"]);
+        assert_eq!([999.0, 12_345.0, 5e6, 2.5e9].map(counted), ["999", "12.3 k", "5.00 M", "2.50 G"]);
+    }
+}
