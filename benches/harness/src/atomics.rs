@@ -72,3 +72,10 @@ impl FutexWord {
         futex::wake(&self.0, futex::Flags::empty(), 1).map(drop)
     }
 }
+
+/// A number this process has not been given before.
+pub(crate) fn next_number() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    // Relaxed: only that each addition is counted once matters.
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}

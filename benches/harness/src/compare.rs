@@ -8,7 +8,7 @@ use crate::error::HarnessError;
 use crate::load::LoadLimit;
 use crate::machine::Machine;
 use crate::measure::{PayloadSource, Setting};
-use crate::mechanism::{Mechanism, Pipe, UnixStream};
+use crate::mechanism::{Park, Pipe, Spin, Spsc, UnixStream};
 use crate::process::Pair;
 use crate::reference::{NEAR_BELOW_NS, TWIN_BELOW_NS};
 use crate::report::{Method, Report};
@@ -95,22 +95,25 @@ pub fn compare(options: CompareOptions, progress: impl FnMut(Progress<'_>)) -> R
 
 /// By size, so that what is compared stands and is measured side by side.
 fn cells(sources: &[PayloadSource]) -> Vec<Cell> {
-    let mut cells = Vec::new();
-    for size in LATENCY_SIZES {
-        cells.extend([latency::<Pipe>(size), latency::<UnixStream>(size)]);
-    }
-    for size in THROUGHPUT_SIZES {
-        for &source in sources {
-            cells.extend([
-                Cell::throughput::<Pipe>(size, source),
-                Cell::throughput::<UnixStream>(size, source),
-            ]);
-        }
-    }
-    cells
-}
-
-/// Latency is measured with the payload computed in place: a copy of a cached message adds little to a round trip.
-fn latency<M: Mechanism>(size: usize) -> Cell {
-    Cell::latency::<M>(size, PayloadSource::Registers)
+    // A copy of a cached message adds little to a round trip: one source is enough for latency.
+    let latency = |size| {
+        let source = PayloadSource::Registers;
+        [
+            Cell::latency::<Spsc<Spin>>(size, source),
+            Cell::latency::<Spsc<Park>>(size, source),
+            Cell::latency::<Pipe>(size, source),
+            Cell::latency::<UnixStream>(size, source),
+        ]
+    };
+    let throughput = |(size, source)| {
+        [
+            Cell::throughput::<Spsc<Spin>>(size, source),
+            Cell::throughput::<Spsc<Park>>(size, source),
+            Cell::throughput::<Pipe>(size, source),
+            Cell::throughput::<UnixStream>(size, source),
+        ]
+    };
+    let sources =
+        THROUGHPUT_SIZES.into_iter().flat_map(|size| sources.iter().map(move |&source| (size, source)));
+    LATENCY_SIZES.into_iter().flat_map(latency).chain(sources.flat_map(throughput)).collect()
 }

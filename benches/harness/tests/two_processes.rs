@@ -7,14 +7,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill, raise};
-use nix::unistd::{getpid, pause};
+use nix::unistd::{Pid, getpid, getppid, pause};
 use slipring_harness::clock::Clock;
 use slipring_harness::cores::Cores;
 use slipring_harness::measure::{PayloadSource, Setting, latency, throughput};
-use slipring_harness::mechanism::{Futex, Mechanism, Pipe, ReceiveMessage, SendMessage, UnixStream};
+use slipring_harness::mechanism::{
+    Futex, Mechanism, Park, Pipe, ReceiveMessage, SendMessage, Spin, Spsc, UnixStream,
+};
 use slipring_harness::process::Pair;
 use slipring_harness::reference::{Placement, reference};
-use slipring_harness::{HarnessError, Side};
+use slipring_harness::{CompareOptions, HarnessError, Report, Side, compare};
 
 /// Long enough for any machine that makes progress at all.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -240,6 +242,70 @@ fn pipes_and_sockets_and_futexes_give_plausible_counts() {
     throughput_counts_every_message::<Futex>();
 }
 
+fn rings_give_plausible_counts_and_leave_no_name() {
+    latency_counts_every_round_trip::<Spsc<Spin>>();
+    latency_counts_every_round_trip::<Spsc<Park>>();
+    throughput_counts_every_message::<Spsc<Spin>>();
+    throughput_counts_every_message::<Spsc<Park>>();
+    assert_eq!(own_rings(), [""; 0]);
+}
+
+fn a_ring_is_removed_when_its_users_are_killed() {
+    let result = pair().run(
+        Spsc::<Spin>::prepare(64).unwrap(),
+        |meeting, way| -> Result<(), HarnessError> {
+            let _sender = way.sender()?;
+            meeting.meet();
+            loop {
+                pause();
+            }
+        },
+        |meeting, way| -> Result<(), HarnessError> {
+            let _receiver = way.receiver()?;
+            meeting.meet();
+            // Both have the ring open, so its name is there; the guard of the parent is what removes it.
+            assert_eq!(own_rings_of(getppid()).len(), 1);
+            raise(Signal::SIGKILL).unwrap();
+            Ok(())
+        },
+    );
+    assert_eq!(result, Err(HarnessError::Died { side: Side::Right, how: "signal 9".into() }));
+    assert_eq!(own_rings(), [""; 0]);
+    nobody_is_left();
+}
+
+fn own_rings() -> Vec<String> {
+    own_rings_of(getpid())
+}
+
+/// Names of the rings that `owner` has prepared.
+fn own_rings_of(owner: Pid) -> Vec<String> {
+    let listed = slipring::list().unwrap().into_iter().map(|ring| ring.name);
+    listed.filter(|name| name.contains(&format!("slipring-harness-{owner}-"))).collect()
+}
+
+fn a_quick_comparison_is_complete() {
+    let options = CompareOptions { rounds: 1, budget: Duration::from_millis(1), ..CompareOptions::quick() };
+    let mut steps = 0;
+    let report = compare(options, |at| {
+        assert_eq!((at.done, at.round, at.rounds), (steps, 1, 1));
+        steps += 1;
+    });
+    let report = report.unwrap();
+    // Four mechanisms: latency at four sizes, throughput at five. One round, so every row has one reading.
+    assert_eq!((steps, report.latency.len(), report.throughput.len()), (36, 16, 20));
+    assert!(report.latency.iter().all(|row| row.rounds == 1 && row.trips >= 16));
+    assert!(report.throughput.iter().all(|row| row.rounds == 1 && row.messages >= 2));
+    assert_eq!(report.references.iter().map(|row| row.readings).sum::<usize>(), 36);
+    assert!(Report::from_json(&report.to_json().unwrap()).unwrap() == report, "JSON holds everything");
+    let table = report.to_string();
+    for word in ["slipring spin", "slipring park", "pipe", "unix stream", "65536"] {
+        assert!(table.contains(word), "{word} is missing in\n{table}");
+    }
+    assert_eq!(own_rings(), [""; 0]);
+    nobody_is_left();
+}
+
 fn references_are_positive_and_classified() {
     let setting = setting();
     let taken = reference(&setting.pair, &setting.clock).unwrap();
@@ -272,6 +338,9 @@ const TESTS: &[(&str, fn())] = tests![
     a_process_with_threads_is_refused,
     one_spoiled_byte_fails_the_measurement,
     pipes_and_sockets_and_futexes_give_plausible_counts,
+    rings_give_plausible_counts_and_leave_no_name,
+    a_ring_is_removed_when_its_users_are_killed,
+    a_quick_comparison_is_complete,
     references_are_positive_and_classified,
     odd_sizes_are_refused_before_anything_is_started,
 ];

@@ -5,10 +5,12 @@
 
 mod futex;
 mod pipe;
+mod spsc;
 mod stream;
 
 pub use futex::Futex;
 pub use pipe::Pipe;
+pub use spsc::{Flavour, Park, Spin, Spsc};
 pub use stream::UnixStream;
 
 use crate::error::HarnessError;

@@ -1,0 +1,178 @@
+//! slipring's SPSC ring. Each process opens the ring by its name after the fork, so each has a mapping, a lease and a
+//! handle of its own, at addresses of its own, as unrelated programs have.
+//!
+//! Whoever comes first makes the ring; its name vanishes with its last user. The process that prepared it also removes
+//! the name, for the case that both users were killed.
+
+use std::marker::PhantomData;
+use std::process;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use slipring::spsc::{Consumer, Producer};
+use slipring::{Options, RecvError, Ring, SendError, WaitStrategy, Wakeup};
+
+use super::{Mechanism, ReceiveMessage, SendMessage};
+use crate::atomics::next_number;
+use crate::error::HarnessError;
+
+/// A way to use the ring.
+pub trait Flavour {
+    /// The mechanism's name in reports.
+    const NAME: &'static str;
+    /// How both ends wait.
+    const STRATEGY: WaitStrategy;
+    /// What the ring can wake its users with.
+    const WAKEUP: Wakeup;
+}
+
+/// Both ends poll and never sleep; the ring has no wake-up.
+#[derive(Debug)]
+pub enum Spin {}
+
+impl Flavour for Spin {
+    const NAME: &'static str = "slipring spin";
+    const STRATEGY: WaitStrategy = WaitStrategy::Spin;
+    const WAKEUP: Wakeup = Wakeup::None;
+}
+
+/// The default: both ends poll a little and then sleep on a futex.
+#[derive(Debug)]
+pub enum Park {}
+
+impl Flavour for Park {
+    const NAME: &'static str = "slipring park";
+    const STRATEGY: WaitStrategy = WaitStrategy::Park;
+    const WAKEUP: Wakeup = Wakeup::Futex;
+}
+
+/// A named ring with default options, at least 1 MiB.
+#[derive(Debug)]
+pub struct Spsc<F> {
+    name: String,
+    size: usize,
+    owner: u32,
+    flavour: PhantomData<F>,
+}
+
+impl<F: Flavour> Spsc<F> {
+    fn join(&self) -> Result<Ring, HarnessError> {
+        // Four of the largest messages, so that neither end waits for every single one.
+        let capacity = (4 * self.size).next_power_of_two().max(1 << 20);
+        let options = Options::new().capacity(capacity).wakeup(F::WAKEUP);
+        Ring::open_or_create(&self.name, &options).map_err(refused)
+    }
+}
+
+impl<F: Flavour> Mechanism for Spsc<F> {
+    const NAME: &'static str = F::NAME;
+    type Sender = SpscSender;
+    type Receiver = SpscReceiver;
+
+    /// Only the name is made here: no handle may cross the fork.
+    fn prepare(size: usize) -> Result<Self, HarnessError> {
+        let owner = process::id();
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        // The time keeps it apart from what an earlier process with this pid may have left.
+        let name = format!("/slipring-harness-{owner}-{:x}-{}", since.as_nanos(), next_number());
+        Ok(Spsc { name, size, owner, flavour: PhantomData })
+    }
+
+    fn sender(self) -> Result<Self::Sender, HarnessError> {
+        let mut producer = self.join()?.into_producer().map_err(refused)?;
+        producer.set_strategy(F::STRATEGY).map_err(refused)?;
+        Ok(SpscSender(producer))
+    }
+
+    fn receiver(self) -> Result<Self::Receiver, HarnessError> {
+        let mut consumer = self.join()?.into_consumer().map_err(refused)?;
+        consumer.set_strategy(F::STRATEGY).map_err(refused)?;
+        Ok(SpscReceiver(consumer))
+    }
+}
+
+impl<F> Drop for Spsc<F> {
+    fn drop(&mut self) {
+        // The forked copies leave the name to its users.
+        if process::id() == self.owner {
+            // Usually it has gone already with its last user.
+            let _ = slipring::unlink_forced(&self.name);
+        }
+    }
+}
+
+/// The producer. Payloads computed in place go through a grant, others are copied.
+pub struct SpscSender(Producer);
+
+impl SendMessage for SpscSender {
+    #[inline(always)]
+    fn send(&mut self, message: &[u8]) -> Result<(), HarnessError> {
+        self.0.send(message).map_err(not_sent)
+    }
+
+    #[inline(always)]
+    fn send_with(&mut self, size: usize, fill: impl FnOnce(&mut [u8])) -> Result<(), HarnessError> {
+        let mut grant = self.0.reserve(size).map_err(not_sent)?;
+        if grant.len() != size {
+            return Err(HarnessError::Size { want: size, got: grant.len() });
+        }
+        fill(&mut grant);
+        grant.commit_all();
+        Ok(())
+    }
+}
+
+/// The consumer. Messages are read in place.
+pub struct SpscReceiver(Consumer);
+
+impl ReceiveMessage for SpscReceiver {
+    #[inline(always)]
+    fn receive<R>(&mut self, _size: usize, look: impl FnOnce(&[u8]) -> R) -> Result<R, HarnessError> {
+        let frame = self.0.frame().map_err(not_received)?;
+        let seen = look(&frame);
+        frame.release();
+        Ok(seen)
+    }
+}
+
+fn refused(error: impl std::fmt::Display) -> HarnessError {
+    HarnessError::Ring { what: error.to_string() }
+}
+
+#[cold]
+fn not_sent(error: SendError) -> HarnessError {
+    match error {
+        SendError::Closed | SendError::PeerDied { .. } => HarnessError::Closed,
+        other => refused(other),
+    }
+}
+
+#[cold]
+fn not_received(error: RecvError) -> HarnessError {
+    match error {
+        RecvError::Closed | RecvError::PeerDied { .. } => HarnessError::Closed,
+        other => refused(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_tell_whose_they_are() {
+        let [one, two] = [1, 2].map(|_| Spsc::<Spin>::prepare(8).unwrap());
+        assert_ne!(one.name, two.name);
+        assert!(one.name.contains("slipring") && one.name.contains(&process::id().to_string()));
+    }
+
+    #[test]
+    fn a_dropped_direction_leaves_no_name() {
+        let way = Spsc::<Park>::prepare(8).unwrap();
+        let name = way.name.clone();
+        let ring = way.join().unwrap();
+        assert!(slipring::stat(&name).is_ok());
+        drop(way);
+        assert!(matches!(slipring::stat(&name), Err(slipring::Error::NotFound { .. })));
+        drop(ring);
+    }
+}
