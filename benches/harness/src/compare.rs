@@ -8,7 +8,8 @@ use crate::error::HarnessError;
 use crate::load::LoadLimit;
 use crate::machine::Machine;
 use crate::measure::{PayloadSource, Setting};
-use crate::mechanism::{Park, Pipe, Spin, Spsc, UnixStream};
+use crate::mechanism::spsc;
+use crate::mechanism::{Futex, Park, Pipe, Spin, Spsc, UnixStream};
 use crate::process::Pair;
 use crate::reference::{NEAR_BELOW_NS, TWIN_BELOW_NS};
 use crate::report::{Method, Report};
@@ -16,6 +17,7 @@ use crate::rounds::{self, Cell, Progress};
 
 const LATENCY_SIZES: [usize; 4] = [8, 56, 1024, 4096];
 const THROUGHPUT_SIZES: [usize; 5] = [8, 56, 1024, 4096, 65536];
+const WAKE_SIZE: usize = 8;
 
 /// What to compare and how long.
 #[derive(Clone, Debug)]
@@ -41,7 +43,7 @@ impl Default for CompareOptions {
     fn default() -> Self {
         CompareOptions {
             rounds: 9,
-            budget: Duration::from_millis(50),
+            budget: Duration::from_millis(35),
             sources: vec![PayloadSource::Registers, PayloadSource::Memory],
             cores: None,
             load: LoadLimit::default(),
@@ -74,6 +76,7 @@ pub fn compare(options: CompareOptions, progress: impl FnMut(Progress<'_>)) -> R
     if options.rounds == 0 {
         return Err(HarnessError::BadOption { what: "no rounds at all".into() });
     }
+    spsc::remove_stale();
     let clock = Clock::calibrate();
     let setting = Setting { pair: Pair { cores, limit: options.limit }, clock, budget: options.budget };
     let cells = cells(&options.sources);
@@ -115,5 +118,11 @@ fn cells(sources: &[PayloadSource]) -> Vec<Cell> {
     };
     let sources =
         THROUGHPUT_SIZES.into_iter().flat_map(|size| sources.iter().map(move |&source| (size, source)));
-    LATENCY_SIZES.into_iter().flat_map(latency).chain(sources.flat_map(throughput)).collect()
+    let wake = [
+        Cell::wake::<Futex>(WAKE_SIZE, PayloadSource::Registers),
+        Cell::wake::<Spsc<Park>>(WAKE_SIZE, PayloadSource::Registers),
+        Cell::wake::<Pipe>(WAKE_SIZE, PayloadSource::Registers),
+        Cell::wake::<UnixStream>(WAKE_SIZE, PayloadSource::Registers),
+    ];
+    LATENCY_SIZES.into_iter().flat_map(latency).chain(sources.flat_map(throughput)).chain(wake).collect()
 }

@@ -5,7 +5,7 @@
 //! chunks (256 KiB) in flight; median of batches at the reader. Neither sleeps or calls the kernel.
 //!
 //! A hypervisor moves the cores of a virtual machine about, mostly when they were idle. Therefore the same two processes
-//! that measure take the references, before and after, without a sleep between ([`Yard`]); if the placement changed
+//! that measure take the references, before and after, without a sleep between (`Yard`); if the placement changed
 //! meanwhile, the reading says so.
 
 use std::time::Duration;

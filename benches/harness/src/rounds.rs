@@ -3,12 +3,15 @@
 
 use crate::error::HarnessError;
 use crate::load::{Load, LoadLimit, LoadWatch};
-use crate::measure::{LatencyReading, PayloadSource, Setting, ThroughputReading, latency, throughput};
+use crate::measure::{
+    LatencyReading, PayloadSource, Setting, ThroughputReading, WakeReading, latency, throughput, wake,
+};
 use crate::mechanism::Mechanism;
 use crate::reference::Bracket;
 
 type LatencyFn = fn(&Setting, usize, PayloadSource) -> Result<LatencyReading, HarnessError>;
 type ThroughputFn = fn(&Setting, usize, PayloadSource) -> Result<ThroughputReading, HarnessError>;
+type WakeFn = fn(&Setting, usize, PayloadSource) -> Result<WakeReading, HarnessError>;
 
 /// One row to be measured in every round.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +29,7 @@ pub struct Cell {
 enum Work {
     Latency(LatencyFn),
     Throughput(ThroughputFn),
+    Wake(WakeFn),
 }
 
 impl Cell {
@@ -39,11 +43,17 @@ impl Cell {
         Cell { mechanism: M::NAME, size, source, work: Work::Throughput(throughput::<M>) }
     }
 
-    /// `latency` or `throughput`.
+    /// Waking the receiver of `M`.
+    pub fn wake<M: Mechanism>(size: usize, source: PayloadSource) -> Cell {
+        Cell { mechanism: M::NAME, size, source, work: Work::Wake(wake::<M>) }
+    }
+
+    /// `latency`, `throughput` or `wake`.
     pub fn kind(&self) -> &'static str {
         match self.work {
             Work::Latency(_) => "latency",
             Work::Throughput(_) => "throughput",
+            Work::Wake(_) => "wake",
         }
     }
 
@@ -51,6 +61,7 @@ impl Cell {
         match self.work {
             Work::Latency(work) => work(setting, self.size, self.source).map(Reading::Latency),
             Work::Throughput(work) => work(setting, self.size, self.source).map(Reading::Throughput),
+            Work::Wake(work) => work(setting, self.size, self.source).map(Reading::Wake),
         }
     }
 
@@ -67,6 +78,8 @@ pub enum Reading {
     Latency(LatencyReading),
     /// From a throughput cell.
     Throughput(ThroughputReading),
+    /// From a wake cell.
+    Wake(WakeReading),
 }
 
 impl Reading {
@@ -75,6 +88,7 @@ impl Reading {
         match self {
             Reading::Latency(reading) => &reading.bracket,
             Reading::Throughput(reading) => &reading.bracket,
+            Reading::Wake(reading) => &reading.bracket,
         }
     }
 }

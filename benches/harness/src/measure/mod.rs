@@ -1,7 +1,8 @@
-//! One measurement of one mechanism at one size: ping-pong latency or streaming throughput.
+//! One measurement of one mechanism at one size: ping-pong latency, streaming throughput, or waking a sleeper.
 
 mod latency;
 mod throughput;
+mod wake;
 
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use crate::reference::{Bracket, Reference, Yard};
 
 pub use latency::{LatencyReading, latency};
 pub use throughput::{ThroughputReading, throughput};
+pub use wake::{WakeReading, wake};
 
 /// What all measurements of a run have in common.
 #[derive(Clone, Copy, Debug)]

@@ -5,7 +5,7 @@
 
 mod futex;
 mod pipe;
-mod spsc;
+pub(crate) mod spsc;
 mod stream;
 
 pub use futex::Futex;

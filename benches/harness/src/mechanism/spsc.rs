@@ -63,6 +63,19 @@ impl<F: Flavour> Spsc<F> {
     }
 }
 
+/// Every name begins so.
+const PREFIX: &str = "/slipring-harness-";
+
+/// Removes what harnesses left that were killed with their children. Rings in use are not touched.
+pub(crate) fn remove_stale() {
+    for ring in slipring::list().into_iter().flatten() {
+        if ring.name.starts_with(PREFIX) && !ring.in_use {
+            // A refusal means that somebody uses it after all.
+            let _ = slipring::unlink(&ring.name);
+        }
+    }
+}
+
 impl<F: Flavour> Mechanism for Spsc<F> {
     const NAME: &'static str = F::NAME;
     type Sender = SpscSender;
@@ -73,7 +86,7 @@ impl<F: Flavour> Mechanism for Spsc<F> {
         let owner = process::id();
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         // The time keeps it apart from what an earlier process with this pid may have left.
-        let name = format!("/slipring-harness-{owner}-{:x}-{}", since.as_nanos(), next_number());
+        let name = format!("{PREFIX}{owner}-{:x}-{}", since.as_nanos(), next_number());
         Ok(Spsc { name, size, owner, flavour: PhantomData })
     }
 
@@ -173,6 +186,18 @@ mod tests {
         assert!(slipring::stat(&name).is_ok());
         drop(way);
         assert!(matches!(slipring::stat(&name), Err(slipring::Error::NotFound { .. })));
+        drop(ring);
+    }
+
+    #[test]
+    fn only_rings_without_users_are_stale() {
+        let used = Spsc::<Park>::prepare(8).unwrap();
+        let ring = used.join().unwrap();
+        let left = format!("{PREFIX}{}-left", process::id());
+        drop(Ring::create(&left, &Options::new().persistent(true)).unwrap());
+        remove_stale();
+        assert!(slipring::stat(&used.name).is_ok());
+        assert!(matches!(slipring::stat(&left), Err(slipring::Error::NotFound { .. })));
         drop(ring);
     }
 }

@@ -6,10 +6,12 @@
 
 mod rows;
 mod table;
+mod wake;
 
 use serde::{Deserialize, Serialize};
 
 pub use rows::{Cost, LatencyRow, ReferenceRow, Subject, ThroughputRow};
+pub use wake::WakeRow;
 
 use crate::clock::Clock;
 use crate::error::HarnessError;
@@ -35,6 +37,8 @@ pub struct Report {
     pub latency: Vec<LatencyRow>,
     /// Throughput.
     pub throughput: Vec<ThroughputRow>,
+    /// Waking a sleeping receiver.
+    pub wake: Vec<WakeRow>,
 }
 
 /// How the figures came about.
@@ -92,6 +96,7 @@ impl Report {
             references: rows::references(&kept.rounds),
             latency: rows::latency(clock, cells, &kept.rounds),
             throughput: rows::throughput(cells, &kept.rounds),
+            wake: wake::wakes(clock, cells, &kept.rounds),
         }
     }
 

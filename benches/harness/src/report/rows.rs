@@ -39,7 +39,7 @@ pub struct Subject {
 }
 
 impl Subject {
-    fn new(cell: &Cell, placement: Placement) -> Subject {
+    pub(super) fn new(cell: &Cell, placement: Placement) -> Subject {
         Subject { mechanism: cell.mechanism.to_string(), size: cell.size, source: cell.source, placement }
     }
 }
@@ -140,9 +140,9 @@ pub(super) fn references(rounds: &[Round]) -> Vec<ReferenceRow> {
 pub(super) fn latency(clock: &Clock, cells: &[Cell], rounds: &[Round]) -> Vec<LatencyRow> {
     let of = |reading: &'_ Reading| match reading {
         Reading::Latency(reading) => Some(reading.clone()),
-        Reading::Throughput(_) => None,
+        _ => None,
     };
-    let rows = groups(cells, rounds, of).into_iter();
+    let rows = groups(cells, rounds, Pipe::NAME, of).into_iter();
     rows.filter_map(|(cell, placement, readings)| latency_row(clock, cell, placement, &readings)).collect()
 }
 
@@ -150,7 +150,7 @@ fn latency_row(
     clock: &Clock,
     cell: &Cell,
     placement: Placement,
-    readings: &[WithPipe<LatencyReading>],
+    readings: &[WithPeer<LatencyReading>],
 ) -> Option<LatencyRow> {
     let tick = clock.ns(1);
     let one_way = |reading: &LatencyReading, q| reading.one_way_ticks(q) * tick;
@@ -183,16 +183,16 @@ fn latency_row(
 pub(super) fn throughput(cells: &[Cell], rounds: &[Round]) -> Vec<ThroughputRow> {
     let of = |reading: &'_ Reading| match reading {
         Reading::Throughput(reading) => Some(*reading),
-        Reading::Latency(_) => None,
+        _ => None,
     };
-    let rows = groups(cells, rounds, of).into_iter();
+    let rows = groups(cells, rounds, Pipe::NAME, of).into_iter();
     rows.filter_map(|(cell, placement, readings)| throughput_row(cell, placement, &readings)).collect()
 }
 
 fn throughput_row(
     cell: &Cell,
     placement: Placement,
-    readings: &[WithPipe<ThroughputReading>],
+    readings: &[WithPeer<ThroughputReading>],
 ) -> Option<ThroughputRow> {
     let gb = |reading: &ThroughputReading| reading.per_second() * cell.size as f64 / 1e9;
     let per_stream = readings.iter().map(|(reading, _)| gb(reading) / reading.bracket.stream_gb_per_s());
@@ -212,25 +212,26 @@ fn throughput_row(
     })
 }
 
-/// A reading, and the pipe's of the same round, size and payload source; none for the pipe itself.
-type WithPipe<T> = (T, Option<T>);
+/// A reading, and the peer's of the same round, size and payload source; none for the peer itself.
+type WithPeer<T> = (T, Option<T>);
 
-/// The readings of one kind, by cell and placement.
-fn groups<'c, T>(
+/// The readings of one kind, by cell and placement, each with that of the mechanism `peer` to compare it with.
+pub(super) fn groups<'c, T>(
     cells: &'c [Cell],
     rounds: &[Round],
+    peer: &str,
     of: impl Fn(&Reading) -> Option<T>,
-) -> Vec<(&'c Cell, Placement, Vec<WithPipe<T>>)> {
+) -> Vec<(&'c Cell, Placement, Vec<WithPeer<T>>)> {
     let mut groups = Vec::new();
     for (index, cell) in cells.iter().enumerate() {
-        let pipe = cells.iter().position(|other| other.mechanism == Pipe::NAME && other.is_peer_of(cell));
-        let pipe = pipe.filter(|&pipe| pipe != index);
-        let mut places: BTreeMap<Placement, Vec<WithPipe<T>>> = BTreeMap::new();
+        let peer = cells.iter().position(|other| other.mechanism == peer && other.is_peer_of(cell));
+        let peer = peer.filter(|&peer| peer != index);
+        let mut places: BTreeMap<Placement, Vec<WithPeer<T>>> = BTreeMap::new();
         for round in rounds {
             let reading = &round.readings[index];
             if let Some(own) = of(reading) {
-                let pipe = pipe.and_then(|pipe| of(&round.readings[pipe]));
-                places.entry(reading.bracket().placement()).or_default().push((own, pipe));
+                let peer = peer.and_then(|peer| of(&round.readings[peer]));
+                places.entry(reading.bracket().placement()).or_default().push((own, peer));
             }
         }
         groups.extend(places.into_iter().map(|(placement, readings)| (cell, placement, readings)));

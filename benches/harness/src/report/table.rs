@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::rows::Cost;
-use super::{LatencyRow, Report, Subject, ThroughputRow};
+use super::{LatencyRow, Report, Subject, ThroughputRow, WakeRow};
 use crate::measure::PayloadSource;
 use crate::reference::Placement;
 use crate::stats::Spread;
@@ -55,6 +55,22 @@ impl fmt::Display for Report {
                 "rounds",
             ];
             table(f, &head, shown(&self.throughput, |row| &row.subject).map(throughput))?;
+        }
+        if !self.wake.is_empty() {
+            writeln!(f, "\nWaking a receiver that sleeps, one way")?;
+            let head = [
+                "mechanism",
+                "bytes",
+                "payload",
+                "cores",
+                "p50 ns",
+                "p99 ns",
+                "p50/futex",
+                "receiver CPU ns/msg",
+                "sleeps/msg",
+                "rounds",
+            ];
+            table(f, &head, shown(&self.wake, |row| &row.subject).map(wake))?;
         }
         foot(self, f)
     }
@@ -132,6 +148,14 @@ fn throughput(row: &ThroughputRow) -> Vec<String> {
     line.extend([range(&row.per_stream), times(row.times_pipe)]);
     line.extend(cost(&row.cost));
     line.push(row.rounds.to_string());
+    line
+}
+
+fn wake(row: &WakeRow) -> Vec<String> {
+    let mut line = key(&row.subject);
+    line.extend([figure(row.p50_ns.median), figure(row.p99_ns.median)]);
+    line.push(row.p50_per_futex.as_ref().map_or_else(|| "-".into(), range));
+    line.extend([figure(row.receiver_cpu_ns), figure(row.sleeps), row.rounds.to_string()]);
     line
 }
 
