@@ -58,7 +58,7 @@ impl CompareOptions {
     pub fn quick() -> Self {
         CompareOptions {
             rounds: 5,
-            budget: Duration::from_millis(25),
+            budget: Duration::from_millis(20),
             sources: vec![PayloadSource::Registers],
             ..CompareOptions::default()
         }

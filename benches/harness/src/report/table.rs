@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::rows::Cost;
-use super::{LatencyRow, Report, Subject, ThroughputRow, WakeRow};
+use super::{LatencyRow, LoadedRound, Report, Subject, ThroughputRow, WakeRow};
 use crate::measure::PayloadSource;
 use crate::reference::Placement;
 use crate::stats::Spread;
@@ -104,20 +104,28 @@ fn foot(report: &Report, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             moved.readings
         )?;
     }
-    let reasons: Vec<String> =
-        method.loaded.iter().map(|loaded| format!("round {}: {}", loaded.round, loaded.reason)).collect();
-    match (reasons.len(), method.all_loaded) {
+    let reasons = reasons(&method.loaded);
+    match (method.loaded.len(), method.all_loaded) {
         (0, _) => writeln!(f, "{} rounds, none dropped.", method.rounds),
         (_, true) => writeln!(
             f,
-            "WARNING: all {} rounds had outside load and were kept all the same ({}).",
-            method.rounds,
-            reasons.join("; ")
+            "WARNING: all {} rounds had outside load and were kept all the same ({reasons}).",
+            method.rounds
         ),
         (count, false) => {
-            writeln!(f, "{count} of {} rounds dropped ({}).", method.rounds, reasons.join("; "))
+            writeln!(f, "{count} of {} rounds dropped ({reasons}).", method.rounds)
         }
     }
+}
+
+/// The first few; all of them are in the JSON.
+fn reasons(loaded: &[LoadedRound]) -> String {
+    let mut reasons: Vec<String> =
+        loaded.iter().take(3).map(|loaded| format!("round {}: {}", loaded.round, loaded.reason)).collect();
+    if loaded.len() > reasons.len() {
+        reasons.push(format!("and {} more", loaded.len() - reasons.len()));
+    }
+    reasons.join("; ")
 }
 
 /// Without the rows of readings that moved, if their cell has others.
@@ -244,6 +252,14 @@ mod tests {
             Table(lines).to_string(),
             "name          value\npipe              1\nunix stream  123456\n"
         );
+    }
+
+    #[test]
+    fn a_long_list_of_reasons_is_cut_and_says_so() {
+        let loaded: Vec<LoadedRound> =
+            (1..=5).map(|round| LoadedRound { round, reason: "busy".into() }).collect();
+        assert_eq!(reasons(&loaded[..1]), "round 1: busy");
+        assert_eq!(reasons(&loaded), "round 1: busy; round 2: busy; round 3: busy; and 2 more");
     }
 
     #[test]
