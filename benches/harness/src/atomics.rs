@@ -4,6 +4,7 @@
 //! The harness is outside the library and measures the machine itself, so it wraps the few operations it needs; the
 //! ordering is in the method's name and the partner is named where the method is called.
 #![allow(clippy::disallowed_types, clippy::disallowed_methods)]
+#![forbid(unsafe_code)]
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 

@@ -1,4 +1,5 @@
 //! The job behind `slipring compare`: slipring beside the kernel's own mechanisms, in one table.
+#![forbid(unsafe_code)]
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
 //! Which two cores a measurement runs on, and pinning to them.
+#![forbid(unsafe_code)]
 
 use std::path::PathBuf;
 

@@ -1,5 +1,6 @@
 //! What can go wrong in a measurement. The same value is reported by a child and returned by the caller's process,
 //! which is why every variant can be serialised.
+#![forbid(unsafe_code)]
 
 use std::fmt;
 use std::time::Duration;

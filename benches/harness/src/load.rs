@@ -2,6 +2,7 @@
 //!
 //! The kernel's per-core accounts (in ticks of 10 ms, so only good for a whole round) minus our own processor time is
 //! what others used; `steal` is what the hypervisor gave to other machines.
+#![forbid(unsafe_code)]
 
 use std::time::Instant;
 

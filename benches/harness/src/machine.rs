@@ -1,4 +1,5 @@
 //! What the figures were taken on, and when.
+#![forbid(unsafe_code)]
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

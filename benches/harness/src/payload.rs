@@ -4,6 +4,7 @@
 //! `base, base + STEP, base + 2 STEP, ...` with a base that depends on the sequence number. The receiver compares the
 //! length, the tag, and the sum of all body words with its closed form. A single wrong byte, a stale message, or a
 //! message torn between two others changes the sum; two errors that cancel to the bit would not be seen.
+#![forbid(unsafe_code)]
 
 use crate::error::HarnessError;
 use crate::mechanism::SendMessage;

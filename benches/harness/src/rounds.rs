@@ -1,5 +1,6 @@
 //! Interleaved rounds: reference, A, reference, B, reference, ... and the same again, so that whatever the machine does
 //! meanwhile happens to all rows alike, and each reading has references of its own from the moments before and after.
+#![forbid(unsafe_code)]
 
 use crate::error::HarnessError;
 use crate::load::{Load, LoadLimit, LoadWatch};

@@ -1,4 +1,5 @@
 //! Medians, spreads and quantiles. No distribution is assumed and nothing is averaged.
+#![forbid(unsafe_code)]
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,5 @@
 //! What a measurement cost: processor time and context switches of the calling process.
+#![forbid(unsafe_code)]
 
 use std::ops::{Add, Sub};
 

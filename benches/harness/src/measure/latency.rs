@@ -2,6 +2,7 @@
 //!
 //! Both ways the message is written completely and checked completely. The clock is read before and after each round
 //! trip; its cost is in the figure, not subtracted.
+#![forbid(unsafe_code)]
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,5 @@
 //! One measurement of one mechanism at one size: ping-pong latency, streaming throughput, or waking a sleeper.
+#![forbid(unsafe_code)]
 
 mod latency;
 mod throughput;

@@ -2,6 +2,7 @@
 //!
 //! The clock starts with the first message at the sender, after a warm-up that the receiver has drained, and stops when
 //! the receiver has checked the last one. So every counted byte was written, moved and read in the counted time.
+#![forbid(unsafe_code)]
 
 use serde::{Deserialize, Serialize};
 

@@ -2,6 +2,7 @@
 //!
 //! The sender rests between messages, long enough for every mechanism's receiver to sleep, without sleeping itself. It
 //! takes the time before each send, the receiver after each check; the clock is the same in both.
+#![forbid(unsafe_code)]
 
 use std::time::Duration;
 

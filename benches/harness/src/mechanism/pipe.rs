@@ -1,4 +1,5 @@
 //! A pipe, blocking, with the capacity the kernel gives by default (64 KiB).
+#![forbid(unsafe_code)]
 
 use std::io::{PipeReader, PipeWriter, pipe};
 

@@ -3,6 +3,7 @@
 //!
 //! Whoever comes first makes the ring; its name vanishes with its last user. The process that prepared it also removes
 //! the name, for the case that both users were killed.
+#![forbid(unsafe_code)]
 
 use std::marker::PhantomData;
 use std::process;

@@ -1,5 +1,6 @@
 //! A Unix stream socket pair, blocking, with the kernel's default buffer sizes. Each end closes the other one's
 //! descriptor, so a death shows as an end of file.
+#![forbid(unsafe_code)]
 
 use std::io::{Read, Write};
 use std::os::unix::net;

@@ -3,6 +3,7 @@
 //!
 //! Figures that a round has one of (p50, p99, a rate, a ratio) are given as median and range over the rounds. Tails come
 //! from all rounds' values together. Readings of different placements never share a row.
+#![forbid(unsafe_code)]
 
 mod rows;
 mod table;

@@ -1,4 +1,5 @@
 //! From readings to rows: one for each cell and placement.
+#![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
 

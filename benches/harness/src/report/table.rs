@@ -1,4 +1,5 @@
 //! The report for people: aligned columns, ratios with their range.
+#![forbid(unsafe_code)]
 
 use std::fmt;
 

@@ -1,4 +1,5 @@
 //! Rows of the waking measurement, in units of the bare futex.
+#![forbid(unsafe_code)]
 
 use serde::{Deserialize, Serialize};
 
