@@ -186,9 +186,7 @@ impl Segment {
             Place::Anonymous => Some(fd.try_clone().map_err(io)?),
             _ => None,
         };
-        // The caller's fd will carry locks; the one that is passed on must be another description.
-        let own = if base.is_some() { reopen(&place, fd.as_fd())? } else { fd };
-        Ok((own, Segment { place, mapping, header, stat, base }))
+        Ok((fd, Segment { place, mapping, header, stat, base }))
     }
 
     /// What people call it.

@@ -17,7 +17,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a test waits for what must come at last. Long, because the machine may be loaded: only a hang gets here.
-pub const LIMIT: Duration = Duration::from_secs(60);
+pub const LIMIT: Duration = Duration::from_secs(30);
 
 /// A ring name of this test's own. Dropping it removes what is there.
 pub struct Unique(pub String);
