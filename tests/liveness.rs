@@ -504,7 +504,10 @@ fn recv_delivers_at_most_once_across_killed_consumers() {
                 let len = rx.recv_timeout(&mut buffer, LIMIT).unwrap();
                 let i = number_of(&buffer[..len], LONGEST);
                 let expected = log.get(TAKEN) + 1;
-                assert!((expected..=expected + allowed).contains(&i), "got {i}, not {expected} + 0..{allowed}");
+                assert!(
+                    (expected..=expected + allowed).contains(&i),
+                    "got {i}, not {expected} + 0..{allowed}"
+                );
                 log.set(TAKEN, i);
                 allowed = 0;
             }
@@ -603,7 +606,10 @@ fn both_sides_may_be_killed_again_and_again() {
                         assert!(i >= read, "{i} again, after {read}");
                         for missing in read + 1..i {
                             let given_up = log.get(GIVEN_UP) as usize;
-                            assert!((1..=given_up).any(|g| log.get(GIVEN_UP + g) == missing), "{missing} is lost");
+                            assert!(
+                                (1..=given_up).any(|g| log.get(GIVEN_UP + g) == missing),
+                                "{missing} is lost"
+                            );
                         }
                         log.set(READ, i);
                     }
@@ -1052,7 +1058,15 @@ fn a_yielding_waiter_keeps_its_timeout_on_a_busy_machine() {
     rx.set_strategy(WaitStrategy::Yield).unwrap();
     // Two for each core.
     let cores = std::thread::available_parallelism().unwrap().get();
-    let _busy: Vec<_> = (0..2 * cores).map(|_| fork(|_| loop { std::hint::spin_loop() })).collect();
+    let _busy: Vec<_> = (0..2 * cores)
+        .map(|_| {
+            fork(|_| {
+                loop {
+                    std::hint::spin_loop()
+                }
+            })
+        })
+        .collect();
     let start = Instant::now();
     assert_eq!(rx.recv_timeout(&mut [0; 8], Duration::from_millis(20)), Err(RecvError::TimedOut));
     let took = start.elapsed();
