@@ -1071,7 +1071,7 @@ fn a_yielding_waiter_keeps_its_timeout_on_a_busy_machine() {
     assert_eq!(rx.recv_timeout(&mut [0; 8], Duration::from_millis(20)), Err(RecvError::TimedOut));
     let took = start.elapsed();
     println!("a timeout of 20 ms took {took:?}");
-    assert!(took < Duration::from_millis(500), "{took:?}");
+    assert!(took < Duration::from_secs(2), "{took:?}");
 }
 
 #[test]
