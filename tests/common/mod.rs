@@ -320,6 +320,12 @@ impl Drop for Board {
     }
 }
 
+/// The descriptor that the kernel has just made for this process.
+pub fn owned(fd: std::os::fd::RawFd) -> OwnedFd {
+    // SAFETY: callers pass a descriptor received by SCM_RIGHTS, which nobody else in this process knows of.
+    unsafe { std::os::fd::FromRawFd::from_raw_fd(fd) }
+}
+
 /// Whether this thread of this process sleeps in the kernel.
 pub fn is_asleep(tid: Pid) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/self/task/{tid}/stat")).unwrap_or_default();
@@ -339,4 +345,20 @@ pub fn number_of(message: &[u8], longest: usize) -> u64 {
     let i = u64::from_ne_bytes(message[..8].try_into().unwrap());
     assert_eq!(message, numbered(i, longest), "message {i} is torn");
     i
+}
+
+/// Writes `bytes` at `offset` of the file.
+pub fn overwrite(path: &Path, offset: u64, bytes: &[u8]) {
+    use std::os::unix::fs::FileExt;
+    File::options().write(true).open(path).unwrap().write_all_at(bytes, offset).unwrap();
+}
+
+/// As [`overwrite`], for a field of the segment header, and makes the checksum right again (docs/layout.md).
+pub fn forge(path: &Path, offset: u64, bytes: &[u8]) {
+    overwrite(path, offset, bytes);
+    let header = std::fs::read(path).unwrap();
+    let sum = header[..80]
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |sum, &byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    overwrite(path, 80, &sum.to_ne_bytes());
 }
