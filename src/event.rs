@@ -106,8 +106,11 @@ impl Event {
         mut check: impl FnMut() -> Option<E>,
     ) -> Waited<E> {
         match strategy {
-            WaitStrategy::Spin => self.poll(deadline, sync::spin_hint, &mut ready, &mut check),
-            WaitStrategy::Yield => self.poll(deadline, sync::yield_now, &mut ready, &mut check),
+            WaitStrategy::Spin => {
+                self.poll(deadline, PROBES_PER_CHECK, sync::spin_hint, &mut ready, &mut check)
+            }
+            // On a busy machine each yield may take the time slices of everybody else: look at the clock after each.
+            WaitStrategy::Yield => self.poll(deadline, 1, sync::yield_now, &mut ready, &mut check),
             WaitStrategy::Park => self.park(deadline, &mut ready, &mut check),
         }
     }
@@ -116,17 +119,18 @@ impl Event {
     fn poll<E>(
         &self,
         deadline: Deadline,
+        probes: u32,
         pause: impl Fn(),
         ready: &mut impl FnMut() -> bool,
         check: &mut impl FnMut() -> Option<E>,
     ) -> Waited<E> {
         // Most waits end here, without a look at the clock.
-        if probe(PROBES_PER_CHECK, &pause, ready) {
+        if probe(probes, &pause, ready) {
             return Waited::Ready;
         }
         let mut pace = Pace::new();
         loop {
-            if probe(PROBES_PER_CHECK, &pause, ready) {
+            if probe(probes, &pause, ready) {
                 return Waited::Ready;
             }
             if deadline.slice(SLICE).is_none() {

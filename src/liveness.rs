@@ -2,9 +2,10 @@
 //! it is stopped. A free lease is the only proof of death here: no pid, no heartbeat, no clock. Taking the lease is
 //! also the right to the role.
 //!
-//! The locks belong to the open file description (fcntl(2), "Open file description locks"), so each holder has one of
-//! its own. After a fork(2) parent and child would share it, and the lease would outlive the parent in the child: a
-//! fork handler takes it away from the child at once.
+//! The locks belong to the open file description (fcntl(2), "Open file description locks"), and they end when nothing
+//! refers to it any more. So each holder opens one of its own. Nothing is mapped through it, since a mapping refers to
+//! it too and a forked child keeps the mapping. The child's copy of the descriptor is taken away by a fork handler,
+//! which knows of it from the moment it is open. Else the lease would outlive the parent in the child.
 //!
 //! Who comes and who goes meet on one more byte. Everybody who has the segment open holds it shared. Whoever leaves
 //! gives all its locks back and then tries for the whole range: only the last one can have it, and takes the name away
@@ -32,21 +33,21 @@ const RANGE: i64 = 1 + 4096;
 /// One participant's hold on a segment. Dropping it gives everything back and, for the last one out, takes the name of
 /// a segment that was not made persistent away.
 pub struct Lease {
-    fd: OwnedFd,
+    own: Description,
     segment: Arc<Segment>,
     persistent: bool,
     epoch: u32,
 }
 
 impl Lease {
-    /// Marks the segment as in use, on this open file description, which must be nobody else's. `None`: someone is
-    /// just taking the name away; open again.
-    pub fn join(fd: OwnedFd, segment: Arc<Segment>, persistent: bool) -> Result<Option<Lease>> {
-        if !lock(&segment, fd.as_fd(), libc::F_RDLCK, PRESENCE, 1)? {
+    /// Marks the segment, of which `fd` is any descriptor, as in use. `None`: someone is just taking the name away;
+    /// open again.
+    pub fn join(fd: BorrowedFd<'_>, segment: Arc<Segment>, persistent: bool) -> Result<Option<Lease>> {
+        let own = Description::new(&segment, fd)?;
+        if !lock(&segment, own.fd(), libc::F_RDLCK, PRESENCE, 1)? {
             return Ok(None);
         }
-        register(&fd)?;
-        Ok(Some(Lease { fd, segment, persistent, epoch: fork_epoch() }))
+        Ok(Some(Lease { own, segment, persistent, epoch: fork_epoch() }))
     }
 
     /// Takes the lease of a party; `false` if another holds it.
@@ -75,7 +76,7 @@ impl Lease {
     /// The descriptor with the locks. Never to be passed on.
     #[must_use]
     pub fn fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        self.own.fd()
     }
 }
 
@@ -84,14 +85,56 @@ impl Drop for Lease {
         if !self.is_own() {
             return; // The fork handler has taken the description away from this copy.
         }
-        let fd = self.fd.as_fd();
         // An error here means that the kernel refuses to unlock; closing does it as well.
-        let _ = lock(&self.segment, fd, libc::F_UNLCK, PRESENCE, RANGE);
+        let _ = lock(&self.segment, self.fd(), libc::F_UNLCK, PRESENCE, RANGE);
         if !self.persistent && self.segment.place().path().is_some() {
-            let _ = unlink_if_unused(&self.segment, fd);
+            let _ = self.own.unlink_if_unused(&self.segment);
         }
+    }
+}
+
+/// An open file description that this process alone refers to, by one descriptor: what is locked on it ends with this
+/// process, whoever was forked.
+struct Description(OwnedFd);
+
+impl Description {
+    fn new(segment: &Segment, of: BorrowedFd<'_>) -> Result<Self> {
+        static HANDLERS: Once = Once::new();
+        HANDLERS.call_once(|| at_fork(before_fork, after_fork_in_parent, after_fork_in_child));
+        let mut leased = leased();
+        if leased.nothing.is_none() {
+            let nothing = nix::fcntl::open("/", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty());
+            let io = |e: Errno| Error::Io { name: "/".into(), call: "open with O_PATH", source: e.into() };
+            leased.nothing = Some(nothing.map_err(io)?);
+        }
+        // Opened with the list locked: no fork comes between the descriptor and its entry.
+        let fd = segment::reopen(segment.place(), of)?;
+        leased.fds.push(fd.as_raw_fd());
+        Ok(Description(fd))
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
+    /// Takes the name away if nobody has the segment open; `false` if somebody has. Must hold no lock.
+    fn unlink_if_unused(&self, segment: &Segment) -> Result<bool> {
+        if !lock(segment, self.fd(), libc::F_WRLCK, PRESENCE, RANGE)? {
+            return Ok(false);
+        }
+        let done = segment.unlink();
+        lock(segment, self.fd(), libc::F_UNLCK, PRESENCE, RANGE)?;
+        done.map(|()| true)
+    }
+}
+
+impl Drop for Description {
+    fn drop(&mut self) {
         // Before the descriptor is closed, lest a fork in between takes a stranger's descriptor for ours.
-        unregister(&self.fd);
+        let mut leased = leased();
+        if let Some(at) = leased.fds.iter().position(|&other| other == self.0.as_raw_fd()) {
+            leased.fds.swap_remove(at);
+        }
     }
 }
 
@@ -132,34 +175,9 @@ extern "C" fn after_fork_in_child() {
     }
 }
 
-fn register(fd: &OwnedFd) -> Result<()> {
-    static HANDLERS: Once = Once::new();
-    HANDLERS.call_once(|| at_fork(before_fork, after_fork_in_parent, after_fork_in_child));
-    let mut leased = leased();
-    if leased.nothing.is_none() {
-        let nothing = nix::fcntl::open("/", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty());
-        let io = |e: Errno| Error::Io { name: "/".into(), call: "open with O_PATH", source: e.into() };
-        leased.nothing = Some(nothing.map_err(io)?);
-    }
-    leased.fds.push(fd.as_raw_fd());
-    Ok(())
-}
-
-fn unregister(fd: &OwnedFd) {
-    let mut leased = leased();
-    if let Some(at) = leased.fds.iter().position(|&other| other == fd.as_raw_fd()) {
-        leased.fds.swap_remove(at);
-    }
-}
-
-/// Takes the name away if nobody has the segment open; `false` if somebody has. `fd` must hold no lock.
+/// Takes the name of the segment, of which `fd` is any descriptor, away if nobody has it open; `false` if somebody has.
 pub fn unlink_if_unused(segment: &Segment, fd: BorrowedFd<'_>) -> Result<bool> {
-    if !lock(segment, fd, libc::F_WRLCK, PRESENCE, RANGE)? {
-        return Ok(false);
-    }
-    let done = segment.unlink();
-    lock(segment, fd, libc::F_UNLCK, PRESENCE, RANGE)?;
-    done.map(|()| true)
+    Description::new(segment, fd)?.unlink_if_unused(segment)
 }
 
 /// Whether anybody has the file open as a segment.

@@ -290,7 +290,7 @@ impl Ring {
                 instead: "make the ring with plain fences",
             });
         }
-        let lease = Lease::join(fd, Arc::new(segment), geometry.persistent)?;
+        let lease = Lease::join(fd.as_fd(), Arc::new(segment), geometry.persistent)?;
         Ok(lease.map(|lease| Ring { lease, geometry, trust }))
     }
 
@@ -356,8 +356,7 @@ impl Ring {
             None if self.lease.is_own() => self.lease.fd(),
             None => return Err(Error::Forked { name: segment.label() }),
         };
-        let fd = segment::reopen(segment.place(), from)?;
-        match Lease::join(fd, segment.clone(), self.geometry.persistent)? {
+        match Lease::join(from, segment.clone(), self.geometry.persistent)? {
             Some(lease) => Ok(lease),
             None => {
                 Err(Error::Busy { name: segment.label(), role: "process that is removing it", pid: None })

@@ -12,7 +12,6 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, SealFlag};
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, lstat};
 use nix::unistd::{geteuid, linkat, unlink};
-use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
@@ -186,9 +185,7 @@ impl Segment {
             Place::Anonymous => Some(fd.try_clone().map_err(io)?),
             _ => None,
         };
-        // The caller's fd will carry locks; the one that is passed on must be another description.
-        let own = if base.is_some() { reopen(&place, fd.as_fd())? } else { fd };
-        Ok((own, Segment { place, mapping, header, stat, base }))
+        Ok((fd, Segment { place, mapping, header, stat, base }))
     }
 
     /// What people call it.
@@ -466,8 +463,12 @@ pub fn names() -> Result<Vec<String>> {
     Ok(names)
 }
 
+/// Whether a file with the first bytes of a segment stands at `path`. Something else may have taken the place of the
+/// file that was seen there: neither a link is followed nor a FIFO waited for.
 fn has_magic(path: &Path) -> bool {
-    use std::io::Read;
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     let mut magic = [0; 8];
-    File::open(path).is_ok_and(|mut file| file.read_exact(&mut magic).is_ok()) && magic == MAGIC.to_ne_bytes()
+    nix::fcntl::open(path, flags, Mode::empty())
+        .and_then(|fd| nix::sys::uio::pread(&fd, &mut magic, 0))
+        .is_ok_and(|n| n == 8 && magic == MAGIC.to_ne_bytes())
 }

@@ -29,11 +29,15 @@ impl<'a> Grant<'a> {
     /// Makes the first `len` bytes the next message and wakes a sleeping consumer. Never blocks.
     ///
     /// # Errors
-    /// [`SendError::TooLarge`] if `len` is more than was reserved; then nothing was sent.
+    /// [`SendError::TooLarge`] if `len` is more than was reserved, [`SendError::Forked`] in a child that inherited the
+    /// grant; then nothing was sent.
     #[inline(always)]
     pub fn commit(self, len: usize) -> Result<(), SendError> {
         if len > self.max {
             return Err(SendError::TooLarge { len, max: self.max });
+        }
+        if self.producer.is_inherited() {
+            return Err(SendError::Forked);
         }
         if let Some(bounce) = &self.producer.bounce {
             self.producer.side.write(&self.claim, &bounce[..len]);
@@ -43,11 +47,11 @@ impl<'a> Grant<'a> {
         Ok(())
     }
 
-    /// Makes all bytes of the grant the next message. Never blocks.
+    /// Makes all bytes of the grant the next message. Never blocks. No effect in a child that inherited the grant.
     #[inline(always)]
     pub fn commit_all(self) {
         let max = self.max;
-        // Cannot fail: `max` is what was reserved.
+        // `max` is what was reserved, and a forked child's copy sends nothing.
         let _ = self.commit(max);
     }
 
@@ -105,9 +109,12 @@ impl SendBatch<'_> {
     ///
     /// # Errors
     /// [`SendError::Full`] if it does not fit behind the batch so far, which stays as it is: commit it.
-    /// [`SendError::TooLarge`], [`SendError::Corrupt`].
+    /// [`SendError::TooLarge`], [`SendError::Forked`], [`SendError::Corrupt`].
     #[inline]
     pub fn push(&mut self, message: &[u8]) -> Result<(), SendError> {
+        if self.producer.is_inherited() {
+            return Err(SendError::Forked);
+        }
         let side = &mut self.producer.side;
         let claim = side.claim_in(&self.batch, message.len())?;
         side.write(&claim, message);
@@ -127,9 +134,10 @@ impl SendBatch<'_> {
         self.batch.count == 0
     }
 
-    /// Makes all pushed messages visible at once, wakes a sleeping consumer, and says how many they were.
+    /// Makes all pushed messages visible at once, wakes a sleeping consumer, and says how many they were: none in a
+    /// child that inherited the batch.
     pub fn commit(self) -> usize {
-        let count = self.batch.count;
+        let count = if self.producer.is_inherited() { 0 } else { self.batch.count };
         if count > 0 {
             self.producer.side.commit_batch(self.batch);
             self.producer.items.notify();
@@ -174,7 +182,7 @@ impl Deref for Frame<'_> {
 impl Drop for Frame<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        if !self.keep {
+        if !self.keep && !self.consumer.is_inherited() {
             self.consumer.side.release(self.record.next);
             self.consumer.space.notify();
         }
@@ -195,12 +203,15 @@ impl RecvBatch<'_> {
     /// The next committed message, until `max` were read or none is there. Never blocks.
     ///
     /// # Errors
-    /// [`RecvError::Corrupt`]; what was read before it is released as usual.
+    /// [`RecvError::Corrupt`], what was read before it is released as usual; [`RecvError::Forked`].
     #[inline]
     #[allow(clippy::should_implement_trait, reason = "lends: the slice lives until the next call")]
     pub fn next(&mut self) -> Result<Option<&[u8]>, RecvError> {
         if self.left == 0 {
             return Ok(None);
+        }
+        if self.consumer.is_inherited() {
+            return Err(RecvError::Forked);
         }
         let record = match self.first.take() {
             Some(record) => record,
@@ -219,7 +230,7 @@ impl RecvBatch<'_> {
 impl Drop for RecvBatch<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        if self.at != self.consumer.side.head() {
+        if self.at != self.consumer.side.head() && !self.consumer.is_inherited() {
             self.consumer.side.release(self.at);
             self.consumer.space.notify();
         }

@@ -163,7 +163,7 @@ impl Producer {
     /// # Errors
     /// [`SendError::Forked`].
     pub fn batch(&mut self) -> Result<SendBatch<'_>, SendError> {
-        if self.epoch != fork_epoch() {
+        if self.is_inherited() {
             return Err(SendError::Forked);
         }
         let batch = self.side.batch();
@@ -177,7 +177,7 @@ impl Producer {
     /// [`SendError::TimedOut`]; [`SendError::Closed`] or [`SendError::PeerDied`] if the consumer is gone and messages
     /// are left (they stay for its successor).
     pub fn wait_drained(&mut self, timeout: Option<Duration>) -> Result<(), SendError> {
-        if self.epoch != fork_epoch() {
+        if self.is_inherited() {
             return Err(SendError::Forked);
         }
         let deadline = timeout.map_or(Deadline::NEVER, Deadline::after);
@@ -228,9 +228,15 @@ impl Producer {
     /// Leaves the ring cleanly. The same as dropping the handle.
     pub fn close(self) {}
 
+    /// Whether this is a copy that a forked child has of its parent's handle. It must not touch the ring.
+    #[inline(always)]
+    pub(super) fn is_inherited(&self) -> bool {
+        self.epoch != fork_epoch()
+    }
+
     #[inline(always)]
     fn claim(&mut self, max: usize) -> Result<Claim, SendError> {
-        if self.epoch != fork_epoch() {
+        if self.is_inherited() {
             return Err(SendError::Forked);
         }
         self.side.claim(max)
@@ -278,7 +284,7 @@ fn gone(consumer: Peer) -> Option<SendError> {
 
 impl Drop for Producer {
     fn drop(&mut self) {
-        if self.epoch == fork_epoch() {
+        if !self.is_inherited() {
             self.side.view().header.parties[PRODUCER].close();
             self.items.notify();
         }
@@ -443,9 +449,15 @@ impl Consumer {
     /// Leaves the ring cleanly. The same as dropping the handle.
     pub fn close(self) {}
 
+    /// Whether this is a copy that a forked child has of its parent's handle. It must not touch the ring.
+    #[inline(always)]
+    pub(super) fn is_inherited(&self) -> bool {
+        self.epoch != fork_epoch()
+    }
+
     #[inline(always)]
     fn next(&mut self) -> Result<Record, RecvError> {
-        if self.epoch != fork_epoch() {
+        if self.is_inherited() {
             return Err(RecvError::Forked);
         }
         let header = match self.side.header() {
@@ -479,7 +491,7 @@ impl Consumer {
 
     #[inline(always)]
     fn wait_next(&mut self, deadline: impl FnOnce() -> Deadline) -> Result<Record, RecvError> {
-        if self.epoch != fork_epoch() {
+        if self.is_inherited() {
             return Err(RecvError::Forked);
         }
         let header = match self.side.header() {
@@ -530,7 +542,7 @@ fn ended(producer: Peer) -> Option<RecvError> {
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        if self.epoch == fork_epoch() {
+        if !self.is_inherited() {
             self.side.view().header.parties[CONSUMER].close();
             self.space.notify();
         }

@@ -1,20 +1,364 @@
-//! What several test files need: names that are unique and removed, also when the test fails.
+//! What several test files need: names that are unique and removed, also when the test fails; processes that are
+//! really forked, killed and stopped; memory that outlives a killed process, for its log; patience with a bound.
+//!
+//! The only place under `tests/` with unsafe code. Each test file uses a part of it.
+#![allow(dead_code, reason = "each test file uses a part")]
+#![allow(clippy::disallowed_types, reason = "the log of a process that is killed must be atomic")]
 
-use std::sync::Mutex;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long a test waits for what must come at last. Long, because the machine may be loaded: only a hang gets here.
+pub const LIMIT: Duration = Duration::from_secs(30);
 
 /// A ring name of this test's own. Dropping it removes what is there.
 pub struct Unique(pub String);
 
 /// A name that no other test and no other run has.
 pub fn unique() -> Unique {
-    static COUNT: Mutex<u32> = Mutex::new(0);
-    let mut count = COUNT.lock().unwrap();
-    *count += 1;
-    Unique(format!("/slipring-test-{}-{count}", std::process::id()))
+    Unique(format!("/{}", fresh()))
+}
+
+fn fresh() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    format!("slipring-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Relaxed))
+}
+
+impl Unique {
+    /// Where the name stands in the file system.
+    pub fn path(&self) -> PathBuf {
+        Path::new("/dev/shm").join(&self.0[1..])
+    }
 }
 
 impl Drop for Unique {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(format!("/dev/shm{}", self.0));
+        let path = self.path();
+        let _ = std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir(&path));
     }
+}
+
+/// A directory of this test's own. Dropping it removes it with all that is in it.
+pub struct Scratch(pub PathBuf);
+
+/// In /dev/shm, since every file system there can carry a ring.
+pub fn scratch() -> Scratch {
+    let path = Path::new("/dev/shm").join(fresh());
+    std::fs::create_dir(&path).unwrap();
+    Scratch(path)
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// For tests that fork: they run one after the other, so that no other thread of this process holds a lock or is
+/// half through an initialisation at the moment of a fork, and so that timings are those of the test alone.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Waits until `done`. Panics when [`LIMIT`] has passed.
+pub fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let end = Instant::now() + LIMIT;
+    while !done() {
+        assert!(Instant::now() < end, "{what}: not within {LIMIT:?}");
+        std::thread::sleep(Duration::from_micros(200));
+    }
+}
+
+/// What `work` gives, if it ends within `limit`; a work that hangs fails the test instead of hanging it.
+pub fn within<T: Send + 'static>(limit: Duration, work: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, result) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(move || drop(done.send(work())));
+    match result.recv_timeout(limit) {
+        Ok(result) => {
+            thread.join().unwrap();
+            result
+        }
+        Err(std::sync::mpsc::RecvTimeoutError::Timeout) => panic!("not done within {limit:?}"),
+        Err(_) => std::panic::resume_unwind(thread.join().unwrap_err()),
+    }
+}
+
+/// Numbers that look random and are the same in every run (xorshift64*).
+pub struct Dice(u64);
+
+impl Dice {
+    pub fn new(seed: u64) -> Self {
+        Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub fn roll(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    pub fn below(&mut self, n: u64) -> u64 {
+        self.roll() % n
+    }
+}
+
+/// A forked process. Dropping it kills it.
+pub struct Child {
+    pid: Pid,
+    words: File,
+    trouble: File,
+    reaped: bool,
+}
+
+/// The child's line to its parent.
+pub struct Link(File);
+
+impl Link {
+    /// Says a number; the parent [`Child::hear`]s it.
+    pub fn say(&self, word: u64) {
+        (&self.0).write_all(&word.to_ne_bytes()).unwrap();
+    }
+}
+
+/// Runs `work` in a forked process. A panic there fails [`Child::join`] here with its text.
+pub fn fork(work: impl FnOnce(&Link)) -> Child {
+    let (words, says) = pipe();
+    let (trouble, cries) = pipe();
+    // SAFETY: the child has one thread; what it may miss are locks of other threads, which `alone` keeps from running.
+    match unsafe { nix::unistd::fork() }.unwrap() {
+        ForkResult::Parent { child } => {
+            Child { pid: child, words: words.into(), trouble: trouble.into(), reaped: false }
+        }
+        ForkResult::Child => {
+            let cries = File::from(cries);
+            std::panic::set_hook(Box::new(move |info| drop(write!(&cries, "{info}"))));
+            let link = Link(says.into());
+            let work = std::panic::AssertUnwindSafe(|| work(&link));
+            let code = if std::panic::catch_unwind(work).is_ok() { 0 } else { 101 };
+            // SAFETY: ends this process at once; nothing of the parent's, as its test harness, runs a second time.
+            unsafe { libc::_exit(code) }
+        }
+    }
+}
+
+fn pipe() -> (OwnedFd, OwnedFd) {
+    nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).unwrap()
+}
+
+impl Child {
+    pub fn pid(&self) -> u32 {
+        self.pid.as_raw() as u32
+    }
+
+    /// The next number that the child says.
+    pub fn hear(&mut self) -> u64 {
+        let mut word = [0; 8];
+        if !readable(&self.words) {
+            self.fail("it says nothing");
+        }
+        if self.words.read_exact(&mut word).is_err() {
+            self.fail("it ended before it said anything");
+        }
+        u64::from_ne_bytes(word)
+    }
+
+    /// SIGKILL, and the end of it awaited. Fails if the child had ended before in another way: it checks what it does.
+    pub fn kill(mut self) {
+        self.signal(Signal::SIGKILL);
+        self.reaped = true;
+        match waitpid(self.pid, None).unwrap() {
+            WaitStatus::Signaled(_, Signal::SIGKILL, _) => {}
+            other => self.fail(&format!("{other:?}")),
+        }
+    }
+
+    /// SIGKILL without waiting for its end.
+    pub fn shoot(&self) {
+        self.signal(Signal::SIGKILL);
+    }
+
+    /// SIGSTOP, and the stop awaited.
+    pub fn stop(&self) {
+        self.signal(Signal::SIGSTOP);
+        let stopped = waitpid(self.pid, Some(WaitPidFlag::WUNTRACED)).unwrap();
+        assert!(matches!(stopped, WaitStatus::Stopped(..)), "{stopped:?}");
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    /// Waits for the end of the child, which must not have failed.
+    pub fn join(mut self) {
+        let end = Instant::now() + LIMIT;
+        loop {
+            match waitpid(self.pid, Some(WaitPidFlag::WNOHANG)).unwrap() {
+                WaitStatus::StillAlive if Instant::now() < end => {
+                    std::thread::sleep(Duration::from_micros(200));
+                }
+                WaitStatus::StillAlive => self.fail("it does not end"),
+                WaitStatus::Exited(_, 0) => {
+                    self.reaped = true;
+                    return;
+                }
+                other => {
+                    self.reaped = true;
+                    self.fail(&format!("{other:?}"));
+                }
+            }
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(self.pid, signal).unwrap();
+    }
+
+    fn reap(&mut self) {
+        if !std::mem::replace(&mut self.reaped, true) {
+            let _ = waitpid(self.pid, None);
+        }
+    }
+
+    fn fail(&mut self, what: &str) -> ! {
+        if !self.reaped {
+            self.signal(Signal::SIGKILL);
+        }
+        self.reap();
+        let mut text = String::new();
+        let _ = self.trouble.read_to_string(&mut text);
+        panic!("child {}: {what}. {text}", self.pid);
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if !self.reaped {
+            self.signal(Signal::SIGKILL);
+        }
+        self.reap();
+    }
+}
+
+fn readable(file: &File) -> bool {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    let timeout = PollTimeout::try_from(LIMIT).unwrap();
+    loop {
+        match poll(&mut [PollFd::new(file.as_fd(), PollFlags::POLLIN)], timeout) {
+            Err(nix::errno::Errno::EINTR) => {}
+            ready => return ready == Ok(1),
+        }
+    }
+}
+
+/// Blocks until the other end of this pipe is closed by everybody: a child lives until its parent has let go.
+pub fn wait_for_end(pipe: &OwnedFd) {
+    while nix::unistd::read(pipe, &mut [0]).is_ok_and(|n| n > 0) {}
+}
+
+/// A pipe whose writing end keeps those alive who [`wait_for_end`] at its reading end.
+pub fn tether() -> (OwnedFd, OwnedFd) {
+    pipe()
+}
+
+/// Numbers that a process and its forked children share, and that outlive whoever is killed.
+pub struct Board {
+    at: std::ptr::NonNull<AtomicU64>,
+    len: usize,
+}
+
+// SAFETY: only atomics are reached through it.
+unsafe impl Sync for Board {}
+// SAFETY: as above.
+unsafe impl Send for Board {}
+
+impl Board {
+    pub fn new(len: usize) -> Self {
+        use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
+        let bytes = std::num::NonZero::new(len * 8).unwrap();
+        let (prot, flags) = (ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED);
+        // SAFETY: a new mapping at an address of the kernel's choice; zero bytes are atomics of value 0.
+        let at = unsafe { mmap_anonymous(None, bytes, prot, flags) }.unwrap();
+        Board { at: at.cast(), len }
+    }
+
+    fn word(&self, i: usize) -> &AtomicU64 {
+        assert!(i < self.len);
+        // SAFETY: inside the mapping, by the assert.
+        let at = unsafe { self.at.add(i) };
+        // SAFETY: mapped until the board is dropped, aligned, and only ever used as an atomic.
+        unsafe { at.as_ref() }
+    }
+
+    pub fn get(&self, i: usize) -> u64 {
+        self.word(i).load(SeqCst)
+    }
+
+    pub fn set(&self, i: usize, value: u64) {
+        self.word(i).store(value, SeqCst);
+    }
+
+    pub fn add(&self, i: usize, value: u64) -> u64 {
+        self.word(i).fetch_add(value, SeqCst) + value
+    }
+}
+
+impl Drop for Board {
+    fn drop(&mut self) {
+        // SAFETY: the mapping that `new` made; no reference into it outlives the board.
+        let _ = unsafe { nix::sys::mman::munmap(self.at.cast(), self.len * 8) };
+    }
+}
+
+/// The descriptor that the kernel has just made for this process.
+pub fn owned(fd: std::os::fd::RawFd) -> OwnedFd {
+    // SAFETY: callers pass a descriptor received by SCM_RIGHTS, which nobody else in this process knows of.
+    unsafe { std::os::fd::FromRawFd::from_raw_fd(fd) }
+}
+
+/// Whether this thread of this process sleeps in the kernel.
+pub fn is_asleep(tid: Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/self/task/{tid}/stat")).unwrap_or_default();
+    stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('S'))
+}
+
+/// Message `i` of a numbered stream: the number, then bytes that depend on it, of a length that depends on it.
+pub fn numbered(i: u64, longest: usize) -> Vec<u8> {
+    let len = 8 + (i * 7919 % (longest as u64 - 7)) as usize;
+    let mut message = i.to_ne_bytes().to_vec();
+    message.extend((8..len).map(|b| (b as u64 * 31 + i) as u8));
+    message
+}
+
+/// The number of such a message, which must be whole.
+pub fn number_of(message: &[u8], longest: usize) -> u64 {
+    let i = u64::from_ne_bytes(message[..8].try_into().unwrap());
+    assert_eq!(message, numbered(i, longest), "message {i} is torn");
+    i
+}
+
+/// Writes `bytes` at `offset` of the file.
+pub fn overwrite(path: &Path, offset: u64, bytes: &[u8]) {
+    use std::os::unix::fs::FileExt;
+    File::options().write(true).open(path).unwrap().write_all_at(bytes, offset).unwrap();
+}
+
+/// As [`overwrite`], for a field of the segment header, and makes the checksum right again (docs/layout.md).
+pub fn forge(path: &Path, offset: u64, bytes: &[u8]) {
+    overwrite(path, offset, bytes);
+    let header = std::fs::read(path).unwrap();
+    let sum = header[..80]
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |sum, &byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    overwrite(path, 80, &sum.to_ne_bytes());
 }
