@@ -15,6 +15,7 @@ pub struct Grant<'a> {
     producer: &'a mut Producer,
     claim: Claim,
     max: usize,
+    cleared_to: u64,
 }
 
 impl<'a> Grant<'a> {
@@ -23,7 +24,8 @@ impl<'a> Grant<'a> {
         if let Some(bounce) = &mut producer.bounce {
             at_least(bounce, max);
         }
-        Grant { producer, claim, max }
+        let cleared_to = producer.side.lend();
+        Grant { producer, claim, max, cleared_to }
     }
 
     /// Makes the first `len` bytes the next message and wakes a sleeping consumer. Never blocks.
@@ -41,6 +43,9 @@ impl<'a> Grant<'a> {
         }
         if let Some(bounce) = &self.producer.bounce {
             self.producer.side.write(&self.claim, &bounce[..len]);
+        }
+        if len == self.max {
+            self.producer.side.give_back(self.cleared_to);
         }
         self.producer.side.commit(self.claim, len);
         self.producer.items.notify();

@@ -38,13 +38,12 @@ const CLEAR_AHEAD: u64 = 128;
 pub struct ProducerSide {
     view: View,
     tail: u64,
-    head_cache: u64,
+    /// The furthest that a record may end, as far as this side knows: `head + capacity - align`.
+    limit: u64,
     cleared_to: u64,
-    /// `cleared_to` as it was before the last claim was handed out.
-    window: u64,
 }
 
-/// Room for one record, the last that [`ProducerSide::claim`] handed out. Forgetting it is harmless: nothing is visible.
+/// Room for one record, handed out by [`ProducerSide::claim`]. Forgetting it is harmless: nothing is visible.
 pub struct Claim {
     /// Where the record's header goes; `tail`, or index 0 behind a PAD.
     start: u64,
@@ -68,7 +67,8 @@ impl ProducerSide {
         let head = view.header.head.0.load(Acquire);
         let tail = committed_end(&view, head)?;
         let cleared_to = tail.wrapping_add(view.align());
-        Ok(ProducerSide { view, tail, head_cache: head, cleared_to, window: cleared_to })
+        let limit = limit(&view, head);
+        Ok(ProducerSide { view, tail, limit, cleared_to })
     }
 
     /// The ring.
@@ -99,36 +99,50 @@ impl ProducerSide {
         let start = if stride <= room { tail } else { tail.wrapping_add(room) };
         let end = start.wrapping_add(stride);
         if !self.is_free(end) {
-            self.refresh_head(tail)?;
+            self.refresh_limit(tail)?;
             if !self.is_free(end) {
                 return Err(SendError::Full);
             }
         }
-        // The caller may scribble over everything but the header at `tail`, and may forget the claim.
-        self.window = self.cleared_to;
-        self.cleared_to = self.tail.wrapping_add(self.view.align());
         Ok(Claim { start, end })
     }
 
-    /// Whether the boundary-sized piece at `at`, and all before it, is free as far as this side knows.
+    /// Whether a record may end at `end`, as far as this side knows: then the boundary behind it is free too.
     #[inline(always)]
-    fn is_free(&self, at: u64) -> bool {
-        at.wrapping_add(self.view.align()).wrapping_sub(self.head_cache) <= self.view.geometry.capacity
+    fn is_free(&self, end: u64) -> bool {
+        (self.limit.wrapping_sub(end) as i64) >= 0
     }
 
     /// Possibly full: look at the consumer's own word, the only line the two sides share besides the data.
     #[cold]
-    fn refresh_head(&mut self, tail: u64) -> Result<(), SendError> {
+    fn refresh_limit(&mut self, tail: u64) -> Result<(), SendError> {
         // ord(spsc.free) Acquire <- ConsumerSide::release: its reads happened before our next writes there.
         let head = self.view.header.head.0.load(Acquire);
+        let limit = limit(&self.view, head);
         let plausible = tail.wrapping_sub(head) <= self.view.geometry.capacity
             && head.is_multiple_of(self.view.align())
-            && head.wrapping_sub(self.head_cache) <= self.view.geometry.capacity;
+            && (limit.wrapping_sub(self.limit) as i64) >= 0;
         if !plausible {
             return Err(SendError::Corrupt(Corrupt::new("head", head, tail)));
         }
-        self.head_cache = head;
+        self.limit = limit;
         Ok(())
+    }
+
+    /// To be called before others write to a claim: they may scribble over all of it and forget it. The answer is for
+    /// [`ProducerSide::give_back`].
+    #[inline(always)]
+    #[must_use]
+    pub fn lend(&mut self) -> u64 {
+        let cleared_to = self.cleared_to;
+        self.cleared_to = self.tail.wrapping_add(self.view.align());
+        cleared_to
+    }
+
+    /// Undoes [`ProducerSide::lend`] when the whole claim is about to be committed: nothing behind it was touched.
+    #[inline(always)]
+    pub fn give_back(&mut self, cleared_to: u64) {
+        self.cleared_to = cleared_to;
     }
 
     /// Where the payload of this claim lies, and how much room it has.
@@ -152,11 +166,7 @@ impl ProducerSide {
     #[inline(always)]
     pub fn commit(&mut self, claim: Claim, len: usize) {
         let end = self.end_of(&claim, len);
-        // The room behind a record that came out shorter than claimed is scribbled over; else the window may reach here.
-        let cleared = end == claim.end && (self.window.wrapping_sub(end) as i64) > 0;
-        if cleared {
-            self.cleared_to = self.window;
-        } else {
+        if (self.cleared_to.wrapping_sub(end) as i64) <= 0 {
             self.clear_header(end);
             self.cleared_to = end.wrapping_add(self.view.align());
         }
@@ -218,7 +228,9 @@ impl ProducerSide {
 
     /// A batch without messages yet.
     #[must_use]
-    pub fn batch(&self) -> Batch {
+    pub fn batch(&mut self) -> Batch {
+        // The batch may be dropped after much was written.
+        let _ = self.lend();
         Batch { first: None, end: self.tail, count: 0 }
     }
 
@@ -406,6 +418,10 @@ impl ConsumerSide {
         // ord(spsc.free) Release -> ProducerSide::refresh_head: our reads happen before it writes there.
         self.view.header.head.0.store(next, Release);
     }
+}
+
+fn limit(view: &View, head: u64) -> u64 {
+    head.wrapping_add(view.geometry.capacity - view.align())
 }
 
 /// Walks committed headers from `head` to the first 0. Nobody overwrites them meanwhile: the caller is the producer.
