@@ -9,7 +9,7 @@ use crate::channel::{Host, Peer};
 use crate::error::{Corrupt, RecvError, SendError};
 use crate::event::{Event, WaitStrategy, Waited};
 use crate::layout::{CLOSED, CONSUMER, PRODUCER, Wakeup};
-use crate::ring::spsc::{Claim, ConsumerSide, Header, ProducerSide, Record};
+use crate::ring::spsc::{Claim, ConsumerSide, ProducerSide, Record};
 use crate::sync::{Deadline, TRIES_PER_LEASE_CHECK, fork_epoch};
 use crate::view::View;
 use std::time::{Duration, Instant};
@@ -460,19 +460,18 @@ impl Consumer {
         if self.is_inherited() {
             return Err(RecvError::Forked);
         }
-        let header = match self.side.header() {
-            Some(header) => header,
-            None => self.without_waiting()?,
-        };
-        Ok(self.side.record(header))
+        if !self.side.has_record() {
+            self.without_waiting()?;
+        }
+        Ok(self.side.record())
     }
 
     /// Nothing plain there: a message behind padding, or nothing for now, or nothing for good? The peer's word is asked
     /// every time, the kernel now and then.
     #[inline(never)]
-    fn without_waiting(&mut self) -> Result<Header, RecvError> {
-        if let Some(header) = self.find()? {
-            return Ok(header);
+    fn without_waiting(&mut self) -> Result<(), RecvError> {
+        if self.find()? {
+            return Ok(());
         }
         let producer = &self.side.view().header.parties[PRODUCER];
         self.empty_tries += 1;
@@ -482,10 +481,10 @@ impl Consumer {
         self.empty_tries = 0;
         let end = ended(producer.peer(|| self.host.is_held(PRODUCER)));
         // What was committed before the good-bye, or before the death, is visible now.
-        self.find()?.ok_or(end.unwrap_or(RecvError::Empty))
+        if self.find()? { Ok(()) } else { Err(end.unwrap_or(RecvError::Empty)) }
     }
 
-    fn find(&mut self) -> Result<Option<Header>, RecvError> {
+    fn find(&mut self) -> Result<bool, RecvError> {
         self.side.find().map_err(RecvError::Corrupt)
     }
 
@@ -494,22 +493,21 @@ impl Consumer {
         if self.is_inherited() {
             return Err(RecvError::Forked);
         }
-        let header = match self.side.header() {
-            Some(header) => header,
-            None => self.wait_not_empty(deadline())?,
-        };
-        Ok(self.side.record(header))
+        if !self.side.has_record() {
+            self.wait_not_empty(deadline())?;
+        }
+        Ok(self.side.record())
     }
 
     #[inline(never)]
-    fn wait_not_empty(&mut self, deadline: Deadline) -> Result<Header, RecvError> {
+    fn wait_not_empty(&mut self, deadline: Deadline) -> Result<(), RecvError> {
         loop {
             let Consumer { side, items, host, strategy, .. } = self;
             let producer = &side.view().header.parties[PRODUCER];
             let gone = || ended(producer.peer(|| host.is_held(PRODUCER)));
             let waited = items.wait(*strategy, deadline, || side.has_news(), gone);
-            if let Some(header) = self.find()? {
-                return Ok(header);
+            if self.find()? {
+                return Ok(());
             }
             match waited {
                 Waited::Ready => {}

@@ -23,7 +23,6 @@
 use crate::error::{Corrupt, SendError};
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::view::{HEADER_LEN, View};
-use core::num::NonZeroU64;
 
 /// Header kind of a message.
 const DATA: u64 = 1 << 32;
@@ -281,9 +280,17 @@ impl ProducerSide {
 }
 
 /// The consumer's half: finds the next record, releases what was read.
+///
+/// Where the next record lies depends on the length of this one, so a processor would fetch one cache line after the
+/// other. But most messages are as long as the one before. So everything is derived from the last header seen, and the
+/// one at hand is only compared with it, by a branch that the processor foresees instead of waiting for the line.
 pub struct ConsumerSide {
     view: View,
     head: u64,
+    /// The header word of the message found last, `len` and `stride` what follows from it. Private, so trusted.
+    usual: u64,
+    len: usize,
+    stride: u64,
 }
 
 /// One committed record.
@@ -297,18 +304,14 @@ pub struct Record {
     pub next: u64,
 }
 
-/// The header word of a message that was found to lie inside the data at its position. In one register, so that the
-/// path of a message builds no enum.
-#[derive(Clone, Copy)]
-pub struct Header(NonZeroU64);
-
 impl ConsumerSide {
     /// Takes over where the last consumer stopped, killed or not. The caller holds the consumer's lease.
     pub fn resume(view: View) -> Result<Self, Corrupt> {
         // ord(own) Relaxed: the lease was handed over by the kernel; only its holder stores head.
         let head = view.header.head.0.load(Relaxed);
         if head.is_multiple_of(view.align()) {
-            Ok(ConsumerSide { view, head })
+            let stride = view.stride(0);
+            Ok(ConsumerSide { view, head, usual: DATA, len: 0, stride })
         } else {
             Err(Corrupt::new("head", head, head))
         }
@@ -340,35 +343,41 @@ impl ConsumerSide {
         self.view.memory.word(self.view.index(at)).load(Acquire)
     }
 
-    /// The message at `head`, if one is committed there. `None` also for whatever [`ConsumerSide::find`] must look at.
+    /// Whether there is a message at `head`: then [`ConsumerSide::record`] is it. False also for whatever
+    /// [`ConsumerSide::find`] must look at.
+    #[inline(always)]
+    pub fn has_record(&mut self) -> bool {
+        self.is_message(self.head, self.word(self.head))
+    }
+
+    /// The message at `head`, after [`ConsumerSide::has_record`] or [`ConsumerSide::find`] said that there is one.
     #[inline(always)]
     #[must_use]
-    pub fn header(&self) -> Option<Header> {
-        self.message(self.head, self.word(self.head))
+    pub fn record(&self) -> Record {
+        self.record_at(self.head)
     }
 
     #[inline(always)]
-    fn message(&self, at: u64, word: u64) -> Option<Header> {
-        let inside = self.view.stride((word & !KIND) as usize) <= self.view.room_to_end(at);
-        if word & KIND == DATA && inside { NonZeroU64::new(word).map(Header) } else { None }
-    }
-
-    /// Where the message at `head` lies.
-    #[inline(always)]
-    #[must_use]
-    pub fn record(&self, header: Header) -> Record {
-        self.record_at(self.head, header)
+    fn record_at(&self, at: u64) -> Record {
+        let index = self.view.index(at) + HEADER_LEN as usize;
+        Record { len: self.len, index, next: at.wrapping_add(self.stride) }
     }
 
     #[inline(always)]
-    fn record_at(&self, at: u64, Header(word): Header) -> Record {
-        let len = (word.get() & !KIND) as usize;
-        let next = at.wrapping_add(self.view.stride(len));
-        Record { len, index: self.view.index(at) + HEADER_LEN as usize, next }
+    fn is_message(&mut self, at: u64, word: u64) -> bool {
+        if word != self.usual {
+            if word & KIND != DATA {
+                return false;
+            }
+            self.usual = word;
+            self.len = (word & !KIND) as usize;
+            self.stride = self.view.stride(self.len);
+        }
+        self.stride <= self.view.room_to_end(at)
     }
 
-    /// The message at `head`, behind a PAD if there is one.
-    pub fn find(&mut self) -> Result<Option<Header>, Corrupt> {
+    /// Whether there is a message at `head`, behind a PAD if there is one: then [`ConsumerSide::record`] is it.
+    pub fn find(&mut self) -> Result<bool, Corrupt> {
         let mut at = self.head;
         let found = self.find_at(&mut at)?;
         self.head = at;
@@ -377,37 +386,34 @@ impl ConsumerSide {
 
     /// The record at `at`, which is `head` or lies behind records that were found from there.
     #[inline(always)]
-    pub fn next_at(&self, at: u64) -> Result<Option<Record>, Corrupt> {
-        if let Some(header) = self.message(at, self.word(at)) {
-            return Ok(Some(self.record_at(at, header)));
-        }
+    pub fn next_at(&mut self, at: u64) -> Result<Option<Record>, Corrupt> {
         let mut at = at;
-        let found = self.find_at(&mut at)?;
-        Ok(found.map(|header| self.record_at(at, header)))
+        if self.is_message(at, self.word(at)) || self.find_at(&mut at)? {
+            Ok(Some(self.record_at(at)))
+        } else {
+            Ok(None)
+        }
     }
 
     /// A PAD was committed together with the record behind it, at index 0.
     #[cold]
-    fn find_at(&self, at: &mut u64) -> Result<Option<Header>, Corrupt> {
+    fn find_at(&mut self, at: &mut u64) -> Result<bool, Corrupt> {
         let mut word = self.word(*at);
         if word == 0 {
-            return Ok(None);
+            return Ok(false);
         }
         if word == PAD && self.view.index(*at) != 0 {
             *at = at.wrapping_add(self.view.room_to_end(*at));
             word = self.word(*at);
         }
-        match self.message(*at, word) {
-            Some(header) => Ok(Some(header)),
-            None => Err(Corrupt::new("record header", word, *at)),
-        }
+        if self.is_message(*at, word) { Ok(true) } else { Err(Corrupt::new("record header", word, *at)) }
     }
 
     /// Copies the payload of a record that was found and not released.
     #[inline(always)]
     pub fn read(&self, record: Record, to: &mut [u8]) {
         assert_eq!(to.len(), record.len, "a buffer of the record's length");
-        // SAFETY: `message` checked that `len` bytes at `index` are inside the data.
+        // SAFETY: `is_message` checked that `len` bytes at `index` are inside the data.
         unsafe { self.view.memory.copy_out(record.index, to) };
     }
 
