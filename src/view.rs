@@ -84,6 +84,7 @@ pub struct View {
     pub geometry: Geometry,
     mask: u64,
     align_mask: u64,
+    max_len: usize,
 }
 
 impl View {
@@ -92,7 +93,8 @@ impl View {
     pub fn new(header: Shared<SpscHeader>, memory: Memory, geometry: Geometry) -> Self {
         assert_eq!(memory.len() as u64, geometry.capacity, "the mapping has the length that was checked");
         let align_mask = geometry.align.bytes() - 1;
-        View { header, memory, mask: geometry.capacity - 1, align_mask, geometry }
+        let max_len = geometry.max_len();
+        View { header, memory, mask: geometry.capacity - 1, align_mask, max_len, geometry }
     }
 
     /// Where position `at` lives in the data.
@@ -114,6 +116,13 @@ impl View {
     #[must_use]
     pub fn stride(&self, len: usize) -> u64 {
         (len as u64 + HEADER_LEN + self.align_mask) & !self.align_mask
+    }
+
+    /// The longest message in bytes.
+    #[inline(always)]
+    #[must_use]
+    pub fn max_len(&self) -> usize {
+        self.max_len
     }
 
     /// The record boundary in bytes.

@@ -41,6 +41,28 @@ fn full_ring_rejects_send() {
 }
 
 #[test]
+fn claim_given_up_at_the_end_of_a_lap_spoils_nothing() {
+    for align in [Align::Line, Align::Dense] {
+        let ring = ring(4096, align);
+        let (mut tx, mut rx) = (ring.producer().unwrap(), ring.consumer().unwrap());
+        let mut buffer = [0; 2048];
+        for _ in 0..3 {
+            tx.try_send(&[1; 1200]).unwrap();
+            assert_eq!(rx.try_recv(&mut buffer), Ok(1200));
+        }
+        // Of the lap's 4096 bytes fewer than 600 are left: these claims lie behind padding.
+        drop(tx.try_reserve(600).unwrap());
+        drop(tx.try_reserve(600).unwrap());
+        tx.try_send(&[2; 600]).unwrap();
+        tx.try_send(&[3; 600]).unwrap();
+        for (value, len) in [(2, 600), (3, 600)] {
+            assert_eq!(rx.try_recv(&mut buffer), Ok(len));
+            assert_eq!(buffer[..len], vec![value; len]);
+        }
+    }
+}
+
+#[test]
 fn named_ring_vanishes_with_its_last_user() {
     let name = unique();
     let ring = Ring::create(&name.0, &Options::new()).unwrap();

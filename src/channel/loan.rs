@@ -46,8 +46,10 @@ impl<'a> Grant<'a> {
         }
         if len == self.max {
             self.producer.side.give_back(self.cleared_to);
+            self.producer.side.commit_all(self.claim, len);
+        } else {
+            self.producer.side.commit(self.claim, len);
         }
-        self.producer.side.commit(self.claim, len);
         self.producer.items.notify();
         Ok(())
     }

@@ -269,7 +269,7 @@ impl Producer {
     #[inline(always)]
     fn fill(&mut self, claim: Claim, message: &[u8]) {
         self.side.write(&claim, message);
-        self.side.commit(claim, message.len());
+        self.side.commit_all(claim, message.len());
         self.items.notify();
     }
 }

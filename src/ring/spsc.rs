@@ -39,6 +39,8 @@ pub struct ProducerSide {
     tail: u64,
     /// The furthest that a record may end, as far as this side knows: `head + capacity - align`.
     limit: u64,
+    /// The same, or the end of this lap if that comes first: up to here a record needs no second thought.
+    plain: u64,
     cleared_to: u64,
 }
 
@@ -67,7 +69,7 @@ impl ProducerSide {
         let tail = committed_end(&view, head)?;
         let cleared_to = tail.wrapping_add(view.align());
         let limit = limit(&view, head);
-        Ok(ProducerSide { view, tail, limit, cleared_to })
+        Ok(ProducerSide { view, tail, limit, plain: tail, cleared_to })
     }
 
     /// The ring.
@@ -89,38 +91,44 @@ impl ProducerSide {
 
     #[inline(always)]
     fn claim_at(&mut self, tail: u64, max: usize) -> Result<Claim, SendError> {
-        let view = &self.view;
-        if max > view.geometry.max_len() {
-            return Err(SendError::TooLarge { len: max, max: view.geometry.max_len() });
+        if max > self.view.max_len() {
+            return Err(SendError::TooLarge { len: max, max: self.view.max_len() });
         }
-        let stride = view.stride(max);
-        let room = view.room_to_end(tail);
+        let stride = self.view.stride(max);
+        let mut start = tail;
+        if is_behind(self.plain, tail.wrapping_add(stride)) {
+            start = self.make_room(tail, stride)?;
+        }
+        Ok(Claim { start, end: start.wrapping_add(stride) })
+    }
+
+    /// Possibly full, or at the end of the data: where a record of this size starts.
+    #[cold]
+    #[inline(never)]
+    fn make_room(&mut self, tail: u64, stride: u64) -> Result<u64, SendError> {
+        let room = self.view.room_to_end(tail);
         let start = if stride <= room { tail } else { tail.wrapping_add(room) };
         let end = start.wrapping_add(stride);
-        if !self.is_free(end) {
+        if is_behind(self.limit, end) {
             self.refresh_limit(tail)?;
-            if !self.is_free(end) {
+            if is_behind(self.limit, end) {
                 return Err(SendError::Full);
             }
         }
-        Ok(Claim { start, end })
+        // Of the lap that `tail` is in, even if this claim starts the next one: it may be given up.
+        let lap_end = tail.wrapping_add(room);
+        self.plain = if is_behind(lap_end, self.limit) { lap_end } else { self.limit };
+        Ok(start)
     }
 
-    /// Whether a record may end at `end`, as far as this side knows: then the boundary behind it is free too.
-    #[inline(always)]
-    fn is_free(&self, end: u64) -> bool {
-        (self.limit.wrapping_sub(end) as i64) >= 0
-    }
-
-    /// Possibly full: look at the consumer's own word, the only line the two sides share besides the data.
-    #[cold]
+    /// Looks at the consumer's own word, the only line the two sides share besides the data.
     fn refresh_limit(&mut self, tail: u64) -> Result<(), SendError> {
         // ord(spsc.free) Acquire <- ConsumerSide::release: its reads happened before our next writes there.
         let head = self.view.header.head.0.load(Acquire);
         let limit = limit(&self.view, head);
         let plausible = tail.wrapping_sub(head) <= self.view.geometry.capacity
             && head.is_multiple_of(self.view.align())
-            && (limit.wrapping_sub(self.limit) as i64) >= 0;
+            && !is_behind(limit, self.limit);
         if !plausible {
             return Err(SendError::Corrupt(Corrupt::new("head", head, tail)));
         }
@@ -165,19 +173,31 @@ impl ProducerSide {
     #[inline(always)]
     pub fn commit(&mut self, claim: Claim, len: usize) {
         let end = self.end_of(&claim, len);
-        if (self.cleared_to.wrapping_sub(end) as i64) <= 0 {
+        self.commit_to(claim.start, end, len);
+    }
+
+    /// [`ProducerSide::commit`] of all that was claimed.
+    #[inline(always)]
+    pub fn commit_all(&mut self, claim: Claim, len: usize) {
+        self.commit_to(claim.start, claim.end, len);
+    }
+
+    #[inline(always)]
+    fn commit_to(&mut self, start: u64, end: u64, len: usize) {
+        let mut cleared_to = self.cleared_to;
+        if !is_behind(end, cleared_to) {
             self.clear_header(end);
-            self.cleared_to = end.wrapping_add(self.view.align());
+            cleared_to = end.wrapping_add(self.view.align());
         }
         let header = DATA | len as u64;
-        if claim.start == self.tail {
+        if start == self.tail {
             self.publish(header);
         } else {
-            self.write_behind_pad(claim.start, header);
+            self.write_behind_pad(start, header);
             self.publish(PAD);
         }
         self.tail = end;
-        self.clear_ahead();
+        self.clear_ahead(end, cleared_to);
     }
 
     #[inline(always)]
@@ -210,19 +230,21 @@ impl ProducerSide {
 
     /// Off the critical path: the message is out, now prepare the line that the commit after the next needs cleared.
     #[inline(always)]
-    fn clear_ahead(&mut self) {
-        let line = 64 - (self.cleared_to & 63);
-        if self.cleared_to.wrapping_sub(self.tail) < CLEAR_AHEAD
-            && self.is_free(self.cleared_to.wrapping_add(line))
-        {
+    fn clear_ahead(&mut self, tail: u64, mut cleared_to: u64) {
+        let line = 64 - (cleared_to & 63);
+        let next = cleared_to.wrapping_add(line);
+        if cleared_to.wrapping_sub(tail) < CLEAR_AHEAD && !is_behind(self.limit, next) {
+            let index = self.view.index(cleared_to);
             if self.view.align() == 64 {
-                self.clear_header(self.cleared_to);
+                // ord(spsc.commit) Relaxed: nobody looks here before the publishing store of the record before it.
+                self.view.memory.word(index).store(0, Relaxed);
             } else {
                 // SAFETY: free space (just checked), which is the producer's alone; a line never wraps.
-                unsafe { self.view.memory.clear(self.view.index(self.cleared_to), line as usize) };
+                unsafe { self.view.memory.clear(index, line as usize) };
             }
-            self.cleared_to = self.cleared_to.wrapping_add(line);
+            cleared_to = next;
         }
+        self.cleared_to = cleared_to;
     }
 
     /// A batch without messages yet.
@@ -264,10 +286,9 @@ impl ProducerSide {
     pub fn commit_batch(&mut self, batch: Batch) {
         if let Some(first) = batch.first {
             self.clear_header(batch.end);
-            self.cleared_to = batch.end.wrapping_add(self.view.align());
             self.publish(first);
             self.tail = batch.end;
-            self.clear_ahead();
+            self.clear_ahead(batch.end, batch.end.wrapping_add(self.view.align()));
         }
     }
 
@@ -424,6 +445,12 @@ impl ConsumerSide {
         // ord(spsc.free) Release -> ProducerSide::refresh_head: our reads happen before it writes there.
         self.view.header.head.0.store(next, Release);
     }
+}
+
+/// Whether position `at` comes before position `than`. Positions are never further apart than half their range.
+#[inline(always)]
+fn is_behind(at: u64, than: u64) -> bool {
+    (at.wrapping_sub(than) as i64) < 0
 }
 
 fn limit(view: &View, head: u64) -> u64 {
