@@ -10,7 +10,7 @@ use crate::error::{Corrupt, RecvError, SendError};
 use crate::event::{Event, WaitStrategy, Waited};
 use crate::layout::{CLOSED, CONSUMER, PRODUCER, Wakeup};
 use crate::ring::spsc::{Claim, ConsumerSide, ProducerSide, Record};
-use crate::sync::{Deadline, TRIES_PER_LEASE_CHECK, fork_epoch};
+use crate::sync::{Deadline, TRIES_PER_LEASE_CHECK, fork_epoch, spin_hint};
 use crate::view::View;
 use std::time::{Duration, Instant};
 
@@ -43,7 +43,13 @@ pub struct Consumer {
     host: Box<dyn Host>,
     epoch: u32,
     empty_tries: u32,
+    /// Messages received since the last wait.
+    run: u32,
 }
+
+/// See [`Consumer::slip`]; in `pause`s.
+const MAX_SLIP: u32 = 48;
+const MESSAGES_PER_PAUSE: u32 = 4;
 
 /// What a handle needs besides the ring itself.
 pub struct Seat {
@@ -308,6 +314,7 @@ impl Consumer {
             host: seat.host,
             epoch: fork_epoch(),
             empty_tries: 0,
+            run: 0,
         })
     }
 
@@ -493,6 +500,7 @@ impl Consumer {
         if self.is_inherited() {
             return Err(RecvError::Forked);
         }
+        self.run = self.run.saturating_add(1);
         if !self.side.has_record() {
             self.wait_not_empty(deadline())?;
         }
@@ -501,6 +509,7 @@ impl Consumer {
 
     #[inline(never)]
     fn wait_not_empty(&mut self, deadline: Deadline) -> Result<(), RecvError> {
+        self.slip();
         loop {
             let Consumer { side, items, host, strategy, .. } = self;
             let producer = &side.view().header.parties[PRODUCER];
@@ -515,6 +524,16 @@ impl Consumer {
                 Waited::TimedOut => return Err(RecvError::TimedOut),
             }
         }
+    }
+
+    /// A consumer at the producer's heels takes each cache line away before it is full. So the longer the messages came
+    /// without a wait, the longer the producer is left alone now, up to about a microsecond: a stream comes in bursts,
+    /// and a message that was waited for is not delayed.
+    fn slip(&mut self) {
+        if self.strategy != WaitStrategy::Yield {
+            (0..(self.run / MESSAGES_PER_PAUSE).min(MAX_SLIP)).for_each(|_| spin_hint());
+        }
+        self.run = 0;
     }
 
     #[inline(always)]
