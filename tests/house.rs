@@ -376,7 +376,7 @@ fn ledger(sites: &[Site<'_>], ledger: &str) -> Vec<String> {
 // --- length ---
 
 /// About three hundred lines of code make an algorithm that can be read in one go.
-const MOST_LINES: usize = 320;
+const MOST_LINES: usize = 350;
 
 fn length(source: &Source) -> Vec<String> {
     let lines = source.code.lines().filter(|line| !line.trim().is_empty()).count();

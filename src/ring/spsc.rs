@@ -442,7 +442,7 @@ impl ConsumerSide {
     #[inline(always)]
     pub fn release(&mut self, next: u64) {
         self.head = next;
-        // ord(spsc.free) Release -> ProducerSide::refresh_head: our reads happen before it writes there.
+        // ord(spsc.free) Release -> ProducerSide::refresh_limit: our reads happen before it writes there.
         self.view.header.head.0.store(next, Release);
     }
 }
