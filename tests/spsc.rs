@@ -217,6 +217,47 @@ fn a_dropped_grant_sends_nothing_and_gives_its_room_back() {
     }
 }
 
+/// An end of the data that is 256 bytes away, with the whole ring free.
+fn shortly_before_the_end(tx: &mut Producer, rx: &mut Consumer) {
+    for len in [2040, 4096 - 2048 - 256 - 8] {
+        tx.try_send(&vec![0; len]).unwrap();
+        drop(rx.try_frame());
+    }
+}
+
+#[test]
+fn a_message_given_up_behind_padding_leaves_the_end_of_the_data_where_it_is() {
+    for align in ALIGNS {
+        type GiveUp = fn(&mut Producer);
+        let ways: [GiveUp; 4] = [
+            |tx| drop(tx.try_reserve(1000).unwrap()),
+            |tx| std::mem::forget(tx.try_reserve(1000).unwrap()),
+            |tx| {
+                let mut batch = tx.batch().unwrap();
+                batch.push(&[1; 1000]).unwrap();
+                batch.push(&[2; 1000]).unwrap();
+            },
+            |tx| {
+                let mut batch = tx.batch().unwrap();
+                batch.push(&[1; 1000]).unwrap();
+                std::mem::forget(batch);
+            },
+        ];
+        for give_up in ways {
+            let (mut tx, mut rx) = ends(align);
+            shortly_before_the_end(&mut tx, &mut rx);
+            give_up(&mut tx);
+            // The first fits before the end, the second does not, and neither crosses it.
+            for len in [150, 160, 170] {
+                tx.try_send(&vec![len as u8; len]).unwrap();
+            }
+            for len in [150, 160, 170] {
+                assert_eq!(received(&mut rx), vec![len as u8; len]);
+            }
+        }
+    }
+}
+
 #[test]
 fn a_grant_may_be_committed_shorter_than_reserved() {
     for align in ALIGNS {
@@ -560,6 +601,7 @@ fn any_sequence_of_verbs_is_a_queue() {
             if std::env::var_os("PROPTEST_CASES").is_none() {
                 config.cases = 50;
             }
+            config.max_shrink_iters = 20_000;
             let options = Options::new().capacity(capacity).align(align).trust(trust);
             let boundary = if align == Align::Line { 64 } else { 8 };
             TestRunner::new(config)
