@@ -75,7 +75,7 @@ impl Event {
     /// nobody does.
     #[inline(always)]
     pub fn notify(&self) {
-        // fence(event.sleep) light <-> wait: what was published is visible before we look at `state`.
+        // fence(event.sleep) light <-> park: what was published is visible before we look at `state`.
         light_fence(self.asymmetric);
         // ord(event.sleep) Relaxed <- announce: ordered by the fence pair above.
         if self.line.state.load(Relaxed) & SLEEPING != 0 {

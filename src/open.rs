@@ -283,6 +283,14 @@ impl Ring {
 
     fn join(fd: OwnedFd, segment: Segment, trust: Trust) -> Result<Option<Ring>> {
         let geometry = geometry(&segment)?;
+        if trust == Trust::Distrust && geometry.wakeup == Wakeup::Semaphore {
+            // The C library obeys what it finds in a sem_t, flags for futex(2) included, and aborts on nonsense.
+            return Err(Error::Unsupported {
+                name: segment.label(),
+                what: "a semaphore that a distrusted peer may write",
+                instead: "make the ring with a futex to wake up by",
+            });
+        }
         if geometry.asymmetric && !register_for_heavy_fences() {
             return Err(Error::Unsupported {
                 name: segment.label(),

@@ -111,6 +111,13 @@ impl View {
         self.geometry.capacity - (at & self.mask)
     }
 
+    /// Bytes that a record at position `at` can have: it neither wraps nor is longer than the longest.
+    #[inline(always)]
+    #[must_use]
+    pub fn longest_at(&self, at: u64) -> u64 {
+        self.room_to_end(at).min(self.geometry.capacity / 2)
+    }
+
     /// Bytes that a record with `len` payload bytes takes.
     #[inline(always)]
     #[must_use]

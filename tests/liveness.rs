@@ -1088,8 +1088,8 @@ fn every_way_to_wait_delivers_between_processes() {
 
 /// To and fro, where each message is waited for, then a stream through rings that fill up.
 fn delivers(options: &Options, strategy: WaitStrategy) {
-    const TURNS: u64 = 60;
-    const STREAM: u64 = 500;
+    const TURNS: u64 = 40;
+    const STREAM: u64 = 300;
     let (there, ring_there) = create(options);
     let (back, ring_back) = create(options);
     let mut tx = ring_there.producer().unwrap();

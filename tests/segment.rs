@@ -4,7 +4,8 @@
 mod common;
 
 use common::{
-    Board, Dice, LIMIT, Scratch, Unique, alone, forge, fork, overwrite, scratch, unique, until, within,
+    Board, Dice, LIMIT, Scratch, Unique, alone, forge, fork, meanwhile, overwrite, scratch, unique, until,
+    within,
 };
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::unistd::{Gid, Uid, geteuid};
@@ -525,27 +526,16 @@ fn a_fifo_that_takes_a_files_place_at_any_moment_hangs_no_listing() {
     std::fs::write(name.path(), "a file as any").unwrap();
     nix::unistd::mkfifo(&other.path(), Mode::S_IRWXU).unwrap();
     let (from, to) = (name.path(), other.path());
+    let _swapper = meanwhile(move || {
+        renameat2(AT_FDCWD, &from, AT_FDCWD, &to, RenameFlags::RENAME_EXCHANGE).unwrap();
+    });
     let forced = name.0.clone();
-    let board = std::sync::Arc::new(Board::new(1));
-    let stop = board.clone();
-    let swapper = std::thread::spawn(move || {
-        while stop.get(0) == 0 {
-            renameat2(AT_FDCWD, &from, AT_FDCWD, &to, RenameFlags::RENAME_EXCHANGE).unwrap();
+    within(LIMIT, move || {
+        for _ in 0..3000 {
+            slipring::list().unwrap();
+            assert!(slipring::unlink_forced(&forced).is_err());
         }
     });
-    let looks = std::panic::catch_unwind(|| {
-        within(LIMIT, move || {
-            for _ in 0..3000 {
-                slipring::list().unwrap();
-                assert!(slipring::unlink_forced(&forced).is_err());
-            }
-        });
-    });
-    board.set(0, 1);
-    swapper.join().unwrap();
-    if let Err(panic) = looks {
-        std::panic::resume_unwind(panic);
-    }
 }
 
 // --- no room ---

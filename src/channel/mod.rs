@@ -38,6 +38,7 @@ impl Party {
     pub fn attach(&self, pid: u32, now_ns: u64) {
         // ord(own) Relaxed: only the holder of the lease writes, and leases are handed over by the kernel.
         let word = PartyWord(self.word.load(Relaxed));
+        // ord(own) Relaxed: only the holder of the lease writes; for people.
         self.since_ns.store(now_ns, Relaxed);
         // ord(peer.state) Release -> Party::state: `since_ns` before the word.
         self.word.store(word.next_attached(pid).0, Release);

@@ -394,7 +394,7 @@ impl ConsumerSide {
             self.len = (word & !KIND) as usize;
             self.stride = self.view.stride(self.len);
         }
-        self.stride <= self.view.room_to_end(at)
+        self.stride <= self.view.longest_at(at)
     }
 
     /// Whether there is a message at `head`, behind a PAD if there is one: then [`ConsumerSide::record`] is it.
@@ -442,7 +442,7 @@ impl ConsumerSide {
     #[inline(always)]
     pub fn release(&mut self, next: u64) {
         self.head = next;
-        // ord(spsc.free) Release -> ProducerSide::refresh_head: our reads happen before it writes there.
+        // ord(spsc.free) Release -> ProducerSide::refresh_limit: our reads happen before it writes there.
         self.view.header.head.0.store(next, Release);
     }
 }
@@ -466,17 +466,19 @@ fn committed_end(view: &View, head: u64) -> Result<u64, Corrupt> {
     loop {
         // ord(spsc.commit) Acquire <- ProducerSide::publish: of the producer before us.
         let word = view.memory.word(view.index(at)).load(Acquire);
-        let room = view.room_to_end(at);
         let stride = match word & KIND {
             _ if word == 0 => return Ok(at),
-            DATA => view.stride((word & !KIND) as usize),
-            PAD if word == PAD && view.index(at) != 0 => room,
+            DATA if view.stride((word & !KIND) as usize) <= view.longest_at(at) => {
+                view.stride((word & !KIND) as usize)
+            }
+            PAD if word == PAD && view.index(at) != 0 => view.room_to_end(at),
             _ => return Err(Corrupt::new("record header", word, at)),
         };
-        at = at.wrapping_add(stride);
-        if stride > room || at.wrapping_sub(head).wrapping_add(view.align()) > view.geometry.capacity {
+        let next = at.wrapping_add(stride);
+        if next.wrapping_sub(head).wrapping_add(view.align()) > view.geometry.capacity {
             return Err(Corrupt::new("record header", word, at));
         }
+        at = next;
     }
 }
 

@@ -12,8 +12,9 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// How long a test waits for what must come at last. Long, because the machine may be loaded: only a hang gets here.
@@ -89,6 +90,32 @@ pub fn within<T: Send + 'static>(limit: Duration, work: impl FnOnce() -> T + Sen
         }
         Err(std::sync::mpsc::RecvTimeoutError::Timeout) => panic!("not done within {limit:?}"),
         Err(_) => std::panic::resume_unwind(thread.join().unwrap_err()),
+    }
+}
+
+/// A thread that does the same again and again until this is dropped.
+pub struct Meanwhile(Arc<AtomicBool>, Option<JoinHandle<()>>);
+
+/// Does `work` again and again in another thread, as long as the value lives.
+pub fn meanwhile(mut work: impl FnMut() + Send + 'static) -> Meanwhile {
+    let stop = Arc::new(AtomicBool::new(false));
+    let told = stop.clone();
+    let thread = std::thread::spawn(move || {
+        while !told.load(Relaxed) {
+            work();
+        }
+    });
+    Meanwhile(stop, Some(thread))
+}
+
+impl Drop for Meanwhile {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+        let ended = self.1.take().map(JoinHandle::join);
+        assert!(
+            std::thread::panicking() || ended.is_none_or(|ended| ended.is_ok()),
+            "the other thread failed"
+        );
     }
 }
 

@@ -1,0 +1,610 @@
+//! The rules of the house, read from the source: who imports whom, where unsafe code, atomics and the model's cfg may
+//! stand, that every atomic operation says what it is for and to whom, that the algorithms stay short.
+//!
+//! Each rule is a function from source text to faults, and each is shown to find its faults, on text made for it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// A source file: its path below src/, and its text without its unit tests.
+struct Source {
+    path: String,
+    text: String,
+    /// The text with comments and literals blanked, line by line as long as the text.
+    code: String,
+}
+
+impl Source {
+    fn new(path: &str, text: &str) -> Self {
+        let text = text.split("#[cfg(test)]").next().unwrap_or_default().to_string();
+        let code = blanked(&text);
+        Source { path: path.into(), text, code }
+    }
+
+    /// The module at the top: `ring` for ring/spsc.rs.
+    fn module(&self) -> &str {
+        self.path.split(['/', '.']).next().unwrap()
+    }
+
+    fn fault(&self, at: usize, what: impl std::fmt::Display) -> String {
+        let line = self.text[..at].matches('\n').count() + 1;
+        format!("src/{}:{line}: {what}", self.path)
+    }
+
+    /// Where `word` stands in the code, as a word of its own.
+    fn words(&self, word: &str) -> Vec<usize> {
+        let inside = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
+        let alone = |&(at, _): &(usize, &str)| {
+            !inside(self.code[..at].chars().next_back())
+                && !inside(self.code[at + word.len()..].chars().next())
+        };
+        self.code.match_indices(word).filter(alone).map(|(at, _)| at).collect()
+    }
+}
+
+/// The text with spaces in place of comments and of string and character literals.
+fn blanked(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    let blank = |out: &mut String, part: &str| {
+        out.extend(part.chars().map(|c| if c == '\n' { "\n".into() } else { " ".repeat(c.len_utf8()) }));
+    };
+    while let Some(first) = rest.chars().next() {
+        let len = if rest.starts_with("//") {
+            rest.find('\n').unwrap_or(rest.len())
+        } else if first == '"' {
+            let mut escaped = false;
+            let end = rest[1..].find(|c| {
+                let ends = c == '"' && !escaped;
+                escaped = c == '\\' && !escaped;
+                ends
+            });
+            end.map_or(rest.len(), |end| end + 2)
+        } else if first == '\'' {
+            // 'c', '\n' or '\''; else a lifetime.
+            let literal =
+                rest[1..].char_indices().skip(1).find(|&(at, c)| c == '\'' && &rest[1..1 + at] != "\\");
+            literal
+                .filter(|&(at, _)| at <= 4 && (at <= 2 || rest[1..].starts_with('\\')))
+                .map_or(0, |(at, _)| at + 2)
+        } else {
+            0
+        };
+        if len > 0 {
+            blank(&mut out, &rest[..len]);
+            rest = &rest[len..];
+        } else {
+            out.push(first);
+            rest = &rest[first.len_utf8()..];
+        }
+    }
+    out
+}
+
+// --- who imports whom ---
+
+/// The plan of the house: what each module may name of the others, and through them.
+const MAY_IMPORT: [(&str, &[&str]); 12] = [
+    // The model half: compiled as is under the model checker, names no type of an operating system.
+    ("sync", &[]),
+    ("error", &[]),
+    ("layout", &["sync"]),
+    ("view", &["layout"]),
+    ("ring", &["view", "error"]),
+    ("event", &["layout", "error"]),
+    ("channel", &["ring", "event", "error"]),
+    // The host half.
+    ("segment", &["layout", "error"]),
+    ("liveness", &["segment", "error"]),
+    ("open", &["liveness", "view", "channel", "error"]),
+    ("adapters", &["channel", "open", "error"]),
+    ("lib", &["open", "adapters"]),
+];
+const MODEL_HALF: [&str; 6] = ["layout", "view", "ring", "event", "channel", "error"];
+
+fn may_import(from: &str, to: &str) -> bool {
+    let direct = MAY_IMPORT.iter().find(|(module, _)| *module == from).map_or(&[][..], |(_, to)| to);
+    from == to || direct.iter().any(|next| may_import(next, to))
+}
+
+fn imports(source: &Source) -> Vec<String> {
+    let mut faults = Vec::new();
+    let from = source.module();
+    if !MAY_IMPORT.iter().any(|(module, _)| *module == from) {
+        faults.push(source.fault(0, format_args!("module {from} is not in the plan of the house")));
+    }
+    for (at, _) in source.code.match_indices("crate::") {
+        let rest = &source.code[at + "crate::".len()..];
+        let named = match rest.strip_prefix('{') {
+            Some(list) => list[..list.find('}').unwrap_or(list.len())].split(',').map(str::trim).collect(),
+            None => vec![rest],
+        };
+        for to in named {
+            let to = &to[..to.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(to.len())];
+            if from != "lib" && !to.is_empty() && !may_import(from, to) {
+                faults.push(source.fault(at, format_args!("{from} may not import {to}")));
+            }
+        }
+    }
+    if MODEL_HALF.contains(&from) {
+        for host in ["libc", "nix", "rustix", "memmap2", "std::os", "std::fs", "std::process", "std::thread"]
+        {
+            for (at, _) in source.code.match_indices(&format!("{host}::")) {
+                faults.push(
+                    source.fault(at, format_args!("{from} is compiled under the model and names {host}")),
+                );
+            }
+        }
+    }
+    faults
+}
+
+// --- where what may stand ---
+
+const MAY_BE_UNSAFE: [&str; 4] = ["sync/real.rs", "view.rs", "channel/loan.rs", "segment.rs"];
+
+fn may_be_unsafe(path: &str) -> bool {
+    MAY_BE_UNSAFE.contains(&path) || path.starts_with("ring/") && path != "ring/mod.rs"
+}
+
+fn places(source: &Source) -> Vec<String> {
+    let mut faults = Vec::new();
+    let path = source.path.as_str();
+    if !source.text.starts_with("//!") {
+        faults.push(source.fault(0, "a file opens with what it is responsible for"));
+    }
+    for at in source.words("slipring_model") {
+        if path != "sync/mod.rs" {
+            faults.push(source.fault(at, "the model's cfg stands in sync/mod.rs alone"));
+        }
+    }
+    if source.module() != "sync" {
+        for (at, _) in source.code.match_indices("sync::atomic") {
+            faults.push(source.fault(at, "atomics come from crate::sync"));
+        }
+        for at in source.words("UnsafeCell") {
+            faults.push(source.fault(at, "cells come from crate::sync"));
+        }
+    }
+    if !may_be_unsafe(path) {
+        for at in source.words("unsafe") {
+            faults.push(source.fault(at, "no unsafe code here"));
+        }
+        // A file with children cannot forbid it for itself alone; sync is one module to the model and the machine.
+        let parent = path.ends_with("mod.rs") || path == "lib.rs" || path.starts_with("sync/");
+        if !parent && !source.code.contains("#![forbid(unsafe_code)]") {
+            faults.push(source.fault(0, "lacks #![forbid(unsafe_code)]"));
+        }
+    }
+    for at in source.words("SeqCst") {
+        if source.module() != "sync" && !source.code[..at].ends_with("fence(") {
+            faults.push(source.fault(at, "SeqCst stands in fences only"));
+        }
+    }
+    faults
+}
+
+// --- every atomic operation says what it is for ---
+
+/// `// ord(id) Ordering -> Partner::function: purpose` or `// fence(id) kind <-> partner: purpose`.
+#[derive(Debug, PartialEq)]
+struct Note {
+    fence: bool,
+    id: String,
+    ordering: String,
+    arrow: Option<&'static str>,
+    partner: Option<String>,
+    purpose: bool,
+}
+
+impl Note {
+    fn parse(line: &str) -> Option<Note> {
+        let line = line.trim().strip_prefix("// ")?;
+        let fence = line.starts_with("fence(");
+        let (id, rest) = line.strip_prefix("ord(").or(line.strip_prefix("fence("))?.split_once(')')?;
+        let (edge, purpose) = rest.split_once(": ").unwrap_or((rest, ""));
+        let mut words = edge.split_whitespace();
+        let ordering = words.next().unwrap_or_default().to_string();
+        let arrow =
+            words.next().and_then(|word| ["->", "<-", "<->"].into_iter().find(|arrow| *arrow == word));
+        let partner = words.next().map(str::to_string);
+        Some(Note { fence, id: id.into(), ordering, arrow, partner, purpose: !purpose.is_empty() })
+    }
+}
+
+/// A note, and the function that it stands in.
+struct Site<'a> {
+    source: &'a Source,
+    at: usize,
+    note: Note,
+    /// `Type` and `function` around it.
+    inside: (String, String),
+}
+
+/// Whose operations need notes.
+fn is_annotated(source: &Source) -> bool {
+    ["ring", "event", "channel"].contains(&source.module())
+}
+
+const OPERATIONS: [&str; 5] = [".load(", ".store(", ".swap(", ".fetch_", ".compare_exchange"];
+const ORDERINGS: [&str; 5] = ["Relaxed", "Acquire", "Release", "AcqRel", "SeqCst"];
+
+/// Where atomic operations and fences stand: their offsets, and whether it is a fence.
+fn operations(source: &Source) -> Vec<(usize, bool)> {
+    let mut found: Vec<_> =
+        OPERATIONS.iter().flat_map(|op| source.code.match_indices(op).map(|(at, _)| (at, false))).collect();
+    for (at, _) in source.code.match_indices("fence(") {
+        let word = source.code[..at]
+            .rfind(|c: char| !c.is_alphanumeric() && c != '_')
+            .map_or(0, |before| before + 1);
+        if !source.code[..word].ends_with("fn ") {
+            found.push((word, true));
+        }
+    }
+    found.sort_unstable();
+    found
+}
+
+/// The arguments of the call that starts at `at`.
+fn arguments(code: &str, at: usize) -> &str {
+    let open = at + code[at..].find('(').unwrap();
+    let mut depth = 0;
+    let close = code[open..].find(|c| {
+        depth += i32::from(c == '(') - i32::from(c == ')');
+        depth == 0
+    });
+    &code[open..open + close.unwrap_or(code.len() - open)]
+}
+
+/// The notes right above the statement that has its operation at `at`.
+fn notes_above(source: &Source, at: usize) -> Vec<Note> {
+    let lines: Vec<_> = source.text.lines().collect();
+    let code: Vec<_> = source.code.lines().collect();
+    let mut line = source.text[..at].matches('\n').count();
+    let is_comment = |line: usize| lines[line].trim_start().starts_with("//");
+    // Up to the first line of the statement.
+    while line > 0 && !is_comment(line - 1) && !code[line - 1].trim().is_empty() {
+        if code[line - 1].trim_end().ends_with([';', '{', '}']) {
+            break;
+        }
+        line -= 1;
+    }
+    let first = (0..line).rev().take_while(|above| is_comment(*above)).last().unwrap_or(line);
+    lines[first..line].iter().filter_map(|line| Note::parse(line)).collect()
+}
+
+fn every_operation_has_its_note(source: &Source) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (at, fence) in operations(source).into_iter().filter(|_| is_annotated(source)) {
+        let notes: Vec<_> = notes_above(source, at).into_iter().filter(|note| note.fence == fence).collect();
+        if notes.is_empty() {
+            faults.push(source.fault(at, "an atomic operation without its note"));
+            continue;
+        }
+        let mut noted: Vec<_> = notes.iter().map(|note| note.ordering.as_str()).collect();
+        let arguments = arguments(&source.code, at);
+        let mut used: Vec<_> =
+            arguments.split(|c: char| !c.is_alphanumeric()).filter(|word| ORDERINGS.contains(word)).collect();
+        noted.sort_unstable();
+        used.sort_unstable();
+        // The fences of the facade are named for their weight and take no ordering.
+        if !used.is_empty() && noted != used {
+            faults.push(source.fault(at, format_args!("uses {used:?}, its notes say {noted:?}")));
+        }
+    }
+    faults
+}
+
+fn sites(source: &Source) -> Vec<Site<'_>> {
+    let (mut owner, mut function, mut at) = (String::new(), String::new(), 0);
+    let mut sites = Vec::new();
+    for (line, code) in source.text.lines().zip(source.code.lines()) {
+        let name = |rest: &str| -> String {
+            rest.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+        };
+        if let Some(rest) = code.strip_prefix("impl") {
+            // `impl<T> Trait for Type<T> {`: the last name before the brace, without its parameters.
+            let of = rest.split_once(" for ").map_or(rest, |(_, of)| of);
+            let of = if of.starts_with('<') { of.split_once('>').map_or(of, |(_, of)| of) } else { of };
+            owner = name(of);
+        }
+        if let Some((_, rest)) = code.split_once("fn ") {
+            if code.starts_with(|c: char| !c.is_whitespace()) {
+                owner.clear();
+            }
+            function = name(rest);
+        }
+        if is_annotated(source)
+            && let Some(note) = Note::parse(line)
+        {
+            sites.push(Site { source, at, note, inside: (owner.clone(), function.clone()) });
+        }
+        at += line.len() + 1;
+    }
+    sites
+}
+
+/// Each end of an edge has its other end, in the function that it names.
+fn edges(sites: &[Site<'_>]) -> Vec<String> {
+    let mut faults = Vec::new();
+    for Site { source, at, note, .. } in sites {
+        let mut fault = |what: &str| faults.push(source.fault(*at, format_args!("{}: {what}", note.id)));
+        if !note.purpose {
+            fault("says no purpose");
+        }
+        let Some(arrow) = note.arrow else {
+            // Nothing is ordered by it, so it says what else orders the access.
+            if note.ordering != "Relaxed" {
+                fault("orders something and names no partner");
+            }
+            continue;
+        };
+        let Some(partner) = &note.partner else {
+            fault("names no partner");
+            continue;
+        };
+        let (owner, function) = partner.rsplit_once("::").unwrap_or(("", partner));
+        let back = match arrow {
+            "->" => "<-",
+            "<-" => "->",
+            both => both,
+        };
+        let other_end = |other: &&Site<'_>| {
+            other.note.id == note.id && other.note.arrow == Some(back) && other.note.fence == note.fence
+        };
+        let there =
+            |other: &Site<'_>| other.inside.1 == function && (owner.is_empty() || other.inside.0 == owner);
+        let others: Vec<_> = sites.iter().filter(other_end).collect();
+        if others.is_empty() {
+            fault(&format!("has no other end ({back})"));
+        } else if !others.iter().any(|other| there(other)) {
+            fault(&format!("{partner} has no end ({back}) of it"));
+        }
+    }
+    faults
+}
+
+/// Every id stands in the ledger, as `id`.
+fn ledger(sites: &[Site<'_>], ledger: &str) -> Vec<String> {
+    let ids: BTreeSet<_> = sites.iter().map(|site| site.note.id.as_str()).filter(|id| *id != "own").collect();
+    ids.into_iter()
+        .filter(|id| !ledger.contains(&format!("`{id}`")))
+        .map(|id| format!("{id}: not in docs/memory-ordering.md"))
+        .collect()
+}
+
+// --- length ---
+
+/// About three hundred lines of code make an algorithm that can be read in one go.
+const MOST_LINES: usize = 350;
+
+fn length(source: &Source) -> Vec<String> {
+    let lines = source.code.lines().filter(|line| !line.trim().is_empty()).count();
+    let algorithm = source.module() == "ring" || source.module() == "event";
+    match algorithm && lines > MOST_LINES {
+        true => vec![
+            source.fault(0, format_args!("{lines} lines of code; an algorithm has at most {MOST_LINES}")),
+        ],
+        false => Vec::new(),
+    }
+}
+
+// --- the house as it stands ---
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn house() -> Vec<Source> {
+    fn collect(dir: &Path, found: &mut Vec<Source>) {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                collect(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let name = path.strip_prefix(root().join("src")).unwrap().to_str().unwrap();
+                found.push(Source::new(name, &std::fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    let mut found = Vec::new();
+    collect(&root().join("src"), &mut found);
+    assert!(found.len() > 10, "the source is there");
+    found
+}
+
+fn holds(rule: fn(&Source) -> Vec<String>) {
+    let faults: Vec<_> = house().iter().flat_map(rule).collect();
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+#[test]
+fn modules_import_only_what_the_plan_allows() {
+    holds(imports);
+}
+
+#[test]
+fn unsafe_code_atomics_and_the_models_cfg_stay_in_their_places() {
+    holds(places);
+}
+
+#[test]
+fn every_atomic_operation_says_its_ordering_and_its_purpose() {
+    holds(every_operation_has_its_note);
+}
+
+#[test]
+fn algorithms_stay_short() {
+    holds(length);
+}
+
+#[test]
+fn every_edge_has_both_its_ends() {
+    let house = house();
+    let sites: Vec<_> = house.iter().flat_map(sites).collect();
+    assert!(sites.len() > 10, "there are notes");
+    let faults = edges(&sites);
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+#[test]
+fn every_edge_stands_in_the_ledger() {
+    let Ok(text) = std::fs::read_to_string(root().join("docs/memory-ordering.md")) else {
+        println!("skipped: docs/memory-ordering.md is not written yet");
+        return;
+    };
+    let house = house();
+    let sites: Vec<_> = house.iter().flat_map(sites).collect();
+    let faults = ledger(&sites, &text);
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+#[test]
+fn the_plan_has_no_circles() {
+    let plan: BTreeMap<_, _> = MAY_IMPORT.into_iter().collect();
+    for (from, to) in &plan {
+        assert!(to.iter().all(|to| plan.contains_key(to) && !may_import(to, from)), "{from}");
+    }
+}
+
+// --- each rule finds its faults ---
+
+fn faults(rule: fn(&Source) -> Vec<String>, path: &str, text: &str) -> usize {
+    rule(&Source::new(path, text)).len()
+}
+
+#[test]
+fn a_forbidden_import_is_found() {
+    for (path, text) in [
+        ("ring/new.rs", "use crate::event::Event;"),
+        ("ring/new.rs", "fn f() { crate::segment::reopen(); }"),
+        ("event.rs", "use crate::view::View;"),
+        ("segment.rs", "use crate::view::View;"),
+        ("layout.rs", "use crate::error::Error;"),
+        ("error.rs", "use crate::layout::MAGIC;"),
+        ("channel/new.rs", "use crate::liveness::Lease;"),
+        ("liveness.rs", "use crate::open::Ring;"),
+        ("view.rs", "use crate::{layout::MAGIC, ring::spsc};"),
+        ("unplanned.rs", ""),
+        ("ring/new.rs", "use std::fs::File;"),
+        ("view.rs", "fn f() { libc::getpid(); }"),
+    ] {
+        assert_eq!(faults(imports, path, text), 1, "{path}: {text}");
+    }
+    for (path, text) in [
+        ("ring/new.rs", "use crate::view::View; // not crate::event::Event"),
+        ("open.rs", "use crate::ring::spsc::observed_bytes;"),
+        ("view.rs", "use crate::{layout::MAGIC, sync::fence};"),
+        ("ring/new.rs", "const S: &str = \"crate::event::\";"),
+    ] {
+        assert_eq!(faults(imports, path, text), 0, "{path}: {text}");
+    }
+}
+
+#[test]
+fn what_is_out_of_its_place_is_found() {
+    const FORBID: &str = "//! Doc.\n#![forbid(unsafe_code)]\n";
+    for (path, text) in [
+        ("event.rs", "#[cfg(slipring_model)] fn f() {}"),
+        ("layout.rs", "use core::sync::atomic::AtomicU8;"),
+        ("open.rs", "struct S(core::cell::UnsafeCell<u8>);"),
+        ("liveness.rs", "fn f() { unsafe { g() } }"),
+        ("channel/new.rs", "fn f() { word.load(SeqCst); }"),
+    ] {
+        assert_eq!(faults(places, path, &format!("{FORBID}{text}")), 1, "{path}: {text}");
+    }
+    assert_eq!(faults(places, "event.rs", "//! Doc.\n"), 1, "does not forbid unsafe code");
+    assert_eq!(faults(places, "view.rs", "use crate::layout;\n"), 1, "opens without a word");
+    assert_eq!(faults(places, "ring/mod.rs", "//! Doc.\nunsafe fn f() {}"), 1);
+    for (path, text) in [
+        ("event.rs", "fn f() { fence(SeqCst); }"),
+        ("open.rs", "// unsafe, SeqCst and slipring_model in words\n const S: &str = \"unsafe\";"),
+        ("open.rs", "fn unsafely() {}"),
+        ("open.rs", "#[cfg(test)] mod tests { use core::sync::atomic::AtomicU8; }"),
+    ] {
+        assert_eq!(faults(places, path, &format!("{FORBID}{text}")), 0, "{path}: {text}");
+    }
+    assert_eq!(faults(places, "ring/new.rs", "//! Doc.\nfn f() { unsafe { g() } }"), 0);
+}
+
+#[test]
+fn an_operation_without_its_note_is_found() {
+    for text in [
+        "word.load(Acquire);",
+        "// A comment.\nword.store(1, Release);",
+        "// ord(a.b) Acquire <- f: see it.\n\nword.load(Acquire);",
+        "// ord(a.b) Acquire <- f: see it.\nother();\nword.load(Acquire);",
+        "// ord(own) Relaxed: mine.\nword.load(Acquire);",
+        "// ord(a.b) AcqRel -> f: both.\nword.compare_exchange(0, 1, AcqRel, Relaxed);",
+        "// ord(own) Relaxed: mine.\na.load(Relaxed);\nb.store(1, Relaxed);",
+        "fence(SeqCst);",
+        "light_fence(true);",
+        "// ord(a.b) SeqCst -> f: a fence is no access.\nfence(SeqCst);",
+        "let x = word\n    .fetch_add(1, Relaxed);",
+    ] {
+        assert_eq!(faults(every_operation_has_its_note, "ring/new.rs", text), 1, "{text}");
+    }
+    for text in [
+        "// ord(a.b) Acquire <- f: see it.\nword.load(Acquire);",
+        "// ord(a.b) Acquire <- f: see it,\n// whatever it is.\nlet x = word\n    .at(1)\n    .load(Acquire);",
+        "// ord(a.b) AcqRel -> f: both.\n// ord(own) Relaxed on failure: again.\nword.compare_exchange(0, 1, AcqRel, Relaxed);",
+        "// fence(a.b) SeqCst <-> f: order.\nfence(SeqCst);",
+        "// fence(a.b) light <-> f: order.\nlight_fence(true);",
+        "// in words: word.load(Acquire)\nfn heavy_fence(asymmetric: bool) {}",
+        "// ord(own) Relaxed: mine.\nmatch word.load(Relaxed) {\n    _ => {}\n}",
+    ] {
+        assert_eq!(faults(every_operation_has_its_note, "ring/new.rs", text), 0, "{text}");
+    }
+    assert_eq!(
+        faults(every_operation_has_its_note, "open.rs", "word.load(Acquire);"),
+        0,
+        "only ring, event, channel"
+    );
+}
+
+#[test]
+fn an_edge_with_one_end_is_found() {
+    let found = |text: &str| {
+        let source = Source::new("ring/new.rs", text);
+        let faults = edges(&sites(&source));
+        assert!(!sites(&source).is_empty());
+        faults
+    };
+    let sound = "impl A {\n    fn publish() {\n        // ord(a.b) Release -> B::see: first that.\n    }\n}\n\
+                 impl<'a> Trait<u8> for B<'a> {\n    fn see() {\n        // ord(a.b) Acquire <- A::publish: then this.\n    }\n}\n\
+                 fn alone() {\n    // ord(own) Relaxed: mine.\n    // ord(a.b) Relaxed: ordered by the edge.\n}\n\
+                 fn one() {\n    // fence(c.d) light <-> other: order.\n}\n\
+                 fn other() {\n    // fence(c.d) heavy <-> one: order.\n}\n";
+    assert_eq!(found(sound), [""; 0]);
+    for (from, to, faults) in [
+        ("ord(a.b) Acquire <- A::publish", "ord(a.c) Acquire <- A::publish", 2),
+        ("Acquire <- A::publish: then this", "Acquire -> A::publish: then this", 2),
+        ("-> B::see", "-> B::look", 1),
+        ("-> B::see", "-> C::see", 1),
+        ("-> B::see", "->", 1),
+        ("-> B::see", "", 2),
+        ("fn see()", "fn look()", 1),
+        (": first that.", "", 1),
+        ("ord(own) Relaxed", "ord(own) Release", 1),
+        ("fence(c.d) heavy <-> one", "fence(c.e) heavy <-> one", 2),
+    ] {
+        assert!(sound.contains(from));
+        assert_eq!(found(&sound.replace(from, to)).len(), faults, "{from} as {to}");
+    }
+}
+
+#[test]
+fn an_id_that_is_not_in_the_ledger_is_found() {
+    let source = Source::new("event.rs", "// ord(own) Relaxed: mine.\n// ord(a.b) Relaxed: by another.\n");
+    let sites = sites(&source);
+    assert_eq!(ledger(&sites, "| `a.b` | ... |"), [""; 0]);
+    assert_eq!(ledger(&sites, "| `a.bc` | a.b |").len(), 1);
+}
+
+#[test]
+fn a_long_algorithm_is_found() {
+    let lines = "let a = 1;\n\n// a comment\n".repeat(MOST_LINES);
+    assert_eq!(faults(length, "ring/new.rs", &lines), 0);
+    assert_eq!(faults(length, "ring/new.rs", &format!("{lines}let b = 2;\n")), 1);
+    assert_eq!(faults(length, "open.rs", &format!("{lines}let b = 2;\n")), 0);
+}
