@@ -53,9 +53,10 @@ fn explore(preemptions: Option<usize>, model: impl Fn(&Run) + Send + Sync + 'sta
     builder.max_duration = None;
     builder.max_branches = 10_000;
     let inside = run.clone();
+    let start = std::time::Instant::now();
     builder.check(move || model(&inside));
     let seen = std::mem::take(&mut *run.seen.lock().unwrap_or_else(PoisonError::into_inner));
-    println!("{} executions: {:?}", seen.executions, seen.outcomes);
+    println!("{} executions in {:.1?}: {:?}", seen.executions, start.elapsed(), seen.outcomes);
     Outcomes { reached: seen.outcomes, listed: BTreeSet::new() }
 }
 

@@ -314,12 +314,17 @@ impl Semaphore {
     /// Takes a permit, sleeping until there is one.
     #[track_caller]
     pub fn wait(&self, _slice: Duration) {
-        while self
-            .permits
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |permits| permits.checked_sub(1))
-            .is_err()
-        {
-            self.asleep.sleep();
+        loop {
+            let found = newest(&self.permits);
+            if found == 0 {
+                self.asleep.sleep();
+            } else if self
+                .permits
+                .compare_exchange(found, found - 1, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+            {
+                return;
+            }
         }
     }
 }

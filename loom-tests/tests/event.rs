@@ -1,0 +1,174 @@
+//! The event alone: a word is published with no ordering of its own, so nothing but the event's fences keeps a sleeper
+//! from missing it. No clock runs in a model: a lost wake-up is a deadlock, and loom reports it.
+
+use loom::thread;
+use slipring_loom::event::{Event, WaitStrategy};
+use slipring_loom::layout::{EventLine, Wakeup};
+use slipring_loom::rig::event_line;
+use slipring_loom::sync::Ordering::{Relaxed, Release};
+use slipring_loom::sync::{AtomicU64, Deadline, Shared};
+use slipring_loom::{check, check_bounded};
+use std::time::Duration;
+
+/// What publishers and waiters share.
+struct Board {
+    line: EventLine,
+    word: AtomicU64,
+    gone: AtomicU64,
+}
+
+#[derive(Clone)]
+struct Side {
+    board: Shared<Board>,
+    wakeup: Wakeup,
+}
+
+impl Side {
+    fn new(wakeup: Wakeup) -> Self {
+        let board = Board { line: event_line(), word: AtomicU64::new(0), gone: AtomicU64::new(0) };
+        Side { board: Shared::of(board), wakeup }
+    }
+
+    fn event(&self) -> Event {
+        Event::new(self.board.project(|board| &board.line), self.wakeup, false)
+    }
+
+    fn publish(&self, value: u64) {
+        self.board.word.store(value, Relaxed);
+        self.event().notify();
+    }
+
+    fn await_at_least(&self, value: u64, strategy: WaitStrategy) -> Option<u64> {
+        let attempt = || Some(self.board.word.load(Relaxed)).filter(|&found| found >= value);
+        self.event().wait(strategy, Deadline::NEVER, attempt, || None)
+    }
+}
+
+fn a_waiter_wakes(wakeup: Wakeup, strategy: WaitStrategy) {
+    check(move |run| {
+        let side = Side::new(wakeup);
+        let there = side.clone();
+        let publisher = thread::spawn(move || there.publish(1));
+        run.outcome(side.await_at_least(1, strategy));
+        publisher.join().unwrap();
+    })
+    .reaches("Some(1)", "always: found at once, or before falling asleep, or woken");
+}
+
+#[test]
+fn a_waiter_on_a_futex_wakes() {
+    a_waiter_wakes(Wakeup::Futex, WaitStrategy::Park);
+}
+
+#[test]
+fn a_waiter_on_a_semaphore_wakes() {
+    a_waiter_wakes(Wakeup::Semaphore, WaitStrategy::Park);
+}
+
+#[test]
+fn a_spinning_waiter_sees_what_is_published() {
+    a_waiter_wakes(Wakeup::None, WaitStrategy::Spin);
+}
+
+#[test]
+fn a_yielding_waiter_sees_what_is_published() {
+    a_waiter_wakes(Wakeup::None, WaitStrategy::Yield);
+}
+
+fn a_waiter_wakes_again(wakeup: Wakeup) {
+    check(move |run| {
+        let side = Side::new(wakeup);
+        let there = side.clone();
+        let publisher = thread::spawn(move || {
+            there.publish(1);
+            there.publish(2);
+        });
+        let first = side.await_at_least(1, WaitStrategy::Park);
+        let second = side.await_at_least(2, WaitStrategy::Park);
+        run.outcome((first, second));
+        publisher.join().unwrap();
+    })
+    .reaches("(Some(1), Some(2))", "woken, or looked, between the two")
+    .reaches("(Some(2), Some(2))", "after both");
+}
+
+#[test]
+fn a_waiter_on_a_futex_wakes_again() {
+    a_waiter_wakes_again(Wakeup::Futex);
+}
+
+#[test]
+fn a_waiter_on_a_semaphore_wakes_again() {
+    a_waiter_wakes_again(Wakeup::Semaphore);
+}
+
+#[test]
+fn one_notification_wakes_two_waiters() {
+    check_bounded(5, |run| {
+        let side = Side::new(Wakeup::Futex);
+        let waiters: Vec<_> = (0..2)
+            .map(|_| {
+                let there = side.clone();
+                thread::spawn(move || there.await_at_least(1, WaitStrategy::Park))
+            })
+            .collect();
+        side.publish(1);
+        run.outcome(waiters.into_iter().map(|waiter| waiter.join().unwrap()).collect::<Vec<_>>());
+    })
+    .reaches("[Some(1), Some(1)]", "always: nobody's announcement takes the other's wake-up");
+}
+
+#[test]
+fn two_notifiers_at_once_lose_no_wake_up() {
+    check_bounded(5, |run| {
+        let side = Side::new(Wakeup::Futex);
+        let words = [Shared::of(AtomicU64::new(0)), Shared::of(AtomicU64::new(0))];
+        let publishers = words.clone().map(|word| {
+            let there = side.clone();
+            thread::spawn(move || {
+                word.store(1, Relaxed);
+                there.event().notify();
+            })
+        });
+        let attempt = || words.iter().all(|word| word.load(Relaxed) == 1).then_some("both");
+        run.outcome(side.event().wait(WaitStrategy::Park, Deadline::NEVER, attempt, || None));
+        for publisher in publishers {
+            publisher.join().unwrap();
+        }
+    })
+    .reaches("Some(\"both\")", "always: whatever two wakers at once leave in the state word");
+}
+
+#[test]
+fn a_deadline_in_the_past_leaves_time_for_a_look() {
+    check(|run| {
+        let side = Side::new(Wakeup::Futex);
+        let there = side.clone();
+        let publisher = thread::spawn(move || there.publish(1));
+        let attempt = || Some(side.board.word.load(Relaxed)).filter(|&found| found == 1);
+        run.outcome(side.event().wait(WaitStrategy::Park, Deadline::after(Duration::ZERO), attempt, || None));
+        publisher.join().unwrap();
+    })
+    .reaches("None", "nothing was there, and it did not sleep")
+    .reaches("Some(1)", "it was there already");
+}
+
+#[test]
+fn what_was_published_before_the_end_is_found_before_the_end() {
+    check(|run| {
+        let side = Side::new(Wakeup::None);
+        let there = side.clone();
+        let publisher = thread::spawn(move || {
+            there.board.word.store(1, Relaxed);
+            there.board.gone.store(1, Release);
+        });
+        let attempt = || Some(side.board.word.load(Relaxed)).filter(|&found| found == 1);
+        let end = || {
+            let gone = side.board.gone.load(slipring_loom::sync::Ordering::Acquire);
+            (gone == 1).then_some(99)
+        };
+        run.outcome(side.event().wait(WaitStrategy::Spin, Deadline::NEVER, attempt, end));
+        publisher.join().unwrap();
+    })
+    .reaches("Some(1)", "always: the news of the end is followed by a last look");
+}
