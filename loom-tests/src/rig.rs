@@ -123,10 +123,16 @@ impl Rig {
         leases[party].store(false, Release);
     }
 
-    /// The state word of a participant, unordered.
+    /// The state word of a participant.
     #[must_use]
     pub fn party(&self, party: usize) -> PartyWord {
         self.header.parties[party].state()
+    }
+
+    /// When a participant attached: 1, since no clock runs; 0 if it never did.
+    #[must_use]
+    pub fn since(&self, party: usize) -> u64 {
+        self.header.parties[party].since()
     }
 }
 

@@ -88,6 +88,24 @@ unsafe impl<T: Sync> Send for Shared<T> {}
 // SAFETY: as above.
 unsafe impl<T: Sync> Sync for Shared<T> {}
 
+/// A step that loom tries before and after every other such step in the same place, and that orders nothing.
+///
+/// loom remembers one last access per word. A thread that loads a word and then stores it looks back at its own load and
+/// misses an earlier load by another thread, so loom would not try its store before that one. Loads therefore take turns.
+struct Turn(loom::sync::atomic::AtomicU32);
+
+impl Turn {
+    #[track_caller]
+    fn new() -> Self {
+        Turn(loom::sync::atomic::AtomicU32::new(0))
+    }
+
+    #[track_caller]
+    fn take(&self) {
+        newest(&self.0);
+    }
+}
+
 /// Who touched eight bytes of a ring, in the two ways that must not race with each other.
 struct Footprint {
     /// Payload reads (shared); payload writes and header stores (exclusive).
@@ -131,6 +149,7 @@ impl Footprint {
 /// A 64-bit word; inside a [`Memory`] it knows the bytes that it shares with payloads.
 pub struct AtomicU64 {
     value: loom::sync::atomic::AtomicU64,
+    turn: Turn,
     footprint: Option<Footprint>,
 }
 
@@ -139,17 +158,19 @@ impl AtomicU64 {
     #[must_use]
     #[track_caller]
     pub fn new(value: u64) -> Self {
-        AtomicU64 { value: loom::sync::atomic::AtomicU64::new(value), footprint: None }
+        let value = loom::sync::atomic::AtomicU64::new(value);
+        AtomicU64 { value, turn: Turn::new(), footprint: None }
     }
 
     #[track_caller]
     fn over_payload() -> Self {
-        AtomicU64 { value: loom::sync::atomic::AtomicU64::new(0), footprint: Some(Footprint::new()) }
+        AtomicU64 { footprint: Some(Footprint::new()), ..AtomicU64::new(0) }
     }
 
     /// As core's.
     #[track_caller]
     pub fn load(&self, order: Ordering) -> u64 {
+        self.turn.take();
         let value = self.value.load(order);
         if let Some(footprint) = &self.footprint {
             footprint.header_loaded();
@@ -186,6 +207,7 @@ impl AtomicU64 {
 /// A 32-bit word that threads can sleep on.
 pub struct AtomicU32 {
     value: loom::sync::atomic::AtomicU32,
+    turn: Turn,
     asleep: Asleep,
 }
 
@@ -194,12 +216,14 @@ impl AtomicU32 {
     #[must_use]
     #[track_caller]
     pub fn new(value: u32) -> Self {
-        AtomicU32 { value: loom::sync::atomic::AtomicU32::new(value), asleep: Asleep::new() }
+        let value = loom::sync::atomic::AtomicU32::new(value);
+        AtomicU32 { value, turn: Turn::new(), asleep: Asleep::new() }
     }
 
     /// As core's.
     #[track_caller]
     pub fn load(&self, order: Ordering) -> u32 {
+        self.turn.take();
         self.value.load(order)
     }
 
@@ -226,24 +250,18 @@ impl AtomicU32 {
 /// of them, here a look at this list, is one step.
 struct Asleep {
     threads: Mutex<Vec<loom::thread::Thread>>,
-    /// Stands for the kernel's queue: loom must know that falling asleep here and waking here depend on each other.
-    queue: loom::sync::atomic::AtomicU32,
+    /// The kernel's queue: falling asleep and waking depend on each other.
+    queue: Turn,
 }
 
 impl Asleep {
     #[track_caller]
     fn new() -> Self {
-        Asleep { threads: Mutex::default(), queue: loom::sync::atomic::AtomicU32::new(0) }
+        Asleep { threads: Mutex::default(), queue: Turn::new() }
     }
 
     fn list(&self) -> std::sync::MutexGuard<'_, Vec<loom::thread::Thread>> {
         self.threads.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A step that loom tries before and after every other such step, and that orders nothing.
-    #[track_caller]
-    fn touch(&self) {
-        newest(&self.queue);
     }
 
     #[track_caller]
@@ -276,7 +294,7 @@ fn newest(word: &loom::sync::atomic::AtomicU32) -> u32 {
 /// Sleeps if `word == expected`, in one step, until it is woken. There is no clock, so `slice` never ends.
 #[track_caller]
 pub fn futex_wait(word: &AtomicU32, expected: u32, _slice: Duration) {
-    word.asleep.touch();
+    word.asleep.queue.take();
     if newest(&word.value) == expected {
         word.asleep.sleep();
     }
@@ -285,7 +303,7 @@ pub fn futex_wait(word: &AtomicU32, expected: u32, _slice: Duration) {
 /// Wakes everybody who sleeps on `word`.
 #[track_caller]
 pub fn futex_wake_all(word: &AtomicU32) {
-    word.asleep.touch();
+    word.asleep.queue.take();
     word.asleep.wake(usize::MAX);
 }
 
@@ -516,10 +534,11 @@ thread_local! {
     static EPOCH: Cell<u32> = const { Cell::new(0) };
 }
 
-/// How many forks lie between this process and the one that first loaded the crate.
+/// How many forks lie between this process and the one that first loaded the crate. What a failing model drops says no
+/// good-bye: that would need loom, which has stopped.
 #[must_use]
 pub fn fork_epoch() -> u32 {
-    EPOCH.get()
+    if std::thread::panicking() { u32::MAX } else { EPOCH.get() }
 }
 
 /// Drops a handle as SIGKILL would: without its good-bye. No loom operation may run in the drops of what it owns.
