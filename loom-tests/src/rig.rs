@@ -175,7 +175,11 @@ pub fn put(side: &mut ProducerSide, message: &[u8]) -> bool {
 
 /// Receives one message as `try_recv` does, without wake-up.
 pub fn get(side: &mut ConsumerSide) -> Option<Vec<u8>> {
-    let record = side.record_at(side.head()).expect("a sound ring")?;
+    let header = match side.header() {
+        Some(header) => header,
+        None => side.find().expect("a sound ring")?,
+    };
+    let record = side.record(header);
     let mut message = vec![0; record.len];
     side.read(record, &mut message);
     side.release(record.next);

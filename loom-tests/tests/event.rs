@@ -2,10 +2,10 @@
 //! from missing it. No clock runs in a model: a lost wake-up is a deadlock, and loom reports it.
 
 use loom::thread;
-use slipring_loom::event::{Event, WaitStrategy};
+use slipring_loom::event::{Event, WaitStrategy, Waited};
 use slipring_loom::layout::{EventLine, Wakeup};
 use slipring_loom::rig::event_line;
-use slipring_loom::sync::Ordering::{Relaxed, Release};
+use slipring_loom::sync::Ordering::{Acquire, Relaxed, Release};
 use slipring_loom::sync::{AtomicU64, Deadline, Shared};
 use slipring_loom::{check, check_bounded};
 use std::time::Duration;
@@ -38,9 +38,16 @@ impl Side {
         self.event().notify();
     }
 
-    fn await_at_least(&self, value: u64, strategy: WaitStrategy) -> Option<u64> {
-        let attempt = || Some(self.board.word.load(Relaxed)).filter(|&found| found >= value);
-        self.event().wait(strategy, Deadline::NEVER, attempt, || None)
+    /// Waits until the word is at least `value`, for ever; what it then was.
+    fn await_at_least(&self, value: u64, strategy: WaitStrategy) -> u64 {
+        let mut found = 0;
+        let ready = || {
+            found = self.board.word.load(Relaxed);
+            found >= value
+        };
+        let waited = self.event().wait(strategy, Deadline::NEVER, ready, || None::<()>);
+        assert_eq!(waited, Waited::Ready, "nothing else ends this wait");
+        found
     }
 }
 
@@ -52,7 +59,7 @@ fn a_waiter_wakes(wakeup: Wakeup, strategy: WaitStrategy) {
         run.outcome(side.await_at_least(1, strategy));
         publisher.join().unwrap();
     })
-    .reaches("Some(1)", "always: found at once, or before falling asleep, or woken");
+    .reaches("1", "always: found at once, or before falling asleep, or woken");
 }
 
 #[test]
@@ -88,8 +95,8 @@ fn a_waiter_wakes_again(wakeup: Wakeup) {
         run.outcome((first, second));
         publisher.join().unwrap();
     })
-    .reaches("(Some(1), Some(2))", "woken, or looked, between the two")
-    .reaches("(Some(2), Some(2))", "after both");
+    .reaches("(1, 2)", "woken, or looked, between the two")
+    .reaches("(2, 2)", "after both");
 }
 
 #[test]
@@ -115,7 +122,7 @@ fn one_notification_wakes_two_waiters() {
         side.publish(1);
         run.outcome(waiters.into_iter().map(|waiter| waiter.join().unwrap()).collect::<Vec<_>>());
     })
-    .reaches("[Some(1), Some(1)]", "always: nobody's announcement takes the other's wake-up");
+    .reaches("[1, 1]", "always: nobody's announcement takes the other's wake-up");
 }
 
 #[test]
@@ -130,13 +137,13 @@ fn two_notifiers_at_once_lose_no_wake_up() {
                 there.event().notify();
             })
         });
-        let attempt = || words.iter().all(|word| word.load(Relaxed) == 1).then_some("both");
-        run.outcome(side.event().wait(WaitStrategy::Park, Deadline::NEVER, attempt, || None));
+        let ready = || words.iter().all(|word| word.load(Relaxed) == 1);
+        run.outcome(side.event().wait(WaitStrategy::Park, Deadline::NEVER, ready, || None::<()>));
         for publisher in publishers {
             publisher.join().unwrap();
         }
     })
-    .reaches("Some(\"both\")", "always: whatever two wakers at once leave in the state word");
+    .reaches("Ready", "always: whatever two wakers at once leave in the state word");
 }
 
 #[test]
@@ -145,30 +152,43 @@ fn a_deadline_in_the_past_leaves_time_for_a_look() {
         let side = Side::new(Wakeup::Futex);
         let there = side.clone();
         let publisher = thread::spawn(move || there.publish(1));
-        let attempt = || Some(side.board.word.load(Relaxed)).filter(|&found| found == 1);
-        run.outcome(side.event().wait(WaitStrategy::Park, Deadline::after(Duration::ZERO), attempt, || None));
+        let ready = || side.board.word.load(Relaxed) == 1;
+        let passed = Deadline::after(Duration::ZERO);
+        run.outcome(side.event().wait(WaitStrategy::Park, passed, ready, || None::<()>));
         publisher.join().unwrap();
     })
-    .reaches("None", "nothing was there, and it did not sleep")
-    .reaches("Some(1)", "it was there already");
+    .reaches("TimedOut", "nothing was there, and it did not sleep")
+    .reaches("Ready", "it was there already");
 }
 
-#[test]
-fn what_was_published_before_the_end_is_found_before_the_end() {
-    check(|run| {
-        let side = Side::new(Wakeup::None);
+fn the_end_is_heard_and_what_came_before_it_found(wakeup: Wakeup, strategy: WaitStrategy) {
+    check(move |run| {
+        let side = Side::new(wakeup);
         let there = side.clone();
         let publisher = thread::spawn(move || {
             there.board.word.store(1, Relaxed);
             there.board.gone.store(1, Release);
+            there.event().notify();
         });
-        let attempt = || Some(side.board.word.load(Relaxed)).filter(|&found| found == 1);
-        let end = || {
-            let gone = side.board.gone.load(slipring_loom::sync::Ordering::Acquire);
-            (gone == 1).then_some(99)
-        };
-        run.outcome(side.event().wait(WaitStrategy::Spin, Deadline::NEVER, attempt, end));
+        let end = || (side.board.gone.load(Acquire) == 1).then_some(());
+        let waited = side.event().wait(strategy, Deadline::NEVER, || false, end);
+        run.outcome((waited, side.board.word.load(Relaxed)));
         publisher.join().unwrap();
     })
-    .reaches("Some(1)", "always: the news of the end is followed by a last look");
+    .reaches("(Ended(()), 1)", "always: the end is news like any other, and a last look finds the rest");
+}
+
+#[test]
+fn a_sleeper_hears_of_the_end() {
+    the_end_is_heard_and_what_came_before_it_found(Wakeup::Futex, WaitStrategy::Park);
+}
+
+#[test]
+fn a_sleeper_on_a_semaphore_hears_of_the_end() {
+    the_end_is_heard_and_what_came_before_it_found(Wakeup::Semaphore, WaitStrategy::Park);
+}
+
+#[test]
+fn a_poller_hears_of_the_end() {
+    the_end_is_heard_and_what_came_before_it_found(Wakeup::None, WaitStrategy::Yield);
 }

@@ -188,7 +188,7 @@ fn a_batch_appears_all_at_once() {
         // One look: then whatever is linked behind the first record.
         let mut got = vec![];
         let mut at = rx.head();
-        while let Some(record) = rx.record_at(at).expect("a sound ring") {
+        while let Some(record) = rx.next_at(at).expect("a sound ring") {
             let mut message = vec![0; record.len];
             rx.read(record, &mut message);
             got.push(whole(&message));

@@ -123,7 +123,7 @@ fn a_successor_producer_goes_on_behind_the_last_committed_record() {
         let (mut tx, mut rx) = (ring.producer_side(), ring.consumer_side());
         assert!(put(&mut tx, &[1; 8]));
         let consumer = thread::spawn(move || {
-            let got = drain(&mut rx, 4);
+            let got = drain(&mut rx, 3);
             (rx, got)
         });
         // Scribbles over where the second record will end, and dies before the commit of a third.
@@ -146,7 +146,6 @@ fn a_successor_producer_goes_on_behind_the_last_committed_record() {
     .reaches("(2, 4)", "in time")
     .reaches("(3, 3)", "it met the successor, its releases too late")
     .reaches("(3, 4)", "in time")
-    .reaches("(4, 4)", "it kept up with both producers");
 }
 
 #[test]
@@ -183,7 +182,7 @@ fn a_successor_consumer_begins_with_the_first_unreleased_record() {
         });
         let first = drain(&mut rx, 1);
         // Reads one more and dies before its release: at least once.
-        let peeked = rx.record_at(rx.head()).expect("a sound ring").is_some();
+        let peeked = rx.find().expect("a sound ring").is_some();
         drop(rx);
         let mut rx = ring.consumer_side();
         let mut second = drain(&mut rx, 1);
