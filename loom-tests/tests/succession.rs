@@ -145,7 +145,7 @@ fn a_successor_producer_goes_on_behind_the_last_committed_record() {
     .reaches("(2, 3)", "the consumer followed up to the death, its releases too late")
     .reaches("(2, 4)", "in time")
     .reaches("(3, 3)", "it met the successor, its releases too late")
-    .reaches("(3, 4)", "in time")
+    .reaches("(3, 4)", "in time");
 }
 
 #[test]
