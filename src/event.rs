@@ -96,8 +96,8 @@ impl Event {
         }
     }
 
-    /// Tries until `ready` says so, the deadline passes, or `check`, asked at the end of every slice, says that waiting
-    /// is pointless. After such an answer the caller looks once more: the peer may have published before it left.
+    /// Tries until `ready` says so, the deadline passes, or `check`, asked before every slice, says that waiting is
+    /// pointless. After such an answer the caller looks once more: the peer may have published before it left.
     pub fn wait<E>(
         &self,
         strategy: WaitStrategy,
@@ -155,15 +155,18 @@ impl Event {
             return Waited::Ready;
         }
         loop {
-            if let Some(end) = check() {
-                return Waited::Ended(end);
-            }
-            let Some(slice) = deadline.slice(SLICE) else { return Waited::TimedOut };
+            let Some(slice) = deadline.slice(SLICE) else {
+                return check().map_or(Waited::TimedOut, Waited::Ended);
+            };
             let announced = self.announce();
             // fence(event.sleep) heavy <-> notify: we are announced before we look again.
             heavy_fence(self.asymmetric);
             if ready() {
                 return Waited::Ready;
+            }
+            // Behind the fence, too: a peer that closes notifies once, and may have found nobody announced.
+            if let Some(end) = check() {
+                return Waited::Ended(end);
             }
             match self.wakeup {
                 Wakeup::None => sync::yield_now(),

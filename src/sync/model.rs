@@ -1,1 +1,555 @@
-//! The facade under the model checker.
+//! The facade under loom, the model checker: the same names as `real`, over loom's atomics and cells.
+//!
+//! It must never order more than the machine does, or a model stays green that should go red:
+//! - Sleeping (futex, semaphore) uses no lock of loom's. The only order that it adds is from a waker to those whom it
+//!   wakes, after their decision to sleep.
+//! - No clock runs: no sleep ends by itself, so a lost wake-up is a deadlock, which loom reports. A deadline that is
+//!   not `NEVER` has passed whenever somebody looks.
+//! - [`Memory`] tells header words from payload although they share bytes: a payload access that is not ordered against
+//!   a header access, or against another payload access, fails the model; and a payload write leaves [`STALE`] in the
+//!   header words that it covers, as stale bytes would stand there.
+#![allow(
+    clippy::disallowed_types,
+    reason = "loom runs all its threads on one: std's cells are private to it"
+)]
+
+use core::cell::UnsafeCell as Bytes;
+use core::ptr::NonNull;
+use loom::cell::UnsafeCell;
+use std::any::Any;
+use std::cell::Cell;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+pub use loom::sync::atomic::{Ordering, fence};
+
+/// True on the machine: sizes and offsets are those of shared memory. False under the model.
+pub const REAL: bool = false;
+
+/// Empty probes a parking waiter makes before it sleeps.
+pub const PROBES_BEFORE_SLEEP: u32 = 1;
+
+/// Empty probes between two looks at the clock and at the peer's state word while spinning.
+pub const PROBES_PER_CHECK: u32 = 1;
+
+/// Empty `try_` calls between two questions to the kernel whether the peer is alive.
+pub const TRIES_PER_LEASE_CHECK: u32 = 2;
+
+/// What a payload write leaves in the header words that it covers: no header, and not 0.
+pub const STALE: u64 = 0x5354_414c_4542_5954;
+
+/// What keeps the memory alive for as long as a [`Shared`] points into it.
+pub type Keep = Arc<dyn Any + Send + Sync>;
+
+/// Types that any bytes are a value of, and that stay valid while other processes write them: atomics and bytes only.
+///
+/// # Safety
+/// The implementor vouches for that, field by field.
+pub unsafe trait AnyBytes {}
+
+/// A reference to a struct that two sides of a model share.
+pub struct Shared<T> {
+    at: NonNull<T>,
+    keep: Keep,
+}
+
+impl<T: Send + Sync + 'static> Shared<T> {
+    /// Puts `value` where both sides reach it.
+    #[must_use]
+    pub fn of(value: T) -> Self {
+        let keep = Arc::new(value);
+        Shared { at: NonNull::from(&*keep), keep }
+    }
+}
+
+impl<T> Shared<T> {
+    /// A second reference, to a part of the same struct.
+    pub fn project<U>(&self, part: impl FnOnce(&T) -> &U) -> Shared<U> {
+        Shared { at: NonNull::from(part(self)), keep: self.keep.clone() }
+    }
+}
+
+impl<T> core::ops::Deref for Shared<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        // SAFETY: `at` points into what `keep` keeps.
+        unsafe { self.at.as_ref() }
+    }
+}
+
+impl<T> Clone for Shared<T> {
+    fn clone(&self) -> Self {
+        Shared { at: self.at, keep: self.keep.clone() }
+    }
+}
+
+// SAFETY: a Shared hands out &T only, so it may cross threads exactly when &T may.
+unsafe impl<T: Sync> Send for Shared<T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Sync for Shared<T> {}
+
+/// A step that loom tries before and after every other such step in the same place, and that orders nothing.
+///
+/// loom remembers one last access per word. A thread that loads a word and then stores it looks back at its own load and
+/// misses an earlier load by another thread, so loom would not try its store before that one. Loads therefore take turns.
+struct Turn(loom::sync::atomic::AtomicU32);
+
+impl Turn {
+    #[track_caller]
+    fn new() -> Self {
+        Turn(loom::sync::atomic::AtomicU32::new(0))
+    }
+
+    #[track_caller]
+    fn take(&self) {
+        newest(&self.0);
+    }
+}
+
+/// Who touched eight bytes of a ring, in the two ways that must not race with each other.
+struct Footprint {
+    /// Payload reads (shared); payload writes and header stores (exclusive).
+    payload: UnsafeCell<()>,
+    /// Header loads (shared); payload writes (exclusive).
+    polled: UnsafeCell<()>,
+}
+
+// SAFETY: the cells hold no data; loom judges every access itself.
+unsafe impl Sync for Footprint {}
+// SAFETY: as above.
+unsafe impl Send for Footprint {}
+
+impl Footprint {
+    fn new() -> Self {
+        Footprint { payload: UnsafeCell::new(()), polled: UnsafeCell::new(()) }
+    }
+
+    #[track_caller]
+    fn payload_read(&self) {
+        self.payload.with(|_| ());
+    }
+
+    #[track_caller]
+    fn payload_written(&self) {
+        self.payload.with_mut(|_| ());
+        self.polled.with_mut(|_| ());
+    }
+
+    #[track_caller]
+    fn header_loaded(&self) {
+        self.polled.with(|_| ());
+    }
+
+    #[track_caller]
+    fn header_stored(&self) {
+        self.payload.with_mut(|_| ());
+    }
+}
+
+/// A 64-bit word; inside a [`Memory`] it knows the bytes that it shares with payloads.
+pub struct AtomicU64 {
+    value: loom::sync::atomic::AtomicU64,
+    turn: Turn,
+    footprint: Option<Footprint>,
+}
+
+impl AtomicU64 {
+    /// A word that is never anything else.
+    #[must_use]
+    #[track_caller]
+    pub fn new(value: u64) -> Self {
+        let value = loom::sync::atomic::AtomicU64::new(value);
+        AtomicU64 { value, turn: Turn::new(), footprint: None }
+    }
+
+    #[track_caller]
+    fn over_payload() -> Self {
+        AtomicU64 { footprint: Some(Footprint::new()), ..AtomicU64::new(0) }
+    }
+
+    /// As core's.
+    #[track_caller]
+    pub fn load(&self, order: Ordering) -> u64 {
+        self.turn.take();
+        let value = self.value.load(order);
+        if let Some(footprint) = &self.footprint {
+            footprint.header_loaded();
+        }
+        value
+    }
+
+    /// As core's.
+    #[track_caller]
+    pub fn store(&self, value: u64, order: Ordering) {
+        if let Some(footprint) = &self.footprint {
+            footprint.header_stored();
+        }
+        self.value.store(value, order);
+    }
+
+    #[track_caller]
+    fn read_as_payload(&self) {
+        if let Some(footprint) = &self.footprint {
+            footprint.payload_read();
+        }
+    }
+
+    #[track_caller]
+    fn write_as_payload(&self, leaves: u64) {
+        if let Some(footprint) = &self.footprint {
+            footprint.payload_written();
+        }
+        // Plain bytes order nothing.
+        self.value.store(leaves, Ordering::Relaxed);
+    }
+}
+
+/// A 32-bit word that threads can sleep on.
+pub struct AtomicU32 {
+    value: loom::sync::atomic::AtomicU32,
+    turn: Turn,
+    asleep: Asleep,
+}
+
+impl AtomicU32 {
+    /// As core's.
+    #[must_use]
+    #[track_caller]
+    pub fn new(value: u32) -> Self {
+        let value = loom::sync::atomic::AtomicU32::new(value);
+        AtomicU32 { value, turn: Turn::new(), asleep: Asleep::new() }
+    }
+
+    /// As core's.
+    #[track_caller]
+    pub fn load(&self, order: Ordering) -> u32 {
+        self.turn.take();
+        self.value.load(order)
+    }
+
+    /// As core's.
+    #[track_caller]
+    pub fn store(&self, value: u32, order: Ordering) {
+        self.value.store(value, order);
+    }
+
+    /// As core's.
+    #[track_caller]
+    pub fn fetch_add(&self, value: u32, order: Ordering) -> u32 {
+        self.value.fetch_add(value, order)
+    }
+
+    /// As core's.
+    #[track_caller]
+    pub fn fetch_or(&self, value: u32, order: Ordering) -> u32 {
+        self.value.fetch_or(value, order)
+    }
+}
+
+/// The threads that sleep in one place. loom switches threads only at its own operations, so what stands between two
+/// of them, here a look at this list, is one step.
+struct Asleep {
+    threads: Mutex<Vec<loom::thread::Thread>>,
+    /// The kernel's queue: falling asleep and waking depend on each other.
+    queue: Turn,
+}
+
+impl Asleep {
+    #[track_caller]
+    fn new() -> Self {
+        Asleep { threads: Mutex::default(), queue: Turn::new() }
+    }
+
+    fn list(&self) -> std::sync::MutexGuard<'_, Vec<loom::thread::Thread>> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[track_caller]
+    fn sleep(&self) {
+        let me = loom::thread::current();
+        let id = me.id();
+        self.list().push(me);
+        while self.list().iter().any(|sleeper| sleeper.id() == id) {
+            loom::thread::park();
+        }
+    }
+
+    fn wake(&self, most: usize) {
+        let mut list = self.list();
+        let count = most.min(list.len());
+        for sleeper in list.drain(..count) {
+            sleeper.unpark();
+        }
+    }
+}
+
+/// The newest value of a word, as the kernel reads it: not one that another thread has already overwritten. An exchange
+/// that fails reads just that, and stores nothing.
+#[track_caller]
+fn newest(word: &loom::sync::atomic::AtomicU32) -> u32 {
+    let never = u32::MAX;
+    word.compare_exchange(never, never, Ordering::Relaxed, Ordering::Relaxed).unwrap_or_else(|found| found)
+}
+
+/// Sleeps if `word == expected`, in one step, until it is woken. There is no clock, so `slice` never ends.
+#[track_caller]
+pub fn futex_wait(word: &AtomicU32, expected: u32, _slice: Duration) {
+    word.asleep.queue.take();
+    if newest(&word.value) == expected {
+        word.asleep.sleep();
+    }
+}
+
+/// Wakes everybody who sleeps on `word`.
+#[track_caller]
+pub fn futex_wake_all(word: &AtomicU32) {
+    word.asleep.queue.take();
+    word.asleep.wake(usize::MAX);
+}
+
+/// A semaphore that orders nothing: POSIX promises more, the event must not need it.
+pub struct Semaphore {
+    permits: loom::sync::atomic::AtomicU32,
+    asleep: Asleep,
+}
+
+impl Semaphore {
+    /// With count 0.
+    #[must_use]
+    #[allow(clippy::new_without_default, reason = "the machine's has no default either")]
+    #[track_caller]
+    pub fn new() -> Self {
+        Semaphore { permits: loom::sync::atomic::AtomicU32::new(0), asleep: Asleep::new() }
+    }
+
+    /// Adds one permit. Never blocks.
+    #[track_caller]
+    pub fn post(&self) {
+        self.permits.fetch_add(1, Ordering::Relaxed);
+        self.asleep.wake(1);
+    }
+
+    /// Takes a permit, sleeping until there is one.
+    #[track_caller]
+    pub fn wait(&self, _slice: Duration) {
+        loop {
+            let found = newest(&self.permits);
+            if found == 0 {
+                self.asleep.sleep();
+            } else if self
+                .permits
+                .compare_exchange(found, found - 1, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+            {
+                return;
+            }
+        }
+    }
+}
+
+/// The waker's half of the event's fence pair. membarrier(2) is not modelled: both halves are full fences.
+pub fn light_fence(_asymmetric: bool) {
+    fence(Ordering::SeqCst);
+}
+
+/// The sleeper's half.
+pub fn heavy_fence(_asymmetric: bool) {
+    fence(Ordering::SeqCst);
+}
+
+/// The data bytes of one ring: real bytes for the values, a word of footprints for every eight of them.
+#[derive(Clone)]
+pub struct Memory(Arc<Data>);
+
+struct Data {
+    bytes: Bytes<Box<[u8]>>,
+    words: Box<[AtomicU64]>,
+}
+
+// SAFETY: loom runs one thread at a time, and the footprints report accesses that nothing orders.
+unsafe impl Sync for Data {}
+// SAFETY: as above.
+unsafe impl Send for Data {}
+
+impl Memory {
+    /// `len` zero bytes, a multiple of eight.
+    #[must_use]
+    #[track_caller]
+    pub fn zeroed(len: usize) -> Self {
+        assert!(len.is_multiple_of(8), "whole words");
+        let bytes = Bytes::new(vec![0; len].into_boxed_slice());
+        let words = (0..len / 8).map(|_| AtomicU64::over_payload()).collect();
+        Memory(Arc::new(Data { bytes, words }))
+    }
+
+    /// How many bytes there are.
+    #[must_use]
+    #[allow(clippy::len_without_is_empty, reason = "a ring is never empty of bytes")]
+    pub fn len(&self) -> usize {
+        self.0.words.len() * 8
+    }
+
+    /// The header word at byte offset `at`, a multiple of eight.
+    #[must_use]
+    pub fn word(&self, at: usize) -> &AtomicU64 {
+        assert!(at.is_multiple_of(8), "a header starts on a word");
+        &self.0.words[at / 8]
+    }
+
+    fn words(&self, at: usize, len: usize) -> impl Iterator<Item = &AtomicU64> {
+        assert!(at + len <= self.len(), "inside the ring");
+        self.0.words[at / 8..(at + len).div_ceil(8)].iter()
+    }
+
+    fn at(&self, at: usize) -> *mut u8 {
+        // SAFETY: nobody holds a reference to the box itself while its bytes are accessed.
+        let bytes = unsafe { &mut *self.0.bytes.get() };
+        bytes[at..].as_mut_ptr()
+    }
+
+    /// The bytes `at..at + len`, to read.
+    ///
+    /// # Safety
+    /// As on the machine; here a breach is reported by loom.
+    #[must_use]
+    #[track_caller]
+    pub unsafe fn bytes(&self, at: usize, len: usize) -> &[u8] {
+        self.words(at, len).for_each(AtomicU64::read_as_payload);
+        // SAFETY: inside the ring, and the footprints say that nobody writes it.
+        unsafe { core::slice::from_raw_parts(self.at(at), len) }
+    }
+
+    /// The bytes `at..at + len`, to fill.
+    ///
+    /// # Safety
+    /// As on the machine; here a breach is reported by loom.
+    #[must_use]
+    #[allow(clippy::mut_from_ref, reason = "exclusive by the ring's protocol, which the footprints check")]
+    #[track_caller]
+    pub unsafe fn bytes_mut(&self, at: usize, len: usize) -> &mut [u8] {
+        self.words(at, len).for_each(|word| word.write_as_payload(STALE));
+        // SAFETY: inside the ring, and the footprints say that nobody else touches it.
+        unsafe { core::slice::from_raw_parts_mut(self.at(at), len) }
+    }
+
+    /// Copies `from` to offset `at`.
+    ///
+    /// # Safety
+    /// As for [`Memory::bytes_mut`].
+    #[track_caller]
+    pub unsafe fn copy_in(&self, at: usize, from: &[u8]) {
+        // SAFETY: the caller's contract is the same.
+        unsafe { self.bytes_mut(at, from.len()) }.copy_from_slice(from);
+    }
+
+    /// Copies the bytes at offset `at` out.
+    ///
+    /// # Safety
+    /// The range `at..at + to.len()` lies inside the ring.
+    #[track_caller]
+    pub unsafe fn copy_out(&self, at: usize, to: &mut [u8]) {
+        // SAFETY: the caller's contract is the same.
+        to.copy_from_slice(unsafe { self.bytes(at, to.len()) });
+    }
+
+    /// Zeroes `len` bytes at offset `at`.
+    ///
+    /// # Safety
+    /// As for [`Memory::bytes_mut`].
+    #[track_caller]
+    pub unsafe fn clear(&self, at: usize, len: usize) {
+        assert!(at.is_multiple_of(8) && len.is_multiple_of(8), "whole words are cleared");
+        self.words(at, len).for_each(|word| word.write_as_payload(0));
+        // SAFETY: inside the ring; the footprints say that nobody else touches it.
+        unsafe { core::slice::from_raw_parts_mut(self.at(at), len) }.fill(0);
+    }
+
+    /// A hint: no effect on any value.
+    pub fn prefetch_write(&self, _at: usize) {}
+}
+
+/// Lets the other threads of the model run.
+pub fn spin_hint() {
+    loom::thread::yield_now();
+}
+
+/// Lets the other threads of the model run.
+pub fn yield_now() {
+    loom::thread::yield_now();
+}
+
+/// True where spinning can help.
+#[must_use]
+pub fn many_cores() -> bool {
+    true
+}
+
+/// When a wait gives up: never, or as soon as it looks.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline {
+    passed: bool,
+}
+
+impl Deadline {
+    /// Waits for ever.
+    pub const NEVER: Deadline = Deadline { passed: false };
+
+    /// At this instant.
+    #[must_use]
+    pub fn at(_when: Instant) -> Self {
+        Deadline { passed: true }
+    }
+
+    /// After this time.
+    #[must_use]
+    pub fn after(_time: Duration) -> Self {
+        Deadline { passed: true }
+    }
+
+    /// The time left, at most `slice`; `None` when the deadline has passed.
+    #[must_use]
+    pub fn slice(&self, slice: Duration) -> Option<Duration> {
+        (!self.passed).then_some(slice)
+    }
+}
+
+/// Tells when some time has passed: whenever it is asked.
+pub struct Pace;
+
+impl Pace {
+    /// From now on.
+    #[must_use]
+    #[allow(clippy::new_without_default, reason = "the present is no default")]
+    pub fn new() -> Self {
+        Pace
+    }
+
+    /// Whether `time` has passed since the last yes.
+    pub fn passed(&mut self, _time: Duration) -> bool {
+        true
+    }
+}
+
+thread_local! {
+    static EPOCH: Cell<u32> = const { Cell::new(0) };
+}
+
+/// How many forks lie between this process and the one that first loaded the crate. What a failing model drops says no
+/// good-bye: that would need loom, which has stopped.
+#[must_use]
+pub fn fork_epoch() -> u32 {
+    if std::thread::panicking() { u32::MAX } else { EPOCH.get() }
+}
+
+/// Drops a handle as SIGKILL would: without its good-bye. No loom operation may run in the drops of what it owns.
+pub fn kill<T>(handle: T) {
+    EPOCH.set(fork_epoch() + 1);
+    drop(handle);
+    EPOCH.set(fork_epoch() - 1);
+}
+
+/// Whether a [`kill`] is under way.
+#[must_use]
+pub fn killing() -> bool {
+    fork_epoch() != 0
+}

@@ -1,0 +1,199 @@
+//! Small rings to model with. A ring of 32 dense bytes holds one message of up to 8 bytes, one of 64 holds three:
+//! small enough that every model meets the end of the data, the full ring and the reuse of bytes.
+
+use crate::channel::Host;
+use crate::channel::spsc::{Consumer, Producer, Seat};
+use crate::error::RecvError;
+use crate::layout::{Align, CONSUMER, EventLine, Line, PRODUCER, Party, PartyWord, SpscHeader, Wakeup};
+use crate::ring::spsc::{ConsumerSide, ProducerSide};
+use crate::sync::{AtomicU32, AtomicU64, Memory, Semaphore, Shared, kill, killing};
+use crate::view::{Geometry, View};
+use loom::sync::atomic::AtomicBool;
+use loom::sync::atomic::Ordering::{Acquire, Release};
+use std::sync::Arc;
+
+/// One ring and the kernel's picture of who holds its leases.
+#[derive(Clone)]
+pub struct Rig {
+    header: Shared<SpscHeader>,
+    memory: Memory,
+    geometry: Geometry,
+    leases: Option<Arc<[AtomicBool; 2]>>,
+    trusted: bool,
+}
+
+/// An event line that nobody sleeps on.
+#[must_use]
+pub fn event_line() -> EventLine {
+    EventLine { state: AtomicU32::new(0), reserved: [0; 3], semaphore: Semaphore::new() }
+}
+
+fn party() -> Party {
+    Party { word: AtomicU64::new(0), since_ns: AtomicU64::new(0) }
+}
+
+impl Rig {
+    /// An empty ring.
+    #[must_use]
+    pub fn new(capacity: u64, align: Align, wakeup: Wakeup) -> Self {
+        let geometry = Geometry { capacity, align, wakeup, asymmetric: false, persistent: false };
+        let header = SpscHeader {
+            head: Line(AtomicU64::new(0)),
+            items: event_line(),
+            space: event_line(),
+            parties: [party(), party()],
+        };
+        let memory = Memory::zeroed(capacity as usize);
+        Rig { header: Shared::of(header), memory, geometry, leases: None, trusted: true }
+    }
+
+    /// An empty ring with records on 8-byte boundaries and a futex.
+    #[must_use]
+    pub fn dense(capacity: u64) -> Self {
+        Rig::new(capacity, Align::Dense, Wakeup::Futex)
+    }
+
+    /// Lets participants die: the kernel's leases become part of the model.
+    #[must_use]
+    pub fn mortal(mut self) -> Self {
+        self.leases = Some(Arc::new([AtomicBool::new(false), AtomicBool::new(false)]));
+        self
+    }
+
+    /// Lets participants distrust each other: they copy in and out.
+    #[must_use]
+    pub fn distrusting(mut self) -> Self {
+        self.trusted = false;
+        self
+    }
+
+    /// The ring as one participant sees it.
+    #[must_use]
+    pub fn view(&self) -> View {
+        View::new(self.header.clone(), self.memory.clone(), self.geometry)
+    }
+
+    /// The producer's half of the algorithm, without wake-ups.
+    #[must_use]
+    pub fn producer_side(&self) -> ProducerSide {
+        ProducerSide::resume(self.view()).expect("a sound ring")
+    }
+
+    /// The consumer's half of the algorithm, without wake-ups.
+    #[must_use]
+    pub fn consumer_side(&self) -> ConsumerSide {
+        ConsumerSide::resume(self.view()).expect("a sound ring")
+    }
+
+    /// Takes the producer's lease and attaches.
+    #[must_use]
+    pub fn producer(&self) -> Producer {
+        Producer::attach(self.view(), self.seat(PRODUCER)).expect("a sound ring")
+    }
+
+    /// Takes the consumer's lease and attaches.
+    #[must_use]
+    pub fn consumer(&self) -> Consumer {
+        Consumer::attach(self.view(), self.seat(CONSUMER)).expect("a sound ring")
+    }
+
+    /// The producer is killed; thereupon the kernel frees its lease.
+    pub fn kill_producer(&self, producer: Producer) {
+        kill(producer);
+        self.free(PRODUCER);
+    }
+
+    /// The consumer is killed; thereupon the kernel frees its lease.
+    pub fn kill_consumer(&self, consumer: Consumer) {
+        kill(consumer);
+        self.free(CONSUMER);
+    }
+
+    fn seat(&self, party: usize) -> Seat {
+        let host = Lease { leases: self.leases.clone(), party };
+        if let Some(leases) = &self.leases {
+            leases[party].store(true, Release);
+        }
+        Seat { host: Box::new(host), pid: PID[party], now_ns: 1, trusted: self.trusted }
+    }
+
+    fn free(&self, party: usize) {
+        let leases = self.leases.as_ref().expect("a mortal rig");
+        // What the dead one did is visible to whoever the kernel tells of the free lease.
+        leases[party].store(false, Release);
+    }
+
+    /// The state word of a participant.
+    #[must_use]
+    pub fn party(&self, party: usize) -> PartyWord {
+        self.header.parties[party].state()
+    }
+
+    /// When a participant attached: 1, since no clock runs; 0 if it never did.
+    #[must_use]
+    pub fn since(&self, party: usize) -> u64 {
+        self.header.parties[party].since()
+    }
+}
+
+/// The process ids of producer and consumer.
+pub const PID: [u32; 2] = [71, 72];
+
+struct Lease {
+    leases: Option<Arc<[AtomicBool; 2]>>,
+    party: usize,
+}
+
+impl Host for Lease {
+    fn is_held(&self, party: usize) -> bool {
+        // The kernel's lock orders: a lease seen free tells all that its holder did.
+        self.leases.as_ref().is_none_or(|leases| leases[party].load(Acquire))
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(leases) = &self.leases
+            && !killing()
+        {
+            leases[self.party].store(false, Release);
+        }
+    }
+}
+
+/// Sends one message as `try_send` does, without wake-up; whether there was room.
+pub fn put(side: &mut ProducerSide, message: &[u8]) -> bool {
+    match side.claim(message.len()) {
+        Ok(claim) => {
+            side.write(&claim, message);
+            side.commit(claim, message.len());
+            true
+        }
+        Err(_) => false,
+    }
+}
+
+/// Receives one message as `try_recv` does, without wake-up.
+pub fn get(side: &mut ConsumerSide) -> Option<Vec<u8>> {
+    let header = match side.header() {
+        Some(header) => header,
+        None => side.find().expect("a sound ring")?,
+    };
+    let record = side.record(header);
+    let mut message = vec![0; record.len];
+    side.read(record, &mut message);
+    side.release(record.next);
+    Some(message)
+}
+
+/// What `try_recv` gives: the message or the reason.
+pub fn try_recv(consumer: &mut Consumer) -> Result<Vec<u8>, RecvError> {
+    let mut buffer = [0; 64];
+    consumer.try_recv(&mut buffer).map(|len| buffer[..len].to_vec())
+}
+
+/// What `recv` gives: the message or the reason.
+pub fn recv(consumer: &mut Consumer) -> Result<Vec<u8>, RecvError> {
+    let mut buffer = [0; 64];
+    consumer.recv(&mut buffer).map(|len| buffer[..len].to_vec())
+}
