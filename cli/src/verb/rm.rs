@@ -32,8 +32,8 @@ pub(crate) struct Args {
     #[arg(required_unless_present = "stale", value_name = "NAME")]
     names: Vec<OsString>,
 
-    /// Remove every stale ring
-    #[arg(long, conflicts_with_all = ["names", "force", "file"])]
+    /// Remove every stale ring, or those of NAME that are stale
+    #[arg(long, conflicts_with_all = ["force", "file"])]
     stale: bool,
 
     /// Remove rings in use too
@@ -63,7 +63,7 @@ struct Fate {
 
 /// Removes one ring after the other; one that cannot be removed does not save the next.
 pub(crate) fn run(args: &Args) -> Result<(), Fail> {
-    let places: Vec<Place> = match args.stale {
+    let places: Vec<Place> = match args.stale && args.names.is_empty() {
         true => stale()?,
         false => args.names.iter().map(|name| Place::new(name.clone(), args.file)).collect(),
     };
@@ -103,11 +103,20 @@ fn stale() -> Result<Vec<Place>, Fail> {
 
 /// Removes one ring, or finds out whether that could be done.
 fn remove(args: &Args, place: &Place) -> Result<(), Fail> {
-    if !args.dry_run {
+    if !args.dry_run && !args.stale {
         return place.unlink(args.force);
     }
-    match place.stat()?.in_use && !args.force {
-        true => Err(Fail::No(format!("{place}: is in use; stop its users first, or force the removal"))),
-        false => Ok(()),
+    let listed = place.stat()?;
+    if listed.in_use && !args.force {
+        return Err(Fail::No(format!("{place}: is in use; stop its users first, or force the removal")));
+    }
+    if args.stale && !listed.is_stale() {
+        return Err(Fail::No(format!(
+            "{place}: is not stale, it was made to stay; remove it without --stale"
+        )));
+    }
+    match args.dry_run {
+        true => Ok(()),
+        false => place.unlink(false),
     }
 }
