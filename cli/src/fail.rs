@@ -7,6 +7,8 @@ use std::process::ExitCode;
 
 use nix::sys::signal::{self, SigSet, Signal};
 
+use crate::table::clean_except;
+
 /// Why a verb did not end with "yes".
 #[derive(Debug)]
 pub(crate) enum Fail {
@@ -64,8 +66,9 @@ pub(crate) fn without_code(error: &io::Error) -> String {
     }
 }
 
-/// Tells the user something. A closed or full standard error must not stop the work, so failures are ignored.
+/// Tells the user something; what came from outside cannot draw on the terminal. A closed or full standard error must not stop the work, so failures are ignored.
 pub(crate) fn say(text: impl fmt::Display) {
+    let text = clean_except(&text.to_string(), &['\n', '\t']);
     let _ = writeln!(io::stderr(), "slipring: {text}");
 }
 

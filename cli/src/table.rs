@@ -9,11 +9,11 @@ pub(crate) enum Side {
     Right,
 }
 
-/// Lays out `rows` under `headings`. Without headings only the rows are printed, at the same widths as with them.
+/// Lays out `rows` under `headings`, or without them.
 pub(crate) fn table(headings: &[(&str, Side)], rows: &[Vec<String>], with_headings: bool) -> String {
     let width = |i: usize| {
         let cells = rows.iter().map(|row| row[i].chars().count());
-        cells.chain([headings[i].0.len()]).max().unwrap_or(0)
+        cells.chain(with_headings.then_some(headings[i].0.len())).max().unwrap_or(0)
     };
     let widths: Vec<usize> = (0..headings.len()).map(width).collect();
     let mut text = String::new();
@@ -40,7 +40,13 @@ pub(crate) fn pairs(rows: &[(&str, String)]) -> String {
 
 /// A text from outside on one line of a terminal: control characters are written as escapes.
 pub(crate) fn clean(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+    clean_except(text, &[])
+}
+
+/// As `clean`, but for the characters in `kept`.
+pub(crate) fn clean_except(text: &str, kept: &[char]) -> String {
+    let bad = |c: char| c.is_control() && !kept.contains(&c);
+    text.chars().flat_map(|c| if bad(c) { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
 #[cfg(test)]
@@ -54,6 +60,7 @@ mod tests {
         let heads = [("NAME", Side::Left), ("N", Side::Right), ("STATUS", Side::Left)];
         assert_eq!(table(&heads, &rows, true), "NAME     N  STATUS\na        1  x\nlong  1000\n");
         assert_eq!(table(&heads, &rows, false), "a        1  x\nlong  1000\n");
+        assert_eq!(table(&heads[1..2], &[vec!["7".into()]], false), "7\n");
         assert_eq!(table(&heads, &[], true), "NAME  N  STATUS\n");
     }
 
