@@ -9,8 +9,8 @@ use crate::verb::{compare, completions, ls, man, mk, recv, rm, send, stat};
 
 /// Exit codes, and where the examples are.
 const AFTER: &str = "\
-Exit codes: 0 yes or done, 1 no (a peer died, a ring is in use, nothing was there), 2 error (bad usage, input or \
-output).
+Exit codes: 0 yes or done, 1 no (a peer died, a ring is in use, nothing was there), 2 error (bad usage, \
+input or output).
 
 Examples:
   tar c src | slipring send /backup          # in one terminal

@@ -13,10 +13,13 @@ use crate::{json, mode, out, size};
 
 /// Shown below the options.
 const EXAMPLES: &str = "\
-Status is `in use` (a live process has the ring open), `idle` (nobody has, it was made to stay), `stale` (nobody has,
-and it should have vanished: its users were killed; `slipring rm --stale` removes it), or why it cannot be read.
-PRODUCER and CONSUMER show a process id, `died ID`, `closed` or `-` for nobody yet. Rings in files of your own choice
-(--file) are not listed.
+Status is `in use` (a live process has the ring open), `idle` (nobody has, it was made to stay), `stale` \
+(nobody has, and it should have vanished: its users were killed; `slipring rm --stale` removes it), or why \
+it cannot be read.
+
+PRODUCER and CONSUMER show a process id, `died ID`, `closed` or `-` for nobody yet. Rings in files of your \
+own choice (--file) are not listed.
+
 Exit codes: 0 listed, 1 no ring of the name given with -i, 2 error.
 
 Examples:

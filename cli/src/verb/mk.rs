@@ -8,7 +8,9 @@ use crate::{json, out};
 
 /// Shown below the options.
 const EXAMPLES: &str = "\
-The ring is persistent: it stays, with what is in it, until `slipring rm` removes it or the machine restarts.
+The ring is persistent: it stays, with what is in it, until `slipring rm` removes it or the machine \
+restarts.
+
 Exit codes: 0 made, 1 the name is taken, 2 error.
 
 Examples:

@@ -18,12 +18,16 @@ use crate::ring_args::RingArgs;
 
 /// Shown below the options.
 const EXAMPLES: &str = "\
-The ring is made if it does not exist, so sender and receiver may start in either order. recv ends when the sender has
-left and everything is written. On a ring that is empty and without sender it waits for one.
-If the sender dies, recv writes every whole record, says so, and ends with 1. If recv itself is killed, what it had not
-finished writing stays in the ring: the next `slipring recv` gets it, the last records possibly a second time.
-Exit codes: 0 everything received, or the reader of the output has gone, 1 the sender died, the ring has another
-receiver, or the time-out passed, 2 error. SIGINT, SIGTERM and SIGHUP end it between two records.
+The ring is made if it does not exist, so sender and receiver may start in either order. recv ends when \
+the sender has left and everything is written. On a ring that is empty and without sender it waits for \
+one.
+
+If the sender dies, recv writes every whole record, says so, and ends with 1. If recv itself is killed, \
+what it had not finished writing stays in the ring: the next `slipring recv` gets it, the last records \
+possibly a second time.
+
+Exit codes: 0 everything received, or the reader of the output has gone, 1 the sender died, the ring has \
+another receiver, or the time-out passed, 2 error. SIGINT, SIGTERM and SIGHUP end it between two records.
 
 Examples:
   slipring recv /backup | tar x

@@ -12,9 +12,13 @@ use crate::place::Place;
 /// Shown below the options.
 const EXAMPLES: &str = "\
 A ring in use is refused; --force removes its name all the same, and its users keep what they have mapped.
-A ring is stale if nobody uses it and it was not made to stay: its last users were killed. What is in it goes too.
---json prints an array of objects: name, removed (true or false), error (null or text); with --dry-run, removed says
-what would be.
+
+A ring is stale if nobody uses it and it was not made to stay: its last users were killed. What is in it \
+goes too.
+
+--json prints an array of objects: name, removed (true or false), error (null or text); with --dry-run, \
+removed says what would be.
+
 Exit codes: 0 all removed, 1 one was refused or not there, or nothing was stale, 2 error.
 
 Examples:

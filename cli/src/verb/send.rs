@@ -18,12 +18,14 @@ use crate::ring_args::RingArgs;
 
 /// Shown below the options.
 const EXAMPLES: &str = "\
-The ring is made if it does not exist, so sender and receiver may start in either order. It vanishes when both have
-left, unless it was made to stay (`slipring mk`, or --persistent).
-At the end of the input send waits until the receiver has taken everything. If the receiver leaves or dies before, send
-ends with 1, and what was not taken stays in the ring for the next `slipring recv`.
-Exit codes: 0 all received (with --no-wait: sent), 1 the receiver died or left, the ring has another sender, or the
-time-out passed, 2 error. SIGINT, SIGTERM and SIGHUP end it between two records.
+The ring is made if it does not exist, so sender and receiver may start in either order. It vanishes when \
+both have left, unless it was made to stay (`slipring mk`, or --persistent).
+
+At the end of the input send waits until the receiver has taken everything. If the receiver leaves or dies \
+before, send ends with 1, and what was not taken stays in the ring for the next `slipring recv`.
+
+Exit codes: 0 all received (with --no-wait: sent), 1 the receiver died or left, the ring has another \
+sender, or the time-out passed, 2 error. SIGINT, SIGTERM and SIGHUP end it between two records.
 
 Examples:
   tar c src | slipring send /backup

@@ -12,8 +12,10 @@ use crate::{json, mode, out, size};
 
 /// Shown below the options.
 const EXAMPLES: &str = "\
-Status is `in use` (a live process has the ring open), `idle` (nobody has, it was made to stay) or `stale` (nobody has,
-and it should have vanished: `slipring rm --stale` removes it). What moves may be stale when it is printed.
+Status is `in use` (a live process has the ring open), `idle` (nobody has, it was made to stay) or `stale` \
+(nobody has, and it should have vanished: `slipring rm --stale` removes it). What moves may be stale when \
+it is printed.
+
 Exit codes: 0 shown, 1 no such ring, 2 error.
 
 Examples:
