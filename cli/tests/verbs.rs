@@ -318,7 +318,8 @@ fn manual_pages_come_one_or_all() {
     let verbs = ["", "-compare", "-completions", "-ls", "-man", "-mk", "-recv", "-rm", "-send", "-stat"];
     let mut files: Vec<String> = verbs.iter().map(|verb| format!("{into}/slipring{verb}.1")).collect();
     let mut printed: Vec<String> = done.out().lines().map(str::to_owned).collect();
-    (files.sort(), printed.sort());
+    files.sort();
+    printed.sort();
     assert_eq!(printed, files);
     for file in files {
         assert!(std::fs::read_to_string(file).unwrap().contains(".TH slipring"));

@@ -49,7 +49,8 @@ pub(crate) struct Args {
     #[arg(short = 'p', long, group = "view")]
     pid: bool,
 
-    /// Columns to show, with commas between; `help` lists them
+    /// Columns to show, with commas between: NAME, KIND, PERMS, MODE, OWNER, UID, SIZE, USED, SEGMENT, PRODUCER,
+    /// CONSUMER, STATUS, CREATOR, CREATED, PRODUCER-SINCE, CONSUMER-SINCE, ALIGN, WAKEUP, PERSISTENT
     #[arg(short = 'o', long, value_name = "COLS", group = "view", value_parser = columns)]
     output: Option<Columns>,
 
@@ -169,6 +170,15 @@ fn reason(name: &str, error: &slipring::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_help_names_every_column() {
+        let help =
+            crate::cli::command().find_subcommand_mut("ls").expect("ls").render_long_help().to_string();
+        for (name, _, _) in COLUMNS {
+            assert!(help.contains(name), "{name}");
+        }
+    }
 
     #[test]
     fn columns_are_found_in_any_case_and_unknown_ones_named() {

@@ -49,7 +49,8 @@ fn write_all(dir: &Path, command: clap::Command) -> Result<(), Fail> {
 fn page(command: clap::Command) -> Result<Vec<u8>, Fail> {
     let notes = command.get_after_help().map(ToString::to_string).unwrap_or_default();
     let is_main = command.has_subcommands();
-    let man = Man::new(command.after_help(""));
+    let source = concat!("slipring ", env!("CARGO_PKG_VERSION"));
+    let man = Man::new(command.after_help("")).source(source);
     let mut page = Vec::new();
     let mut render = || -> io::Result<()> {
         man.render_title(&mut page)?;
