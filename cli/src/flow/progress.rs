@@ -59,3 +59,37 @@ fn same_terminal() -> bool {
     let device = |fd| nix::sys::stat::fstat(fd).ok().map(|stat| stat.st_rdev);
     out.is_terminal() && device(out.as_fd()) == device(err.as_fd())
 }
+
+/// A line that counts steps of known number, for `compare`, or none.
+pub(crate) struct Steps(Option<ProgressBar>);
+
+impl Steps {
+    /// A line if standard error is a terminal.
+    pub(crate) fn new(quiet: bool) -> Steps {
+        let seen = !quiet && io::stderr().is_terminal();
+        Steps(seen.then(|| {
+            let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr_with_hz(10));
+            match ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}") {
+                Ok(style) => bar.with_style(style),
+                Err(_) => bar,
+            }
+        }))
+    }
+
+    /// Shows how many steps are done and what comes next.
+    pub(crate) fn show(&self, done: usize, total: usize, next: String) {
+        if let Some(bar) = &self.0 {
+            bar.set_length(total as u64);
+            bar.set_position(done as u64);
+            bar.set_message(next);
+        }
+    }
+}
+
+impl Drop for Steps {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}
