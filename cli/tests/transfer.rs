@@ -221,9 +221,9 @@ fn follow_waits_for_the_next_sender() {
         sender.wait().is_fine();
     }
     assert!(receiver.runs());
-    receiver.signal(nix::sys::signal::Signal::SIGINT);
+    receiver.signal(nix::sys::signal::Signal::SIGTERM);
     let done = receiver.wait();
-    assert_eq!(done.signal(), Some(2), "{done:?}");
+    assert_eq!(done.signal(), Some(15), "{done:?}");
     assert_eq!(numbers(&done.stdout), (1..=30).collect::<Vec<_>>());
     assert!(!name.exists());
 }

@@ -120,7 +120,7 @@ fn ls_shows_what_the_letters_ask_for() {
     assert_eq!(cells("PRODUCER,CONSUMER,STATUS"), format!("-  died {pid}  idle\n"));
     let receiver = start(["recv", &name.0]);
     eventually("the receiver is there", || name.stat()["consumer"]["state"] == "attached");
-    receiver.signal(Signal::SIGINT);
+    receiver.signal(Signal::SIGTERM);
     receiver.wait();
     assert_eq!(cells("PRODUCER,CONSUMER,STATUS"), "-  closed  idle\n");
 }
@@ -236,8 +236,8 @@ fn rm_refuses_a_ring_in_use_unless_forced() {
     let done = slipring(["rm", "--force", &name.0]);
     assert_eq!((done.code(), done.out()), (0, format!("removed {}\n", name.0)));
     assert!(!name.exists());
-    receiver.signal(Signal::SIGINT);
-    assert_eq!(receiver.wait().signal(), Some(2));
+    receiver.signal(Signal::SIGTERM);
+    assert_eq!(receiver.wait().signal(), Some(15));
 }
 
 #[test]
