@@ -56,7 +56,7 @@ fn lines_arrive_whole_whoever_starts_first() {
 
 #[test]
 fn every_way_to_wait_and_to_wake_moves_the_same() {
-    let data = noise(500_000, 2);
+    let data = noise(200_000, 2);
     for (i, args) in [
         &["--spin"][..],
         &["--yield"],

@@ -49,13 +49,13 @@ impl Flow {
     pub(crate) fn moved(&mut self, records: u64, bytes: usize) -> Result<(), Fail> {
         self.records += records;
         self.bytes += bytes as u64;
-        self.touch();
-        if self.moved_at.duration_since(self.looked_at) >= LOOK { self.look() } else { Ok(()) }
+        self.touch()
     }
 
-    /// Restarts the time-out: the ring was not what we waited for.
-    pub(crate) fn touch(&mut self) {
+    /// Restarts the time-out, since the ring is not what we wait for, and now and then looks around.
+    pub(crate) fn touch(&mut self) -> Result<(), Fail> {
         self.moved_at = Instant::now();
+        if self.moved_at.duration_since(self.looked_at) >= LOOK { self.look() } else { Ok(()) }
     }
 
     /// How long to wait for the ring until the next look.

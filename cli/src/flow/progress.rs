@@ -18,8 +18,10 @@ impl Progress {
     /// Shows how many bytes have moved. Cheap: the terminal is written at most a few times a second.
     pub(crate) fn show(&self, bytes: u64) {
         if let Some(bar) = &self.0 {
-            bar.set_position(bytes);
-            bar.tick();
+            match bar.position() == bytes {
+                true => bar.tick(),
+                false => bar.set_position(bytes),
+            }
         }
     }
 

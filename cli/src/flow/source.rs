@@ -46,8 +46,7 @@ impl Source {
         }
         let ready = flow.signals.wait_for(self.file.as_fd(), PollFlags::POLLIN, Some(SLICE))?;
         // The ring was not what we waited for.
-        flow.touch();
-        flow.look()?;
+        flow.touch()?;
         Ok(ready)
     }
 
