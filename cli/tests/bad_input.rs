@@ -1,4 +1,5 @@
 //! Bad input, each kind with an error of its own: the exit code, the first word, what is wrong, never a panic.
+#![forbid(unsafe_code)]
 
 mod common;
 

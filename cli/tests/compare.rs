@@ -1,4 +1,5 @@
 //! `compare`: the shortest run there is, and what it refuses. The figures are the harness's to prove.
+#![forbid(unsafe_code)]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! One side of a transfer is killed: the other hears of it, nothing whole is lost, and a successor goes on.
+#![forbid(unsafe_code)]
 
 mod common;
 

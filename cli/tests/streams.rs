@@ -1,4 +1,5 @@
 //! The edges of a transfer: readers that go away, full disks, signals, terminals that are none.
+#![forbid(unsafe_code)]
 
 mod common;
 

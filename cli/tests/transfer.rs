@@ -1,4 +1,5 @@
 //! `send` and `recv`: what goes in comes out, in either order of start, as bytes and as lines, and nothing is left.
+#![forbid(unsafe_code)]
 
 mod common;
 

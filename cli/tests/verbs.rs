@@ -1,4 +1,5 @@
 //! `mk`, `ls`, `stat`, `rm`, `completions`, `man` and the help: what they print and how they end.
+#![forbid(unsafe_code)]
 
 mod common;
 
