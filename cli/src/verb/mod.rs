@@ -1,0 +1,30 @@
+//! One verb a file: its arguments with their help, and what it does.
+
+pub(crate) mod compare;
+pub(crate) mod completions;
+pub(crate) mod ls;
+pub(crate) mod man;
+pub(crate) mod mk;
+pub(crate) mod recv;
+pub(crate) mod rm;
+pub(crate) mod send;
+mod send_lines;
+pub(crate) mod stat;
+
+use crate::cli::Verb;
+use crate::fail::Fail;
+
+/// Does what was asked for.
+pub(crate) fn run(verb: Verb) -> Result<(), Fail> {
+    match verb {
+        Verb::Mk(args) => mk::run(&args),
+        Verb::Ls(args) => ls::run(&args),
+        Verb::Stat(args) => stat::run(&args),
+        Verb::Rm(args) => rm::run(&args),
+        Verb::Send(args) => send::run(&args),
+        Verb::Recv(args) => recv::run(&args),
+        Verb::Compare(args) => compare::run(&args),
+        Verb::Completions(args) => completions::run(&args),
+        Verb::Man(args) => man::run(&args),
+    }
+}
