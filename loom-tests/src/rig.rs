@@ -166,7 +166,7 @@ pub fn put(side: &mut ProducerSide, message: &[u8]) -> bool {
     match side.claim(message.len()) {
         Ok(claim) => {
             side.write(&claim, message);
-            side.commit(claim, message.len());
+            side.commit_all(claim, message.len());
             true
         }
         Err(_) => false,
@@ -175,11 +175,10 @@ pub fn put(side: &mut ProducerSide, message: &[u8]) -> bool {
 
 /// Receives one message as `try_recv` does, without wake-up.
 pub fn get(side: &mut ConsumerSide) -> Option<Vec<u8>> {
-    let header = match side.header() {
-        Some(header) => header,
-        None => side.find().expect("a sound ring")?,
-    };
-    let record = side.record(header);
+    if !side.has_record() && !side.find().expect("a sound ring") {
+        return None;
+    }
+    let record = side.record();
     let mut message = vec![0; record.len];
     side.read(record, &mut message);
     side.release(record.next);
