@@ -115,8 +115,9 @@ impl ProducerSide {
                 return Err(SendError::Full);
             }
         }
-        // Of the lap that `tail` is in, even if this claim starts the next one: it may be given up.
-        let lap_end = tail.wrapping_add(room);
+        // Of the lap that the own tail is in, even if this claim, or the batch before it, is in the next one: they may
+        // be given up.
+        let lap_end = self.tail.wrapping_add(self.view.room_to_end(self.tail));
         self.plain = if is_behind(lap_end, self.limit) { lap_end } else { self.limit };
         Ok(start)
     }
