@@ -14,6 +14,7 @@ trap 'rm -rf "$work"; "$slipring" rm --force "$ring" >/dev/null 2>&1 || true' EX
 
 head -c "${mib}M" /dev/urandom >"$work/big"
 head -c "${mib}K" "$work/big" >"$work/small"
+(cd "$work" && sha256sum <big >big.sum && sha256sum <small >small.sum)
 
 # One transfer: who comes first, ring, chunk, file.
 transfer() {
@@ -30,7 +31,7 @@ transfer() {
     "${send[@]}" & sender=$!
   fi
   wait "$sender" && wait "$receiver"
-  if [ "$(cat "$work/sum")" != "$(sha256sum <"$file")" ]; then
+  if [ "$(cat "$work/sum")" != "$(cat "$file.sum")" ]; then
     echo "DIFFERENT: $first first, ring $capacity, chunks $chunk" >&2
     exit 1
   fi
@@ -40,7 +41,6 @@ transfer() {
 for capacity in 64K 1M 64M; do
   for first in send recv; do
     transfer "$first" "$capacity" 1 "$work/small"
-    transfer "$first" "$capacity" 1000 "$work/big"
     transfer "$first" "$capacity" 4K "$work/big"
     case $capacity in 64K) quarter=20K ;; 1M) quarter=300K ;; *) quarter=20M ;; esac
     transfer "$first" "$capacity" "$quarter" "$work/big"

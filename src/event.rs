@@ -41,7 +41,7 @@ pub enum WaitStrategy {
     Spin,
     /// Polls and gives the core away between probes (sched_yield(2)).
     Yield,
-    /// Polls for about 20 us, then sleeps in the kernel. An idle waiter uses no CPU.
+    /// Polls for some 30 to 60 us, then sleeps in the kernel. An idle waiter uses no CPU.
     #[default]
     Park,
 }

@@ -15,8 +15,9 @@ pub use core::sync::atomic::{AtomicU32, AtomicU64, fence};
 /// True on the machine: sizes and offsets are those of shared memory. False under the model.
 pub const REAL: bool = true;
 
-/// Empty probes a parking waiter makes before it sleeps: about 20 us of `pause`, the price of one wake-up.
-pub const PROBES_BEFORE_SLEEP: u32 = 500;
+/// Empty probes a parking waiter makes before it sleeps: some 30 to 60 us, about what falling asleep (with its
+/// membarrier) and being woken cost together. So the wait costs at most about twice what the better choice would have.
+pub const PROBES_BEFORE_SLEEP: u32 = 1500;
 
 /// Empty probes between two looks at the clock and at the peer's state word while spinning.
 pub const PROBES_PER_CHECK: u32 = 1024;

@@ -45,7 +45,7 @@ pub(crate) struct Args {
     #[arg(value_name = "FILE")]
     input: Option<PathBuf>,
 
-    /// Size of a record of the byte stream, at most what the ring takes [default: an eighth of the ring, up to 1M]
+    /// Size of a record of the byte stream, at most what the ring takes [default: a 16th of the ring, up to 256K]
     #[arg(long, value_name = "SIZE", value_parser = parse_chunk, allow_hyphen_values = true, conflicts_with = "lines")]
     chunk: Option<usize>,
 
