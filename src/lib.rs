@@ -50,3 +50,8 @@ pub mod spsc {
 static_assertions::assert_impl_all!(spsc::Producer: Send);
 static_assertions::assert_impl_all!(spsc::Consumer: Send);
 static_assertions::assert_impl_all!(Ring: Send, Sync);
+
+/// The examples of the README, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
