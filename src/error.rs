@@ -15,6 +15,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub enum Error {
     /// No ring has this name.
     NotFound { name: String },
+    /// The path lies in a directory that does not exist.
+    NoDirectory { name: String },
     /// The name is taken.
     Exists { name: String },
     /// The file is no slipring segment.
@@ -74,6 +76,9 @@ impl fmt::Display for Error {
         use Error::*;
         match self {
             NotFound { name } => write!(f, "{name}: no such ring; create it first"),
+            NoDirectory { name } => {
+                write!(f, "{name}: lies in a directory that does not exist; make it, or choose another path")
+            }
             Exists { name } => {
                 write!(f, "{name}: exists already; open it, choose another name, or remove it")
             }

@@ -133,13 +133,15 @@ impl Event {
             if probe(probes, &pause, ready) {
                 return Waited::Ready;
             }
-            if deadline.slice(SLICE).is_none() {
-                return Waited::TimedOut;
-            }
-            if pace.passed(SLICE)
+            // Also a wait shorter than a slice hears of the peer's end.
+            let over = deadline.slice(SLICE).is_none();
+            if (over || pace.passed(SLICE))
                 && let Some(end) = check()
             {
                 return Waited::Ended(end);
+            }
+            if over {
+                return Waited::TimedOut;
             }
         }
     }

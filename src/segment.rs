@@ -404,10 +404,7 @@ fn unnamed_file(place: &Place, mode: u32) -> Result<OwnedFd> {
             });
         }
         Err(Errno::ENOENT | Errno::ENOTDIR) => {
-            return Err(Error::BadName {
-                name: place.label(),
-                why: "lies in a directory that does not exist",
-            });
+            return Err(Error::NoDirectory { name: place.label() });
         }
         Err(errno) => return Err(path_error(place, "open with O_TMPFILE", errno)),
     };
