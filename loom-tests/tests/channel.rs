@@ -274,7 +274,7 @@ fn a_time_out_loses_nothing() {
 
 #[test]
 fn a_waiting_consumer_reads_everything_before_it_hears_of_the_close() {
-    check(|run| {
+    check_bounded(4, |run| {
         let (mut tx, mut rx) = ring(64, Wakeup::Futex);
         let producer = thread::spawn(move || {
             tx.send(&[1]).unwrap();

@@ -6,7 +6,7 @@ use slipring_loom::check;
 use slipring_loom::layout::Align::{Dense, Line};
 use slipring_loom::layout::Wakeup;
 use slipring_loom::rig::{Rig, get, put};
-use slipring_loom::ring::spsc::{ConsumerSide, ProducerSide};
+use slipring_loom::ring::spsc::{ConsumerSide, ProducerSide, observed_bytes};
 
 /// What `tries` receives give, one number a message: its first byte; all its bytes must be the same.
 fn drain(rx: &mut ConsumerSide, tries: usize) -> Vec<u8> {
@@ -161,7 +161,8 @@ fn an_aborted_claim_is_never_seen() {
             let claim = tx.claim(40).expect("there is room");
             let _ = tx.lend();
             tx.write(&claim, &[9; 40]);
-            drop(claim);
+            // Forgotten: nothing of the ring knows of it.
+            let _ = claim;
             fill(&mut tx, [2, 3])
         });
         let got = drain(&mut rx, 3);
@@ -221,7 +222,7 @@ fn an_aborted_batch_is_never_seen() {
                 tx.write(&claim, &[message; 8]);
                 tx.add(&mut batch, claim, 8);
             }
-            drop(batch);
+            let _ = batch;
             fill(&mut tx, [2])
         });
         let got = drain(&mut rx, 3);
@@ -274,6 +275,23 @@ fn headers_cleared_ahead_on_lines_of_their_own_are_clear() {
     .reaches("1", "nothing was released yet")
     .reaches("2", "the first record was")
     .reaches("3", "the second, too");
+}
+
+#[test]
+fn an_observer_counts_whole_records() {
+    check(|run| {
+        let ring = Rig::dense(64);
+        let (mut tx, mut rx) = (ring.producer_side(), ring.consumer_side());
+        // The words behind the next records hold headers of this lap.
+        assert_eq!(fill(&mut tx, 1..=2), 2, "there is room");
+        assert_eq!(drain(&mut rx, 2), [1, 2]);
+        assert_eq!(fill(&mut tx, [3]), 1, "all is released");
+        let producer = thread::spawn(move || assert_eq!(fill(&mut tx, [4]), 1, "there is room"));
+        run.outcome(observed_bytes(&ring.view()));
+        producer.join().unwrap();
+    })
+    .reaches("16", "before the second commit")
+    .reaches("32", "after it; what stood behind it is cleared");
 }
 
 #[test]

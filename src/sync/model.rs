@@ -13,7 +13,6 @@
     reason = "loom runs all its threads on one: std's cells are private to it"
 )]
 
-use core::cell::UnsafeCell as Bytes;
 use core::ptr::NonNull;
 use loom::cell::UnsafeCell;
 use std::any::Any;
@@ -26,8 +25,9 @@ pub use loom::sync::atomic::{Ordering, fence};
 /// True on the machine: sizes and offsets are those of shared memory. False under the model.
 pub const REAL: bool = false;
 
-/// Empty probes a parking waiter makes before it sleeps.
-pub const PROBES_BEFORE_SLEEP: u32 = 1;
+/// Empty probes a parking waiter makes before it sleeps. None: each ends in a yield, after which loom lets another
+/// thread make a step first, and it is before that step that a wake-up might be missed.
+pub const PROBES_BEFORE_SLEEP: u32 = 0;
 
 /// Empty probes between two looks at the clock and at the peer's state word while spinning.
 pub const PROBES_PER_CHECK: u32 = 1;
@@ -362,7 +362,7 @@ pub fn heavy_fence(_asymmetric: bool) {
 pub struct Memory(Arc<Data>);
 
 struct Data {
-    bytes: Bytes<Box<[u8]>>,
+    bytes: core::cell::UnsafeCell<Box<[u8]>>,
     words: Box<[AtomicU64]>,
 }
 
@@ -377,7 +377,7 @@ impl Memory {
     #[track_caller]
     pub fn zeroed(len: usize) -> Self {
         assert!(len.is_multiple_of(8), "whole words");
-        let bytes = Bytes::new(vec![0; len].into_boxed_slice());
+        let bytes = core::cell::UnsafeCell::new(vec![0; len].into_boxed_slice());
         let words = (0..len / 8).map(|_| AtomicU64::over_payload()).collect();
         Memory(Arc::new(Data { bytes, words }))
     }
