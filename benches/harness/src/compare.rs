@@ -10,7 +10,7 @@ use crate::load::LoadLimit;
 use crate::machine::Machine;
 use crate::measure::{PayloadSource, Setting};
 use crate::mechanism::spsc;
-use crate::mechanism::{Futex, Park, Pipe, Spin, Spsc, UnixStream};
+use crate::mechanism::{Futex, Park, Pipe, Slot, Spin, Spsc, UnixStream};
 use crate::process::Pair;
 use crate::reference::{NEAR_BELOW_NS, TWIN_BELOW_NS};
 use crate::report::{Method, Report};
@@ -125,5 +125,7 @@ fn cells(sources: &[PayloadSource]) -> Vec<Cell> {
         Cell::wake::<Pipe>(WAKE_SIZE, PayloadSource::Registers),
         Cell::wake::<UnixStream>(WAKE_SIZE, PayloadSource::Registers),
     ];
-    LATENCY_SIZES.into_iter().flat_map(latency).chain(sources.flat_map(throughput)).chain(wake).collect()
+    let floor = Cell::latency::<Slot>(56, PayloadSource::Registers);
+    let latencies = LATENCY_SIZES.into_iter().flat_map(latency).chain([floor]);
+    latencies.chain(sources.flat_map(throughput)).chain(wake).collect()
 }

@@ -75,6 +75,17 @@ impl SharedBytes {
         unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), len) }
     }
 
+    /// The word at `offset`, a multiple of 8, for bytes that no slice covers meanwhile.
+    #[inline(always)]
+    pub(crate) fn word(&self, offset: usize) -> &Word {
+        self.check(offset, size_of::<Word>());
+        assert!(offset.is_multiple_of(align_of::<Word>()), "a word on its boundary");
+        // SAFETY: check() keeps offset inside the mapping.
+        let word = unsafe { self.start.add(offset) }.cast::<Word>();
+        // SAFETY: mapped as long as self lives, on its boundary, and any bytes are a value of an atomic integer.
+        unsafe { word.as_ref() }
+    }
+
     #[inline(always)]
     fn check(&self, offset: usize, len: usize) {
         assert!(offset <= self.len.get() && len <= self.len.get() - offset, "outside the shared mapping");

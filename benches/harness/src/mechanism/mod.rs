@@ -5,11 +5,13 @@
 
 mod futex;
 mod pipe;
+mod slot;
 pub(crate) mod spsc;
 mod stream;
 
 pub use futex::Futex;
 pub use pipe::Pipe;
+pub use slot::Slot;
 pub use spsc::{Flavour, Park, Spin, Spsc};
 pub use stream::UnixStream;
 
