@@ -57,6 +57,7 @@ macro_rules! assert_matches {
 
 #[test]
 fn a_name_that_is_not_there_is_not_found() {
+    let _alone = alone();
     let name = unique();
     assert_matches!(Ring::open(&name.0).map(drop), Err(Error::NotFound { name: n }) if n == name.0);
     assert_matches!(slipring::stat(&name.0).map(drop), Err(Error::NotFound { .. }));
@@ -69,6 +70,7 @@ fn a_name_that_is_not_there_is_not_found() {
 
 #[test]
 fn a_name_that_is_taken_exists() {
+    let _alone = alone();
     let name = unique();
     let _ring = Ring::create(&name.0, &small()).unwrap();
     assert_matches!(Ring::create(&name.0, &small()).map(drop), Err(Error::Exists { name: n }) if n == name.0);
@@ -79,6 +81,7 @@ fn a_name_that_is_taken_exists() {
 
 #[test]
 fn whatever_file_has_the_name_is_left_as_it_is_by_create() {
+    let _alone = alone();
     let name = unique();
     std::fs::write(name.path(), "precious").unwrap();
     assert_matches!(Ring::create(&name.0, &small()).map(drop), Err(Error::Exists { .. }));
@@ -87,6 +90,7 @@ fn whatever_file_has_the_name_is_left_as_it_is_by_create() {
 
 #[test]
 fn the_slash_before_a_name_may_be_left_out() {
+    let _alone = alone();
     let name = unique();
     let ring = Ring::create(&name.0[1..], &small()).unwrap();
     assert_eq!(ring.info().name, name.0);
@@ -97,6 +101,7 @@ fn the_slash_before_a_name_may_be_left_out() {
 
 #[test]
 fn malformed_names_are_refused_by_every_verb() {
+    let _alone = alone();
     for name in ["", "/", ".", "/.", "..", "/..", "/a/b", "a/b", "//a", "/a/", "/nul\0byte", "\0"] {
         let refused = [
             Ring::create(name, &small()).map(drop),
@@ -114,6 +119,7 @@ fn malformed_names_are_refused_by_every_verb() {
 
 #[test]
 fn malformed_paths_are_refused() {
+    let _alone = alone();
     for path in ["", "/", "..", "a/..", "nul\0byte"] {
         assert_matches!(Ring::open_file(path).map(drop), Err(Error::BadName { .. }));
         assert_matches!(Ring::create_file(path, &small()).map(drop), Err(Error::BadName { .. }));
@@ -122,6 +128,7 @@ fn malformed_paths_are_refused() {
 
 #[test]
 fn a_name_may_have_255_bytes_and_no_more() {
+    let _alone = alone();
     let longest = Unique(format!("{:x<256}", unique().0));
     assert_eq!(longest.0.len(), 256, "a slash and 255 bytes");
     assert!(Ring::create(&longest.0, &small()).is_ok());
@@ -137,12 +144,14 @@ fn a_name_may_have_255_bytes_and_no_more() {
 
 #[test]
 fn a_path_in_a_directory_that_is_not_there_is_refused() {
+    let _alone = alone();
     let path = scratch().0.join("none/ring");
     assert_matches!(error_of(Ring::create_file(&path, &small()), &path), Error::BadName { .. });
 }
 
 #[test]
 fn impossible_capacities_are_refused() {
+    let _alone = alone();
     let name = unique();
     for capacity in [0, 1, 64, 2048, 4095, 4097, 6000, (1 << 32) + 1, 1 << 33, usize::MAX] {
         let error = Ring::create(&name.0, &Options::new().capacity(capacity)).map(drop).unwrap_err();
@@ -155,6 +164,7 @@ fn impossible_capacities_are_refused() {
 
 #[test]
 fn impossible_modes_are_refused() {
+    let _alone = alone();
     let name = unique();
     for mode in [0, 0o400, 0o200, 0o044, 0o1600, 0o4600, 0o100_600] {
         let result = Ring::create(&name.0, &small().mode(mode)).map(drop);
@@ -164,6 +174,7 @@ fn impossible_modes_are_refused() {
 
 #[test]
 fn a_named_ring_that_others_may_write_is_refused() {
+    let _alone = alone();
     let name = unique();
     for mode in [0o620, 0o602, 0o666, 0o660] {
         let result = Ring::create(&name.0, &small().mode(mode)).map(drop);
@@ -174,6 +185,7 @@ fn a_named_ring_that_others_may_write_is_refused() {
 
 #[test]
 fn only_a_sealed_memfd_can_be_distrusted() {
+    let _alone = alone();
     let name = unique();
     let distrust = small().trust(Trust::Distrust);
     assert_matches!(Ring::create(&name.0, &distrust).map(drop), Err(Error::Unsealed { .. }));
@@ -196,6 +208,7 @@ fn the_mode_is_what_was_asked_whatever_the_umask() {
 
 #[test]
 fn a_ring_is_what_its_options_say() {
+    let _alone = alone();
     for (align, wakeup, persistent) in [
         (Align::Line, Wakeup::Futex, false),
         (Align::Dense, Wakeup::Semaphore, true),
@@ -222,6 +235,7 @@ fn a_ring_is_what_its_options_say() {
 
 #[test]
 fn a_file_of_somebody_else_is_no_ring() {
+    let _alone = alone();
     let dir = scratch();
     let path = dir.0.join("file");
     for content in [&b"short"[..], &[0; 100], &[0; 8192], &[0xff; 300], b"SLIPRINX and so on"] {
@@ -236,6 +250,7 @@ fn a_file_of_somebody_else_is_no_ring() {
 
 #[test]
 fn an_empty_file_is_too_small() {
+    let _alone = alone();
     let dir = scratch();
     let path = dir.0.join("file");
     File::create(&path).unwrap();
@@ -245,6 +260,7 @@ fn an_empty_file_is_too_small() {
 
 #[test]
 fn a_segment_cut_within_its_header_is_too_small() {
+    let _alone = alone();
     let dir = scratch();
     for len in [8, 9, 88, 255] {
         let path = sound(&dir);
@@ -255,6 +271,7 @@ fn a_segment_cut_within_its_header_is_too_small() {
 
 #[test]
 fn a_segment_cut_behind_its_header_is_truncated() {
+    let _alone = alone();
     let dir = scratch();
     for len in [256, 4096, 8191] {
         let path = sound(&dir);
@@ -265,6 +282,7 @@ fn a_segment_cut_behind_its_header_is_truncated() {
 
 #[test]
 fn a_segment_with_more_bytes_than_it_says_is_refused() {
+    let _alone = alone();
     let dir = scratch();
     let path = sound(&dir);
     File::options().write(true).open(&path).unwrap().set_len(8193).unwrap();
@@ -273,6 +291,7 @@ fn a_segment_with_more_bytes_than_it_says_is_refused() {
 
 #[test]
 fn another_layout_version_is_refused_with_both_numbers() {
+    let _alone = alone();
     let dir = scratch();
     for version in [0_u32, 2, 77, u32::MAX] {
         let path = sound(&dir);
@@ -283,6 +302,7 @@ fn another_layout_version_is_refused_with_both_numbers() {
 
 #[test]
 fn a_header_with_a_changed_bit_fails_its_checksum() {
+    let _alone = alone();
     let dir = scratch();
     for offset in 12..88 {
         let path = sound(&dir);
@@ -294,6 +314,7 @@ fn a_header_with_a_changed_bit_fails_its_checksum() {
 
 #[test]
 fn another_kind_of_ring_is_refused() {
+    let _alone = alone();
     let dir = scratch();
     let path = sound(&dir);
     forge(&path, 12, &2_u32.to_ne_bytes());
@@ -302,6 +323,7 @@ fn another_kind_of_ring_is_refused() {
 
 #[test]
 fn unknown_features_are_refused() {
+    let _alone = alone();
     let dir = scratch();
     for flags in [4_u32, 0x8000_0000, u32::MAX] {
         let path = sound(&dir);
@@ -312,6 +334,7 @@ fn unknown_features_are_refused() {
 
 #[test]
 fn each_impossible_field_is_named() {
+    let _alone = alone();
     let dir = scratch();
     let long = |offset, field, values: &[u64]| {
         for &value in values {
@@ -357,6 +380,7 @@ fn each_impossible_field_is_named() {
 
 #[test]
 fn control_lines_that_nobody_writes_are_corrupt() {
+    let _alone = alone();
     let dir = scratch();
     let path = sound(&dir);
     overwrite(&path, 1024, &3_u64.to_ne_bytes());
@@ -372,6 +396,7 @@ fn control_lines_that_nobody_writes_are_corrupt() {
 
 #[test]
 fn a_segment_of_another_user_is_refused() {
+    let _alone = alone();
     if !geteuid().is_root() {
         println!("skipped: only root can give a file to another user; run as root");
         return;
@@ -410,6 +435,7 @@ fn a_user_without_permission_is_told_so() {
 
 #[test]
 fn a_segment_that_others_may_write_is_refused() {
+    let _alone = alone();
     let dir = scratch();
     for mode in [0o620, 0o602, 0o666, 0o622] {
         let path = sound(&dir);
@@ -475,6 +501,7 @@ fn device(path: &Path, kind: SFlag, major: u64, minor: u64) {
 
 #[test]
 fn whatever_is_planted_in_a_rings_place_is_named_and_hangs_nobody() {
+    let _alone = alone();
     for (what, plant, is_named) in PLANTS {
         let dir = scratch();
         let path = dir.0.join("planted");
@@ -503,6 +530,7 @@ fn whatever_is_planted_in_a_rings_place_is_named_and_hangs_nobody() {
 
 #[test]
 fn a_listing_passes_over_what_is_no_segment() {
+    let _alone = alone();
     let names: Vec<_> = PLANTS.iter().map(|_| unique()).collect();
     for ((_, plant, _), name) in PLANTS.iter().zip(&names) {
         plant(&name.path());
@@ -521,6 +549,7 @@ fn a_listing_passes_over_what_is_no_segment() {
 
 #[test]
 fn a_fifo_that_takes_a_files_place_at_any_moment_hangs_no_listing() {
+    let _alone = alone();
     use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
     let (name, other) = (unique(), unique());
     std::fs::write(name.path(), "a file as any").unwrap();
@@ -544,7 +573,7 @@ fn a_fifo_that_takes_a_files_place_at_any_moment_hangs_no_listing() {
 fn a_full_file_system_is_an_error_at_creation() {
     let _alone = alone();
     let name = unique();
-    let child = fork(|_| {
+    let mut child = fork(|link| {
         use nix::mount::{MsFlags, mount};
         use nix::sched::{CloneFlags, unshare};
         let none = None::<&str>;
@@ -553,8 +582,8 @@ fn a_full_file_system_is_an_error_at_creation() {
             .and_then(|()| {
                 mount(Some("slipring-test"), "/dev/shm", Some("tmpfs"), MsFlags::empty(), Some("size=1m"))
             });
-        if let Err(errno) = mounted {
-            println!("skipped: {errno} for a mount namespace; run as root");
+        link.say(u64::from(mounted.is_err()));
+        if mounted.is_err() {
             return;
         }
         let error = error_of(Ring::create(&name.0, &Options::new().capacity(4 << 20)), Path::new(&name.0));
@@ -579,6 +608,9 @@ fn a_full_file_system_is_an_error_at_creation() {
             .collect();
         assert!(rings.len() > 100, "{}", rings.len());
     });
+    if child.hear() == 1 {
+        println!("skipped: no mount namespace of its own; run as root");
+    }
     child.join();
 }
 
@@ -611,6 +643,7 @@ fn memfd(seals: nix::fcntl::SealFlag, content: &[u8]) -> OwnedFd {
 
 #[test]
 fn an_unsealed_memfd_is_refused() {
+    let _alone = alone();
     use nix::fcntl::SealFlag;
     let dir = scratch();
     let ring = std::fs::read(sound(&dir)).unwrap();
@@ -629,6 +662,7 @@ fn an_unsealed_memfd_is_refused() {
 
 #[test]
 fn a_descriptor_of_something_else_is_refused() {
+    let _alone = alone();
     let dir = scratch();
     let path = sound(&dir);
     let open = |path: &Path| OwnedFd::from(File::options().read(true).write(true).open(path).unwrap());
@@ -643,6 +677,7 @@ fn a_descriptor_of_something_else_is_refused() {
 
 #[test]
 fn a_sealed_memfd_cannot_be_resized_by_anybody() {
+    let _alone = alone();
     let ring = Ring::anonymous(&small()).unwrap();
     let file = File::from(ring.fd().unwrap().try_clone_to_owned().unwrap());
     for len in [0, 4096, 8191, 8193, 1 << 20] {
@@ -652,6 +687,7 @@ fn a_sealed_memfd_cannot_be_resized_by_anybody() {
 
 #[test]
 fn a_memfd_of_another_user_needs_distrust() {
+    let _alone = alone();
     if !geteuid().is_root() {
         println!("skipped: only root can give a file to another user; run as root");
         return;
@@ -668,11 +704,11 @@ fn a_memfd_of_another_user_needs_distrust() {
 
 #[test]
 fn a_memfd_received_over_a_socket_is_the_same_ring() {
+    let _alone = alone();
     use nix::sys::socket::{
         AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, recvmsg,
         sendmsg, socketpair,
     };
-    let _alone = alone();
     let (here, there) =
         socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC).unwrap();
     // Forked before there is a ring: nothing of it is inherited.
@@ -772,6 +808,7 @@ fn a_relative_path_is_taken_from_the_working_directory() {
 
 #[test]
 fn two_mappings_of_one_ring_in_a_process_are_one_ring() {
+    let _alone = alone();
     let name = unique();
     let (here, there) = (Ring::create(&name.0, &small()).unwrap(), Ring::open(&name.0).unwrap());
     let (mut tx, mut rx) = (here.into_producer().unwrap(), there.into_consumer().unwrap());
@@ -866,6 +903,7 @@ fn whoever_has_a_ring_open_finds_it_under_its_name() {
 
 #[test]
 fn an_end_alone_keeps_the_name() {
+    let _alone = alone();
     let name = unique();
     let tx = Ring::create(&name.0, &small()).unwrap().into_producer().unwrap();
     let rx = Ring::open(&name.0).unwrap().into_consumer().unwrap();
@@ -877,6 +915,7 @@ fn an_end_alone_keeps_the_name() {
 
 #[test]
 fn a_persistent_name_stays() {
+    let _alone = alone();
     let name = unique();
     drop(Ring::create(&name.0, &small().persistent(true)).unwrap());
     Ring::open(&name.0).unwrap().into_producer().unwrap().send(b"kept").unwrap();
@@ -945,6 +984,7 @@ fn unlink_removes_what_a_killed_user_left() {
 
 #[test]
 fn a_forced_unlink_leaves_the_memory_to_its_users() {
+    let _alone = alone();
     let name = unique();
     let ring = Ring::create(&name.0, &small()).unwrap();
     let (mut tx, mut rx) = (ring.producer().unwrap(), ring.consumer().unwrap());
@@ -962,6 +1002,7 @@ fn a_forced_unlink_leaves_the_memory_to_its_users() {
 
 #[test]
 fn a_forced_unlink_removes_a_damaged_segment() {
+    let _alone = alone();
     let damages: [fn(&Path); 3] = [
         |path| overwrite(path, 8, &9_u32.to_ne_bytes()),
         |path| overwrite(path, 40, &[0xff]),
@@ -979,6 +1020,7 @@ fn a_forced_unlink_removes_a_damaged_segment() {
 
 #[test]
 fn a_listing_shows_the_sound_and_the_damaged() {
+    let _alone = alone();
     let (used, left, damaged) = (unique(), unique(), unique());
     let _ring = Ring::create(&used.0, &small()).unwrap();
     for name in [&left, &damaged] {
@@ -995,6 +1037,7 @@ fn a_listing_shows_the_sound_and_the_damaged() {
 
 #[test]
 fn looking_at_a_ring_keeps_no_name_alive() {
+    let _alone = alone();
     let name = unique();
     let ring = Ring::create(&name.0, &small()).unwrap();
     let before = slipring::stat(&name.0).unwrap();
@@ -1006,6 +1049,7 @@ fn looking_at_a_ring_keeps_no_name_alive() {
 
 #[test]
 fn a_listing_names_who_is_attached() {
+    let _alone = alone();
     let name = unique();
     let ring = Ring::create(&name.0, &small()).unwrap();
     let mut tx = ring.producer().unwrap();

@@ -33,6 +33,7 @@ fn received(rx: &mut Consumer) -> Vec<u8> {
 
 #[test]
 fn messages_arrive_whole_and_in_order() {
+    let _alone = alone();
     for align in ALIGNS {
         let (mut tx, mut rx) = ends(align);
         let mut buffer = [0; 2048];
@@ -50,6 +51,7 @@ fn messages_arrive_whole_and_in_order() {
 
 #[test]
 fn messages_of_every_length_pass() {
+    let _alone = alone();
     for align in ALIGNS {
         let (mut tx, mut rx) = ends(align);
         let bytes: Vec<u8> = (0..tx.max_len()).map(|b| b as u8).collect();
@@ -63,6 +65,7 @@ fn messages_of_every_length_pass() {
 
 #[test]
 fn a_message_of_no_bytes_is_a_message() {
+    let _alone = alone();
     for align in ALIGNS {
         let (mut tx, mut rx) = ends(align);
         tx.try_send(b"").unwrap();
@@ -75,6 +78,7 @@ fn a_message_of_no_bytes_is_a_message() {
 
 #[test]
 fn a_message_that_can_never_fit_names_both_sizes() {
+    let _alone = alone();
     let (mut tx, mut rx) = ends(Align::Line);
     let (len, max) = (tx.max_len() + 1, tx.max_len());
     let message = vec![0; len];
@@ -90,6 +94,7 @@ fn a_message_that_can_never_fit_names_both_sizes() {
 
 #[test]
 fn too_small_a_buffer_keeps_the_message() {
+    let _alone = alone();
     let (mut tx, mut rx) = ends(Align::Line);
     tx.try_send(b"eleven byte").unwrap();
     for have in [0, 1, 10] {
@@ -104,6 +109,7 @@ fn too_small_a_buffer_keeps_the_message() {
 
 #[test]
 fn positions_may_pass_the_end_of_their_64_bits() {
+    let _alone = alone();
     for align in ALIGNS {
         let (_dir, path, file) = in_file(align);
         file.write_all_at(&(u64::MAX - 8191).to_ne_bytes(), HEAD).unwrap();
@@ -142,6 +148,7 @@ fn positions_may_pass_the_end_of_their_64_bits() {
 
 #[test]
 fn full_ring_rejects_send() {
+    let _alone = alone();
     let (mut tx, mut rx) = ends(Align::Line);
     let mut sent = 0;
     while tx.try_send(&[7; 56]).is_ok() {
@@ -155,6 +162,7 @@ fn full_ring_rejects_send() {
 
 #[test]
 fn a_message_takes_its_header_and_its_length_rounded_up() {
+    let _alone = alone();
     for (align, len, takes) in [
         (Align::Line, 0, 64),
         (Align::Line, 56, 64),
@@ -181,6 +189,7 @@ fn a_message_takes_its_header_and_its_length_rounded_up() {
 
 #[test]
 fn the_longest_message_fits_whenever_the_ring_is_empty() {
+    let _alone = alone();
     for align in ALIGNS {
         let (mut tx, mut rx) = ends(align);
         let longest = vec![0x5a; tx.max_len()];
@@ -197,6 +206,7 @@ fn the_longest_message_fits_whenever_the_ring_is_empty() {
 
 #[test]
 fn a_dropped_grant_sends_nothing_and_gives_its_room_back() {
+    let _alone = alone();
     for align in ALIGNS {
         let (mut tx, mut rx) = ends(align);
         for round in 0..500 {
@@ -227,6 +237,7 @@ fn shortly_before_the_end(tx: &mut Producer, rx: &mut Consumer) {
 
 #[test]
 fn a_message_given_up_behind_padding_leaves_the_end_of_the_data_where_it_is() {
+    let _alone = alone();
     for align in ALIGNS {
         type GiveUp = fn(&mut Producer);
         let ways: [GiveUp; 4] = [
@@ -260,6 +271,7 @@ fn a_message_given_up_behind_padding_leaves_the_end_of_the_data_where_it_is() {
 
 #[test]
 fn a_grant_may_be_committed_shorter_than_reserved() {
+    let _alone = alone();
     for align in ALIGNS {
         let (mut tx, mut rx) = ends(align);
         for len in (0..=1000).chain((0..1000).rev()) {
@@ -277,6 +289,7 @@ fn a_grant_may_be_committed_shorter_than_reserved() {
 
 #[test]
 fn a_grant_cannot_be_committed_longer_than_reserved() {
+    let _alone = alone();
     let (mut tx, mut rx) = ends(Align::Line);
     let grant = tx.try_reserve(10).unwrap();
     assert_eq!(grant.commit(11), Err(SendError::TooLarge { len: 11, max: 10 }));
@@ -289,6 +302,7 @@ fn a_grant_cannot_be_committed_longer_than_reserved() {
 
 #[test]
 fn a_kept_frame_is_the_next_one_again() {
+    let _alone = alone();
     for trust in [Trust::Kernel, Trust::Distrust] {
         let ring = Ring::anonymous(&Options::new().capacity(4096).trust(trust)).unwrap();
         let (mut tx, mut rx) = (ring.producer().unwrap(), ring.consumer().unwrap());
@@ -309,6 +323,7 @@ fn a_kept_frame_is_the_next_one_again() {
 
 #[test]
 fn a_frame_holds_its_room_until_it_is_dropped() {
+    let _alone = alone();
     let (mut tx, mut rx) = ends(Align::Line);
     while tx.try_send(&[1; 56]).is_ok() {}
     let frame = rx.try_frame().unwrap();
@@ -322,6 +337,7 @@ fn a_frame_holds_its_room_until_it_is_dropped() {
 
 #[test]
 fn a_batch_is_visible_all_at_once() {
+    let _alone = alone();
     for align in ALIGNS {
         let (mut tx, mut rx) = ends(align);
         for round in 0..300_usize {
@@ -345,6 +361,7 @@ fn a_batch_is_visible_all_at_once() {
 
 #[test]
 fn a_dropped_batch_sends_nothing() {
+    let _alone = alone();
     let (mut tx, mut rx) = ends(Align::Dense);
     for round in 0..500 {
         let mut batch = tx.batch().unwrap();
@@ -364,6 +381,7 @@ fn a_dropped_batch_sends_nothing() {
 
 #[test]
 fn a_batch_that_is_full_stays_as_it_is() {
+    let _alone = alone();
     let (mut tx, mut rx) = ends(Align::Line);
     let mut batch = tx.batch().unwrap();
     while batch.push(&[4; 100]).is_ok() {}
@@ -378,6 +396,7 @@ fn a_batch_that_is_full_stays_as_it_is() {
 
 #[test]
 fn a_received_batch_is_released_at_its_end_as_far_as_it_was_read() {
+    let _alone = alone();
     let (mut tx, mut rx) = ends(Align::Line);
     (0..6).for_each(|i| tx.try_send(&[i]).unwrap());
     let mut batch = rx.try_batch(4).unwrap();
@@ -591,6 +610,7 @@ fn behaves_as_a_queue(options: &Options, capacity: u64, align: u64, ops: &[Op]) 
 
 #[test]
 fn any_sequence_of_verbs_is_a_queue() {
+    let _alone = alone();
     for (seed, (capacity, align)) in
         [(4096, Align::Line), (4096, Align::Dense), (16384, Align::Dense)].into_iter().enumerate()
     {
@@ -645,6 +665,7 @@ fn put(file: &File, at: u64, word: u64) {
 
 #[test]
 fn a_header_word_that_no_producer_writes_is_corrupt() {
+    let _alone = alone();
     for align in ALIGNS {
         for word in [
             MESSAGE | 0xffff_ffff, // longer than the ring
@@ -683,6 +704,7 @@ fn a_header_word_that_no_producer_writes_is_corrupt() {
 
 #[test]
 fn padding_without_a_message_behind_it_is_corrupt() {
+    let _alone = alone();
     for align in ALIGNS {
         for word in [0, PAD, PAD | 1, 3 << 32, MESSAGE | 5000, MESSAGE | 2041] {
             for (ring, file) in corruptible(align) {
@@ -708,6 +730,7 @@ fn rx_head(file: &File) -> u64 {
 
 #[test]
 fn a_corrupt_message_in_a_received_batch_ends_it_there() {
+    let _alone = alone();
     for (ring, file) in corruptible(Align::Line) {
         let (mut tx, mut rx) = (ring.producer().unwrap(), ring.consumer().unwrap());
         (0..4).for_each(|i| tx.try_send(&[i]).unwrap());
@@ -723,6 +746,7 @@ fn a_corrupt_message_in_a_received_batch_ends_it_there() {
 
 #[test]
 fn a_head_that_no_consumer_writes_is_corrupt_to_a_producer_in_need_of_room() {
+    let _alone = alone();
     for align in ALIGNS {
         for (ring, file) in corruptible(align) {
             let (mut tx, mut rx) = (ring.producer().unwrap(), ring.consumer().unwrap());
@@ -755,6 +779,7 @@ fn a_head_that_no_consumer_writes_is_corrupt_to_a_producer_in_need_of_room() {
 
 #[test]
 fn a_head_off_the_boundary_is_corrupt_to_whoever_attaches() {
+    let _alone = alone();
     for (align, heads) in [(Align::Line, [1, 8, 63, u64::MAX]), (Align::Dense, [1, 4, 7, u64::MAX])] {
         for head in heads {
             for (ring, file) in corruptible(align) {
@@ -774,6 +799,7 @@ fn a_head_off_the_boundary_is_corrupt_to_whoever_attaches() {
 
 #[test]
 fn a_ring_of_nothing_but_records_is_corrupt_to_a_producer_and_walked_once() {
+    let _alone = alone();
     for (ring, file) in corruptible(Align::Dense) {
         file.write_all_at(&MESSAGE.to_ne_bytes().repeat(512), DATA).unwrap();
         assert!(matches!(ring.producer().map(drop), Err(Error::Corrupt { .. })));
@@ -787,6 +813,7 @@ fn a_ring_of_nothing_but_records_is_corrupt_to_a_producer_and_walked_once() {
 
 #[test]
 fn a_distrusted_peer_cannot_change_a_message_in_hand() {
+    let _alone = alone();
     let [_, (ring, file)] = corruptible(Align::Line);
     let (mut tx, mut rx) = (ring.producer().unwrap(), ring.consumer().unwrap());
     tx.try_send(b"as it was sent").unwrap();
@@ -922,6 +949,7 @@ fn attackable() -> impl Iterator<Item = Options> {
 
 #[test]
 fn garbage_anywhere_in_the_segment_is_an_error_at_worst() {
+    let _alone = alone();
     within(LIMIT, || {
         for (seed, options) in attackable().enumerate() {
             let mut dice = Dice::new(seed as u64);
@@ -938,6 +966,7 @@ fn garbage_anywhere_in_the_segment_is_an_error_at_worst() {
 
 #[test]
 fn garbage_at_any_moment_is_an_error_at_worst() {
+    let _alone = alone();
     for (seed, options) in attackable().enumerate() {
         let mut victim = Victim::new(&options);
         let file = victim.file.try_clone().unwrap();

@@ -13,7 +13,7 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, Once, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -63,8 +63,9 @@ impl Drop for Scratch {
     }
 }
 
-/// For tests that fork: they run one after the other, so that no other thread of this process holds a lock or is
-/// half through an initialisation at the moment of a fork, and so that timings are those of the test alone.
+/// For all tests of a file of which one forks: they run one after the other, so that no other thread of this process
+/// holds a lock or is half through an initialisation at the moment of a fork, and so that timings are those of the
+/// test alone.
 pub fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -157,8 +158,20 @@ impl Link {
     }
 }
 
+/// In a forked child, where its panics are written.
+static CRIES: OnceLock<File> = OnceLock::new();
+
 /// Runs `work` in a forked process. A panic there fails [`Child::join`] here with its text.
 pub fn fork(work: impl FnOnce(&Link)) -> Child {
+    // Here, since a child must not wait for a lock that some thread held at the fork.
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| match CRIES.get() {
+            Some(mut cries) => drop(write!(cries, "{info}")),
+            None => usual(info),
+        }));
+    });
     let (words, says) = pipe();
     let (trouble, cries) = pipe();
     // SAFETY: the child has one thread; what it may miss are locks of other threads, which `alone` keeps from running.
@@ -167,8 +180,7 @@ pub fn fork(work: impl FnOnce(&Link)) -> Child {
             Child { pid: child, words: words.into(), trouble: trouble.into(), reaped: false }
         }
         ForkResult::Child => {
-            let cries = File::from(cries);
-            std::panic::set_hook(Box::new(move |info| drop(write!(&cries, "{info}"))));
+            let _ = CRIES.set(cries.into());
             let link = Link(says.into());
             let work = std::panic::AssertUnwindSafe(|| work(&link));
             let code = if std::panic::catch_unwind(work).is_ok() { 0 } else { 101 };
