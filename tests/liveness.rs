@@ -263,6 +263,31 @@ fn spinning_and_yielding_waiters_learn_of_the_death() {
 }
 
 #[test]
+fn the_shortest_wait_learns_of_the_death_too() {
+    let _alone = alone();
+    for strategy in [WaitStrategy::Park, WaitStrategy::Spin, WaitStrategy::Yield] {
+        let (name, ring) = create(&small());
+        let mut rx = ring.consumer().unwrap();
+        rx.set_strategy(strategy).unwrap();
+        let child = producing_child(&name, &[]);
+        let pid = child.pid();
+        child.kill();
+        assert_eq!(rx.recv_timeout(&mut [0; 8], Duration::from_millis(1)), Err(RecvError::PeerDied { pid }));
+        assert_eq!(rx.recv_timeout(&mut [0; 8], Duration::ZERO), Err(RecvError::PeerDied { pid }));
+
+        let mut tx = ring.producer().unwrap();
+        tx.set_strategy(strategy).unwrap();
+        drop(rx);
+        let child = consuming_child(&name);
+        let pid = child.pid();
+        child.kill();
+        room(&mut tx);
+        assert_eq!(tx.send_timeout(b"", Duration::from_millis(1)), Err(SendError::PeerDied { pid }));
+        assert_eq!(tx.send_timeout(b"", Duration::ZERO), Err(SendError::PeerDied { pid }));
+    }
+}
+
+#[test]
 fn clean_close_is_not_death() {
     let _alone = alone();
     let (name, ring) = create(&small());
