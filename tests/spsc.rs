@@ -1,5 +1,9 @@
 //! The SPSC ring's promises, seen from one process: what each verb does with messages, room and loans; that any
 //! sequence of them is a queue; that garbage in shared memory is an error and nothing worse.
+#![allow(
+    clippy::forget_non_drop,
+    reason = "that forgetting is harmless is a promise, whatever the type has today"
+)]
 
 mod common;
 
