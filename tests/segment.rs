@@ -506,7 +506,8 @@ fn whatever_is_planted_in_a_rings_place_is_named_and_hangs_nobody() {
         let dir = scratch();
         let path = dir.0.join("planted");
         plant(&path);
-        let verbs: [(&str, fn(&Path) -> Result<(), Error>); 6] = [
+        type Verb = (&'static str, fn(&Path) -> Result<(), Error>);
+        let verbs: [Verb; 6] = [
             ("open", |path| Ring::open_file(path).map(drop)),
             ("create", |path| Ring::create_file(path, &small()).map(drop)),
             ("open or create", |path| Ring::open_or_create_file(path, &small()).map(drop)),
@@ -1095,7 +1096,7 @@ fn a_creator_killed_anywhere_leaves_no_name_or_a_whole_one() {
             absent += 1;
             continue;
         }
-        assert_eq!(entries, [path.clone()]);
+        assert_eq!(entries, std::slice::from_ref(&path));
         let ring = Ring::open_file(&path).unwrap();
         let (mut tx, mut rx) = (ring.producer().unwrap(), ring.consumer().unwrap());
         tx.send(b"whole").unwrap();
