@@ -465,6 +465,33 @@ fn every_edge_stands_in_the_ledger() {
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
 }
 
+/// The tests that a page names as file::name and that do not exist.
+fn unwritten(page: &str, exists: impl Fn(&str, &str) -> bool) -> Vec<String> {
+    page.split(|c: char| !c.is_alphanumeric() && c != '_' && c != ':')
+        .filter_map(|word| word.trim_end_matches(':').split_once("::"))
+        .filter(|(file, name)| !exists(file, name))
+        .map(|(file, name)| format!("no test {file}::{name}"))
+        .collect()
+}
+
+#[test]
+fn the_tests_that_the_failure_model_names_exist() {
+    let page = std::fs::read_to_string(root().join("docs/failure-model.md")).unwrap();
+    assert!(page.contains("liveness::"), "names are written file::name");
+    let exists = |file: &str, name: &str| {
+        let text =
+            std::fs::read_to_string(root().join("tests").join(file).with_extension("rs")).unwrap_or_default();
+        text.contains(&format!("#[test]\nfn {name}()"))
+    };
+    // What is no test: a type of the public API, and the words that explain the form.
+    let page = page.replace("Trust::Kernel", "").replace("file::name", "");
+    assert_eq!(unwritten(&page, exists), [""; 0]);
+    assert_eq!(
+        unwritten("| said | spsc::nobody_wrote_this, house::the_plan_has_no_circles |", exists).len(),
+        1
+    );
+}
+
 #[test]
 fn the_plan_has_no_circles() {
     let plan: BTreeMap<_, _> = MAY_IMPORT.into_iter().collect();
