@@ -266,9 +266,13 @@ pub fn reopen(place: &Place, fd: BorrowedFd<'_>) -> Result<OwnedFd> {
 
 /// Puts `with` in the place of descriptor `fd`, in a forked child, where `fd` was inherited. Async-signal-safe.
 pub fn replace(fd: RawFd, with: BorrowedFd<'_>) {
-    // SAFETY: `fd` stays open and stays its owner's; what it refers to was not to be used in this process. On Linux
-    // dup3 of an open descriptor onto another fails only for a busy race with open(2), which a fork's child cannot have.
-    let _ = unsafe { libc::dup3(with.as_raw_fd(), fd, libc::O_CLOEXEC) };
+    // SAFETY: `fd` stays open and stays its owner's; what it refers to was not to be used in this process.
+    if unsafe { libc::dup3(with.as_raw_fd(), fd, libc::O_CLOEXEC) } < 0 {
+        // EBADF: `fd` lies above a limit that was lowered since (RLIMIT_NOFILE). Keeping what it refers to would be
+        // worse than an owner without a descriptor: every call through it fails, and the limit keeps its number unused.
+        // SAFETY: the owner, a handle that must not be used in this process, only ever closes it once more.
+        let _ = unsafe { libc::close(fd) };
+    }
 }
 
 /// Reads and checks a header: magic, version, checksum, flags. Geometry is the ring's to judge.

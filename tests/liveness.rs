@@ -945,6 +945,35 @@ fn a_role_is_free_when_its_holder_is_killed_though_its_forked_child_lives() {
 }
 
 #[test]
+fn a_forked_child_takes_no_lease_along_that_lies_above_its_limit_of_descriptors() {
+    let _alone = alone();
+    let (name, ring) = create(&small());
+    let rx = ring.consumer().unwrap();
+    let (reads, keeps) = common::tether();
+    let mut keeps = Some(keeps);
+    let mut parent = fork(|link| {
+        drop(keeps.take());
+        // Enough to put what comes next above any descriptor in use, and then the limit between them.
+        let low: Vec<_> = (0..300).map(|_| reads.try_clone().unwrap()).collect();
+        let _tx = producer(&name);
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        setrlimit(Resource::RLIMIT_NOFILE, 256, hard).unwrap();
+        drop(low);
+        let child = lingering(&reads);
+        link.say(child.pid().into());
+        std::mem::forget(child);
+        for_ever();
+    });
+    let grandchild = nix::unistd::Pid::from_raw(parent.hear() as i32);
+    let pid = parent.pid();
+    parent.kill();
+    until("the role is free", || rx.peer() == Peer::Died { pid });
+    assert_eq!(nix::sys::signal::kill(grandchild, None), Ok(()), "the forked child lives");
+    assert!(ring.producer().is_ok());
+    drop(keeps);
+}
+
+#[test]
 fn a_fork_while_another_thread_opens_a_ring_takes_no_lease_along() {
     let _alone = alone();
     let (reads, keeps) = common::tether();
