@@ -157,6 +157,27 @@ fn of_many_processes_that_want_a_role_one_has_it() {
 // --- death and good-bye ---
 
 #[test]
+fn nobody_who_may_only_read_can_pass_for_a_live_participant() {
+    let _alone = alone();
+    let (name, ring) = create(&small().mode(0o644));
+    let mut rx = ring.consumer().unwrap();
+    let child = producing_child(&name, &[]);
+    let pid = child.pid();
+    let bystander = std::fs::File::open(name.path()).unwrap();
+    let producers_byte = nix::libc::flock {
+        l_type: nix::libc::F_RDLCK as i16,
+        l_whence: nix::libc::SEEK_SET as i16,
+        l_start: (1 << 61) + 1,
+        l_len: 1,
+        l_pid: 0,
+    };
+    child.kill();
+    nix::fcntl::fcntl(&bystander, nix::fcntl::FcntlArg::F_OFD_SETLK(&producers_byte)).unwrap();
+    assert_eq!(rx.peer(), Peer::Died { pid });
+    assert_eq!(rx.recv_timeout(&mut [0; 8], LIMIT), Err(RecvError::PeerDied { pid }));
+}
+
+#[test]
 fn killed_producer_leaves_the_ring_readable() {
     let _alone = alone();
     let (name, ring) = create(&small());
