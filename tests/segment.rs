@@ -146,7 +146,7 @@ fn a_name_may_have_255_bytes_and_no_more() {
 fn a_path_in_a_directory_that_is_not_there_is_refused() {
     let _alone = alone();
     let path = scratch().0.join("none/ring");
-    assert_matches!(error_of(Ring::create_file(&path, &small()), &path), Error::BadName { .. });
+    assert_matches!(error_of(Ring::create_file(&path, &small()), &path), Error::NoDirectory { .. });
 }
 
 #[test]
