@@ -57,6 +57,7 @@ impl Place {
         let name = path.display().to_string();
         match path.file_name() {
             None => Err(Error::BadName { name, why: "names no file" }),
+            Some(_) if name.ends_with('/') => Err(Error::BadName { name, why: "ends in a slash" }),
             Some(file) if file.len() > NAME_MAX => {
                 Err(Error::NameTooLong { name, len: file.len(), max: NAME_MAX })
             }

@@ -127,6 +127,15 @@ fn malformed_paths_are_refused() {
 }
 
 #[test]
+fn a_path_that_ends_in_a_slash_names_no_file() {
+    let dir = scratch();
+    let path = dir.0.join("ring/");
+    assert_matches!(error_of(Ring::create_file(&path, &small()), &path), Error::BadName { .. });
+    assert_matches!(error_of(Ring::open_or_create_file(&path, &small()), &path), Error::BadName { .. });
+    assert_matches!(error_of(Ring::open_file(&path), &path), Error::BadName { .. });
+}
+
+#[test]
 fn a_name_may_have_255_bytes_and_no_more() {
     let _alone = alone();
     let longest = Unique(format!("{:x<256}", unique().0));
