@@ -443,7 +443,7 @@ pub fn unlink_segment(place: &Place) -> Result<()> {
     if kind != SFlag::S_IFREG {
         return Err(wrong_type(place, kind));
     }
-    if !has_magic(&path) {
+    if !has_magic(&path).map_err(|e| path_error(place, "open", e))? {
         return Err(Error::NotARing { name: place.label() });
     }
     unlink(&path).map_err(|e| path_error(place, "unlink", e))
@@ -457,7 +457,7 @@ pub fn names() -> Result<Vec<String>> {
     for entry in std::fs::read_dir(SHM_DIR).map_err(io)? {
         let entry = entry.map_err(io)?;
         let Ok(name) = entry.file_name().into_string() else { continue };
-        if entry.file_type().is_ok_and(|t| t.is_file()) && has_magic(&entry.path()) {
+        if entry.file_type().is_ok_and(|t| t.is_file()) && has_magic(&entry.path()) == Ok(true) {
             names.push(format!("/{name}"));
         }
     }
@@ -467,10 +467,9 @@ pub fn names() -> Result<Vec<String>> {
 
 /// Whether a file with the first bytes of a segment stands at `path`. Something else may have taken the place of the
 /// file that was seen there: neither a link is followed nor a FIFO waited for.
-fn has_magic(path: &Path) -> bool {
+fn has_magic(path: &Path) -> nix::Result<bool> {
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     let mut magic = [0; 8];
-    nix::fcntl::open(path, flags, Mode::empty())
-        .and_then(|fd| nix::sys::uio::pread(&fd, &mut magic, 0))
-        .is_ok_and(|n| n == 8 && magic == MAGIC.to_ne_bytes())
+    let fd = nix::fcntl::open(path, flags, Mode::empty())?;
+    Ok(nix::sys::uio::pread(&fd, &mut magic, 0)? == magic.len() && magic == MAGIC.to_ne_bytes())
 }

@@ -443,6 +443,24 @@ fn a_user_without_permission_is_told_so() {
 }
 
 #[test]
+fn a_file_that_cannot_be_read_is_not_said_to_be_no_ring() {
+    let _alone = alone();
+    if !geteuid().is_root() {
+        println!("skipped: only root can become another user; run as root");
+        return;
+    }
+    let name = unique();
+    let _ring = Ring::create(&name.0, &small()).unwrap();
+    fork(|_| {
+        nix::unistd::setgid(Gid::from_raw(65_534)).unwrap();
+        nix::unistd::setuid(Uid::from_raw(65_534)).unwrap();
+        let error = error_of(slipring::unlink_forced(&name.0), Path::new(&name.0));
+        assert_matches!(error, Error::Permission { .. });
+    })
+    .join();
+}
+
+#[test]
 fn a_segment_that_others_may_write_is_refused() {
     let _alone = alone();
     let dir = scratch();
