@@ -137,7 +137,8 @@ impl fmt::Display for Error {
             BadName { name, why } => {
                 write!(
                     f,
-                    "{name:?}: {why}; a name is a slash and 1 to 255 bytes without another slash, as /prices"
+                    "{name:?}: {why}; a name is a slash and 1 to 255 bytes without another slash, as /prices, and a path \
+                     ends in a file's name"
                 )
             }
             NameTooLong { name, len, max } => {

@@ -58,7 +58,7 @@ impl Lease {
     /// Whether another open file description holds the lease of this party: a live process, even if stopped.
     #[must_use]
     pub fn is_held(&self, party: usize) -> bool {
-        is_locked(self.fd(), FIRST_PARTY + party as i64, 1)
+        is_held(self.fd(), party)
     }
 
     /// The segment.
@@ -183,13 +183,14 @@ pub fn unlink_if_unused(segment: &Segment, fd: BorrowedFd<'_>) -> Result<bool> {
 /// Whether anybody has the file open as a segment.
 #[must_use]
 pub fn is_in_use(fd: BorrowedFd<'_>) -> bool {
-    is_locked(fd, PRESENCE, RANGE)
+    is_locked(fd, libc::F_WRLCK, PRESENCE, RANGE)
 }
 
-/// Whether another open file description holds the lease of this party.
+/// Whether another open file description holds the lease of this party: a write lock, which takes the right to write.
+/// Whoever may only read the file can lock no more than shared, and does not pass for a participant.
 #[must_use]
 pub fn is_held(fd: BorrowedFd<'_>, party: usize) -> bool {
-    is_locked(fd, FIRST_PARTY + party as i64, 1)
+    is_locked(fd, libc::F_RDLCK, FIRST_PARTY + party as i64, 1)
 }
 
 fn range(kind: i32, start: i64, len: i64) -> libc::flock {
@@ -214,8 +215,9 @@ fn lock(segment: &Segment, fd: BorrowedFd<'_>, kind: i32, start: i64, len: i64) 
     }
 }
 
-fn is_locked(fd: BorrowedFd<'_>, start: i64, len: i64) -> bool {
-    let mut answer = range(libc::F_WRLCK, start, len);
+/// Whether somebody else's lock is in the way of one of this kind.
+fn is_locked(fd: BorrowedFd<'_>, kind: i32, start: i64, len: i64) -> bool {
+    let mut answer = range(kind, start, len);
     // An error is no proof of anything: treat it as held, since only a free lease proves a death.
     fcntl(fd, FcntlArg::F_OFD_GETLK(&mut answer)).is_err() || i32::from(answer.l_type) != libc::F_UNLCK
 }

@@ -57,6 +57,7 @@ impl Place {
         let name = path.display().to_string();
         match path.file_name() {
             None => Err(Error::BadName { name, why: "names no file" }),
+            Some(_) if name.ends_with('/') => Err(Error::BadName { name, why: "ends in a slash" }),
             Some(file) if file.len() > NAME_MAX => {
                 Err(Error::NameTooLong { name, len: file.len(), max: NAME_MAX })
             }
@@ -266,9 +267,13 @@ pub fn reopen(place: &Place, fd: BorrowedFd<'_>) -> Result<OwnedFd> {
 
 /// Puts `with` in the place of descriptor `fd`, in a forked child, where `fd` was inherited. Async-signal-safe.
 pub fn replace(fd: RawFd, with: BorrowedFd<'_>) {
-    // SAFETY: `fd` stays open and stays its owner's; what it refers to was not to be used in this process. On Linux
-    // dup3 of an open descriptor onto another fails only for a busy race with open(2), which a fork's child cannot have.
-    let _ = unsafe { libc::dup3(with.as_raw_fd(), fd, libc::O_CLOEXEC) };
+    // SAFETY: `fd` stays open and stays its owner's; what it refers to was not to be used in this process.
+    if unsafe { libc::dup3(with.as_raw_fd(), fd, libc::O_CLOEXEC) } < 0 {
+        // EBADF: `fd` lies above a limit that was lowered since (RLIMIT_NOFILE). Keeping what it refers to would be
+        // worse than an owner without a descriptor: every call through it fails, and the limit keeps its number unused.
+        // SAFETY: the owner, a handle that must not be used in this process, only ever closes it once more.
+        let _ = unsafe { libc::close(fd) };
+    }
 }
 
 /// Reads and checks a header: magic, version, checksum, flags. Geometry is the ring's to judge.
@@ -438,7 +443,7 @@ pub fn unlink_segment(place: &Place) -> Result<()> {
     if kind != SFlag::S_IFREG {
         return Err(wrong_type(place, kind));
     }
-    if !has_magic(&path) {
+    if !has_magic(&path).map_err(|e| path_error(place, "open", e))? {
         return Err(Error::NotARing { name: place.label() });
     }
     unlink(&path).map_err(|e| path_error(place, "unlink", e))
@@ -452,7 +457,7 @@ pub fn names() -> Result<Vec<String>> {
     for entry in std::fs::read_dir(SHM_DIR).map_err(io)? {
         let entry = entry.map_err(io)?;
         let Ok(name) = entry.file_name().into_string() else { continue };
-        if entry.file_type().is_ok_and(|t| t.is_file()) && has_magic(&entry.path()) {
+        if entry.file_type().is_ok_and(|t| t.is_file()) && has_magic(&entry.path()) == Ok(true) {
             names.push(format!("/{name}"));
         }
     }
@@ -462,10 +467,9 @@ pub fn names() -> Result<Vec<String>> {
 
 /// Whether a file with the first bytes of a segment stands at `path`. Something else may have taken the place of the
 /// file that was seen there: neither a link is followed nor a FIFO waited for.
-fn has_magic(path: &Path) -> bool {
+fn has_magic(path: &Path) -> nix::Result<bool> {
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     let mut magic = [0; 8];
-    nix::fcntl::open(path, flags, Mode::empty())
-        .and_then(|fd| nix::sys::uio::pread(&fd, &mut magic, 0))
-        .is_ok_and(|n| n == 8 && magic == MAGIC.to_ne_bytes())
+    let fd = nix::fcntl::open(path, flags, Mode::empty())?;
+    Ok(nix::sys::uio::pread(&fd, &mut magic, 0)? == magic.len() && magic == MAGIC.to_ne_bytes())
 }

@@ -157,6 +157,27 @@ fn of_many_processes_that_want_a_role_one_has_it() {
 // --- death and good-bye ---
 
 #[test]
+fn nobody_who_may_only_read_can_pass_for_a_live_participant() {
+    let _alone = alone();
+    let (name, ring) = create(&small().mode(0o644));
+    let mut rx = ring.consumer().unwrap();
+    let child = producing_child(&name, &[]);
+    let pid = child.pid();
+    let bystander = std::fs::File::open(name.path()).unwrap();
+    let producers_byte = nix::libc::flock {
+        l_type: nix::libc::F_RDLCK as i16,
+        l_whence: nix::libc::SEEK_SET as i16,
+        l_start: (1 << 61) + 1,
+        l_len: 1,
+        l_pid: 0,
+    };
+    child.kill();
+    nix::fcntl::fcntl(&bystander, nix::fcntl::FcntlArg::F_OFD_SETLK(&producers_byte)).unwrap();
+    assert_eq!(rx.peer(), Peer::Died { pid });
+    assert_eq!(rx.recv_timeout(&mut [0; 8], LIMIT), Err(RecvError::PeerDied { pid }));
+}
+
+#[test]
 fn killed_producer_leaves_the_ring_readable() {
     let _alone = alone();
     let (name, ring) = create(&small());
@@ -966,6 +987,35 @@ fn a_role_is_free_when_its_holder_is_killed_though_its_forked_child_lives() {
     assert_eq!(recv(&mut rx), Err(RecvError::PeerDied { pid }));
     ring.producer().unwrap().send(b"successor").unwrap();
     assert_eq!(recv(&mut rx).unwrap(), b"successor");
+    drop(keeps);
+}
+
+#[test]
+fn a_forked_child_takes_no_lease_along_that_lies_above_its_limit_of_descriptors() {
+    let _alone = alone();
+    let (name, ring) = create(&small());
+    let rx = ring.consumer().unwrap();
+    let (reads, keeps) = common::tether();
+    let mut keeps = Some(keeps);
+    let mut parent = fork(|link| {
+        drop(keeps.take());
+        // Enough to put what comes next above any descriptor in use, and then the limit between them.
+        let low: Vec<_> = (0..300).map(|_| reads.try_clone().unwrap()).collect();
+        let _tx = producer(&name);
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        setrlimit(Resource::RLIMIT_NOFILE, 256, hard).unwrap();
+        drop(low);
+        let child = lingering(&reads);
+        link.say(child.pid().into());
+        std::mem::forget(child);
+        for_ever();
+    });
+    let grandchild = nix::unistd::Pid::from_raw(parent.hear() as i32);
+    let pid = parent.pid();
+    parent.kill();
+    until("the role is free", || rx.peer() == Peer::Died { pid });
+    assert_eq!(nix::sys::signal::kill(grandchild, None), Ok(()), "the forked child lives");
+    assert!(ring.producer().is_ok());
     drop(keeps);
 }
 

@@ -127,6 +127,15 @@ fn malformed_paths_are_refused() {
 }
 
 #[test]
+fn a_path_that_ends_in_a_slash_names_no_file() {
+    let dir = scratch();
+    let path = dir.0.join("ring/");
+    assert_matches!(error_of(Ring::create_file(&path, &small()), &path), Error::BadName { .. });
+    assert_matches!(error_of(Ring::open_or_create_file(&path, &small()), &path), Error::BadName { .. });
+    assert_matches!(error_of(Ring::open_file(&path), &path), Error::BadName { .. });
+}
+
+#[test]
 fn a_name_may_have_255_bytes_and_no_more() {
     let _alone = alone();
     let longest = Unique(format!("{:x<256}", unique().0));
@@ -429,6 +438,24 @@ fn a_user_without_permission_is_told_so() {
         );
         let path = dir.0.join("ring");
         assert_matches!(error_of(Ring::create_file(&path, &small()), &path), Error::Permission { .. });
+    })
+    .join();
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_not_said_to_be_no_ring() {
+    let _alone = alone();
+    if !geteuid().is_root() {
+        println!("skipped: only root can become another user; run as root");
+        return;
+    }
+    let name = unique();
+    let _ring = Ring::create(&name.0, &small()).unwrap();
+    fork(|_| {
+        nix::unistd::setgid(Gid::from_raw(65_534)).unwrap();
+        nix::unistd::setuid(Uid::from_raw(65_534)).unwrap();
+        let error = error_of(slipring::unlink_forced(&name.0), Path::new(&name.0));
+        assert_matches!(error, Error::Permission { .. });
     })
     .join();
 }

@@ -782,6 +782,26 @@ fn a_head_that_no_consumer_writes_is_corrupt_to_a_producer_in_need_of_room() {
 }
 
 #[test]
+fn a_head_within_a_batch_in_hand_is_corrupt() {
+    for (ring, file) in corruptible(Align::Line) {
+        let mut tx = ring.producer().unwrap();
+        let mut batch = tx.batch().unwrap();
+        (0..63).for_each(|_| batch.push(&[0; 56]).unwrap());
+        // Nobody can have read what is not yet visible. Believed, it would let the batch overwrite its own beginning.
+        for bad in [64, 1024, 4032] {
+            put(&file, HEAD, bad);
+            match batch.push(&[1; 56]) {
+                Err(SendError::Corrupt(Corrupt { field: "head", found, .. })) => assert_eq!(found, bad),
+                other => panic!("{bad:#x}: {other:?}"),
+            }
+        }
+        put(&file, HEAD, 0);
+        assert_eq!(batch.push(&[1; 56]), Err(SendError::Full), "and sound again when it is");
+        assert_eq!(batch.commit(), 63);
+    }
+}
+
+#[test]
 fn a_head_off_the_boundary_is_corrupt_to_whoever_attaches() {
     let _alone = alone();
     for (align, heads) in [(Align::Line, [1, 8, 63, u64::MAX]), (Align::Dense, [1, 4, 7, u64::MAX])] {

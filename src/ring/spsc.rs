@@ -110,7 +110,7 @@ impl ProducerSide {
         let start = if stride <= room { tail } else { tail.wrapping_add(room) };
         let end = start.wrapping_add(stride);
         if is_behind(self.limit, end) {
-            self.refresh_limit(tail)?;
+            self.refresh_limit()?;
             if is_behind(self.limit, end) {
                 return Err(SendError::Full);
             }
@@ -123,15 +123,16 @@ impl ProducerSide {
     }
 
     /// Looks at the consumer's own word, the only line the two sides share besides the data.
-    fn refresh_limit(&mut self, tail: u64) -> Result<(), SendError> {
+    fn refresh_limit(&mut self) -> Result<(), SendError> {
         // ord(spsc.free) Acquire <- ConsumerSide::release: its reads happened before our next writes there.
         let head = self.view.header.head.0.load(Acquire);
         let limit = limit(&self.view, head);
-        let plausible = tail.wrapping_sub(head) <= self.view.geometry.capacity
+        // The own tail, even for a batch: nobody can have read what is not visible yet.
+        let plausible = self.tail.wrapping_sub(head) <= self.view.geometry.capacity
             && head.is_multiple_of(self.view.align())
             && !is_behind(limit, self.limit);
         if !plausible {
-            return Err(SendError::Corrupt(Corrupt::new("head", head, tail)));
+            return Err(SendError::Corrupt(Corrupt::new("head", head, self.tail)));
         }
         self.limit = limit;
         Ok(())
