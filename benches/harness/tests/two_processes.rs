@@ -292,15 +292,16 @@ fn a_quick_comparison_is_complete() {
         steps += 1;
     });
     let report = report.unwrap();
-    // Four mechanisms: latency at four sizes, throughput at five, waking at one. One round: one reading a row.
-    assert_eq!((steps, report.latency.len(), report.throughput.len(), report.wake.len()), (40, 16, 20, 4));
+    // Four mechanisms: latency at four sizes, throughput at five, waking at one; and the floor, a bare slot. One round:
+    // one reading a row.
+    assert_eq!((steps, report.latency.len(), report.throughput.len(), report.wake.len()), (41, 17, 20, 4));
     assert!(report.wake.iter().all(|row| row.rounds == 1 && row.messages > 8));
     assert!(report.latency.iter().all(|row| row.rounds == 1 && row.trips >= 16));
     assert!(report.throughput.iter().all(|row| row.rounds == 1 && row.messages >= 2));
-    assert_eq!(report.references.iter().map(|row| row.readings).sum::<usize>(), 40);
+    assert_eq!(report.references.iter().map(|row| row.readings).sum::<usize>(), 41);
     assert!(Report::from_json(&report.to_json().unwrap()).unwrap() == report, "JSON holds everything");
     let table = report.to_string();
-    for word in ["slipring spin", "slipring park", "pipe", "unix stream", "65536"] {
+    for word in ["slipring spin", "slipring park", "pipe", "unix stream", "bare slot", "65536"] {
         assert!(table.contains(word), "{word} is missing in\n{table}");
     }
     assert_eq!(own_rings(), [""; 0]);
