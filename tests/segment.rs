@@ -659,6 +659,27 @@ fn a_file_size_limit_is_an_error_at_creation() {
     .join();
 }
 
+#[test]
+fn a_large_ring_is_made_in_a_process_that_is_signalled_all_the_time() {
+    let _alone = alone();
+    let name = unique();
+    let mut child = fork(|link| {
+        common::interruptible();
+        link.say(1);
+        assert!(Ring::create(&name.0, &Options::new().capacity(256 << 20)).is_ok());
+        assert!(Ring::anonymous(&Options::new().capacity(256 << 20)).is_ok());
+        link.say(2);
+        std::thread::sleep(LIMIT);
+    });
+    child.hear();
+    let interrupter = child.interrupter();
+    let _signals = meanwhile(move || {
+        interrupter();
+        std::thread::sleep(Duration::from_micros(500));
+    });
+    child.hear();
+}
+
 // --- anonymous and passed on ---
 
 fn memfd(seals: nix::fcntl::SealFlag, content: &[u8]) -> OwnedFd {
