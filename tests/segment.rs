@@ -643,6 +643,16 @@ fn a_full_file_system_is_an_error_at_creation() {
 }
 
 #[test]
+fn every_page_of_a_large_ring_is_allocated_at_creation() {
+    use std::os::unix::fs::MetadataExt;
+    let name = unique();
+    let _ring = Ring::create(&name.0, &Options::new().capacity(128 << 20)).unwrap();
+    let file = std::fs::metadata(name.path()).unwrap();
+    assert_eq!(file.len(), (128 << 20) + 4096);
+    assert!(file.blocks() * 512 >= file.len(), "{} blocks", file.blocks());
+}
+
+#[test]
 fn a_file_size_limit_is_an_error_at_creation() {
     let _alone = alone();
     let name = unique();
