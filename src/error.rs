@@ -225,7 +225,7 @@ pub enum SendError {
     TooLarge {
         /// Length asked for, in bytes.
         len: usize,
-        /// The largest message of this ring, in bytes.
+        /// The largest message of this ring, or of the grant that was to be committed, in bytes.
         max: usize,
     },
     /// There is no room, and the consumer has left cleanly.
@@ -248,7 +248,8 @@ impl fmt::Display for SendError {
             SendError::TimedOut => write!(f, "no room in the ring until the deadline"),
             SendError::TooLarge { len, max } => write!(
                 f,
-                "a message of {len} bytes cannot fit: this ring takes at most {max}; split it or make a larger ring"
+                "a message of {len} bytes cannot fit into {max}, the most that this ring takes or that was reserved; \
+                 split it, reserve more, or make a larger ring"
             ),
             SendError::Closed => write!(f, "the ring is full and the consumer has left; open a new consumer"),
             SendError::PeerDied { pid } => {

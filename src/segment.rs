@@ -22,6 +22,9 @@ pub const SHM_DIR: &str = "/dev/shm";
 const NAME_MAX: usize = 255;
 /// Segments up to this size are mapped page by page at once; larger ones as they are touched.
 const POPULATE_MAX: u64 = 8 << 20;
+/// Segments are allocated in parts of at most this size, and not less than the other if signals keep coming.
+const ALLOCATE_MAX: u64 = 64 << 20;
+const ALLOCATE_MIN: u64 = 64 << 10;
 
 /// What a segment is called and where it lives.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,6 +144,8 @@ impl Segment {
         match linkat(AT_FDCWD, from.as_str(), AT_FDCWD, &path, AtFlags::AT_SYMLINK_FOLLOW) {
             Ok(()) => Ok(()),
             Err(Errno::EEXIST) => Err(Error::Exists { name: self.label() }),
+            // Was there when the file was made.
+            Err(Errno::ENOENT) => Err(Error::NoDirectory { name: self.label() }),
             Err(errno) => Err(path_error(&self.place, "linkat", errno)),
         }
     }
@@ -418,21 +423,25 @@ fn unnamed_file(place: &Place, mode: u32) -> Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Reserves every page now: a full file system is an error here and not a SIGBUS later.
+/// Reserves every page now: a full file system is an error here and not a SIGBUS later. In parts: before Linux 6.9 a
+/// signal undoes what one call has allocated on tmpfs, so that a process with a timer would never get to the end.
 fn allocate(place: &Place, fd: BorrowedFd<'_>, len: u64) -> Result<()> {
-    loop {
-        match nix::fcntl::posix_fallocate(fd, 0, len as i64) {
-            Ok(()) => return Ok(()),
-            Err(Errno::EINTR) => {}
+    let (mut done, mut part) = (0, ALLOCATE_MAX);
+    while done < len {
+        match nix::fcntl::posix_fallocate(fd, done as i64, part.min(len - done) as i64) {
+            Ok(()) => done += part.min(len - done),
+            Err(Errno::EINTR) => part = (part / 2).max(ALLOCATE_MIN),
             Err(Errno::ENOSPC | Errno::ENOMEM | Errno::EFBIG | Errno::EDQUOT) => {
-                let free =
-                    nix::sys::statvfs::fstatvfs(fd).ok().map(|fs| fs.blocks_available() * fs.fragment_size());
+                let free = nix::sys::statvfs::fstatvfs(fd)
+                    .ok()
+                    .map(|fs| fs.blocks_available() * fs.fragment_size() + done);
                 let free = free.filter(|_| *place != Place::Anonymous);
                 return Err(Error::NoSpace { name: place.label(), wanted: len, free });
             }
             Err(errno) => return Err(place.io("posix_fallocate", errno)),
         }
     }
+    Ok(())
 }
 
 /// Removes the file at `place` if it starts as a segment does, sound or not.

@@ -643,6 +643,16 @@ fn a_full_file_system_is_an_error_at_creation() {
 }
 
 #[test]
+fn every_page_of_a_large_ring_is_allocated_at_creation() {
+    use std::os::unix::fs::MetadataExt;
+    let name = unique();
+    let _ring = Ring::create(&name.0, &Options::new().capacity(128 << 20)).unwrap();
+    let file = std::fs::metadata(name.path()).unwrap();
+    assert_eq!(file.len(), (128 << 20) + 4096);
+    assert!(file.blocks() * 512 >= file.len(), "{} blocks", file.blocks());
+}
+
+#[test]
 fn a_file_size_limit_is_an_error_at_creation() {
     let _alone = alone();
     let name = unique();
@@ -657,6 +667,27 @@ fn a_file_size_limit_is_an_error_at_creation() {
         assert!(Ring::create(&name.0, &small()).is_ok());
     })
     .join();
+}
+
+#[test]
+fn a_large_ring_is_made_in_a_process_that_is_signalled_all_the_time() {
+    let _alone = alone();
+    let name = unique();
+    let mut child = fork(|link| {
+        common::interruptible();
+        link.say(1);
+        assert!(Ring::create(&name.0, &Options::new().capacity(256 << 20)).is_ok());
+        assert!(Ring::anonymous(&Options::new().capacity(256 << 20)).is_ok());
+        link.say(2);
+        std::thread::sleep(LIMIT);
+    });
+    child.hear();
+    let interrupter = child.interrupter();
+    let _signals = meanwhile(move || {
+        interrupter();
+        std::thread::sleep(Duration::from_micros(500));
+    });
+    child.hear();
 }
 
 // --- anonymous and passed on ---

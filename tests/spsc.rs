@@ -296,7 +296,9 @@ fn a_grant_cannot_be_committed_longer_than_reserved() {
     let _alone = alone();
     let (mut tx, mut rx) = ends(Align::Line);
     let grant = tx.try_reserve(10).unwrap();
-    assert_eq!(grant.commit(11), Err(SendError::TooLarge { len: 11, max: 10 }));
+    let error = grant.commit(11).unwrap_err();
+    assert_eq!(error, SendError::TooLarge { len: 11, max: 10 });
+    assert!(error.to_string().contains("reserve more"), "it is not the ring that is too small: {error}");
     assert_eq!(rx.try_recv(&mut [0; 8]), Err(RecvError::Empty));
     tx.try_send(b"next").unwrap();
     assert_eq!(received(&mut rx), b"next");

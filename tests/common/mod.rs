@@ -238,6 +238,14 @@ impl Child {
         self.signal(Signal::SIGCONT);
     }
 
+    /// What sends the child a signal that it may handle, see [`interruptible`].
+    pub fn interrupter(&self) -> impl Fn() + Send + use<> {
+        let pid = self.pid;
+        move || {
+            let _ = kill(pid, Signal::SIGUSR1);
+        }
+    }
+
     /// Waits for the end of the child, which must not have failed.
     pub fn join(mut self) {
         let end = Instant::now() + LIMIT;
@@ -287,6 +295,15 @@ impl Drop for Child {
         }
         self.reap();
     }
+}
+
+/// From now on SIGUSR1 does nothing in this process but end system calls with EINTR.
+pub fn interruptible() {
+    use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, sigaction};
+    extern "C" fn nothing(_: i32) {}
+    let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::empty(), SigSet::empty());
+    // SAFETY: the handler does nothing, which is async-signal-safe.
+    unsafe { sigaction(Signal::SIGUSR1, &action) }.unwrap();
 }
 
 fn readable(file: &File) -> bool {
