@@ -57,6 +57,8 @@ pub enum Error {
     BadOption { option: &'static str, found: String, allowed: String },
     /// A live participant has the role.
     Busy { name: String, role: &'static str, pid: Option<u32> },
+    /// The last user is taking the name away, and has not finished.
+    BeingRemoved { name: String },
     /// The ring has live participants, so it is not removed.
     InUse { name: String, pids: Vec<u32> },
     /// The memory may be resized by others, so it cannot be mapped safely.
@@ -154,6 +156,10 @@ impl fmt::Display for Error {
                 }
                 write!(f, "; an SPSC ring has one at a time, so wait for it to leave or use another ring")
             }
+            BeingRemoved { name } => write!(
+                f,
+                "{name}: is being removed by its last user; try again, or, if that process is stopped, force the removal"
+            ),
             InUse { name, pids } => {
                 write!(f, "{name}: is in use")?;
                 for (i, pid) in pids.iter().enumerate() {

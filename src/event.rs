@@ -72,7 +72,7 @@ impl Event {
     }
 
     /// To be called after publishing: wakes whoever sleeps. No syscall, and no fence if they are asymmetric, while
-    /// nobody does.
+    /// nobody does; but one for nothing after a waiter announced itself and then found what it waited for, or gave up.
     #[inline(always)]
     pub fn notify(&self) {
         // fence(event.sleep) light <-> park: what was published is visible before we look at `state`.

@@ -87,7 +87,8 @@ impl Options {
         Options { persistent, ..self }
     }
 
-    /// Permission bits of the name (chmod(2)); umask(2) does not apply.
+    /// Permission bits of the name (chmod(2)); umask(2) does not apply. Nobody but the owner may write. Who may read
+    /// can look at the messages, and can keep a successor or the removal of the name out with a shared lock.
     pub fn mode(self, mode: u32) -> Self {
         Options { mode, ..self }
     }
@@ -222,7 +223,7 @@ impl Ring {
         let (fd, segment) = Segment::open(Place::Anonymous, fd, trust)?;
         match Self::join(fd, segment, trust)? {
             Some(ring) => Ok(ring),
-            None => Err(Error::Busy { name: Place::Anonymous.label(), role: "remover", pid: None }),
+            None => Err(Error::BeingRemoved { name: Place::Anonymous.label() }),
         }
     }
 
@@ -253,15 +254,12 @@ impl Ring {
             let (fd, segment) = Segment::open(place.clone(), fd, trust)?;
             match Self::join(fd, segment, trust)? {
                 Some(ring) if ring.segment().is_named() => return Ok(ring),
-                _ if Instant::now() > patience => {
-                    return Err(Error::Busy {
-                        name: place.label(),
-                        role: "process that is removing it",
-                        pid: None,
-                    });
+                // The name is gone, or leads elsewhere by now: look what stands there.
+                Some(_) => {}
+                None if Instant::now() > patience => {
+                    return Err(Error::BeingRemoved { name: place.label() });
                 }
-                // The last user is taking the name away, or just has: look again what stands there.
-                _ => std::thread::sleep(Duration::from_micros(200)),
+                None => std::thread::sleep(Duration::from_micros(200)),
             }
         }
     }
@@ -366,9 +364,7 @@ impl Ring {
         };
         match Lease::join(from, segment.clone(), self.geometry.persistent)? {
             Some(lease) => Ok(lease),
-            None => {
-                Err(Error::Busy { name: segment.label(), role: "process that is removing it", pid: None })
-            }
+            None => Err(Error::BeingRemoved { name: segment.label() }),
         }
     }
 

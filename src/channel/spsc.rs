@@ -176,8 +176,8 @@ impl Producer {
         Ok(SendBatch { producer: self, batch })
     }
 
-    /// Waits until the consumer has released everything, for at most `timeout` (`None`: as long as it takes). Polls
-    /// at an easy pace: this is for good-byes, not for the path.
+    /// Waits until the consumer has released everything, for at most `timeout` (`None`: as long as it takes), the way
+    /// this handle waits.
     ///
     /// # Errors
     /// [`SendError::TimedOut`]; [`SendError::Closed`] or [`SendError::PeerDied`] if the consumer is gone and messages
@@ -198,7 +198,7 @@ impl Producer {
         }
     }
 
-    /// The consumer. Asks the kernel, one syscall.
+    /// The consumer. Asks the kernel, one syscall. Of no use in a forked child that inherited the handle.
     #[must_use]
     pub fn peer(&self) -> Peer {
         self.side.view().header.parties[CONSUMER].peer(|| self.host.is_held(CONSUMER))
@@ -420,7 +420,7 @@ impl Consumer {
         Ok(RecvBatch { consumer: self, first: Some(first), at, left: max })
     }
 
-    /// The producer. Asks the kernel, one syscall.
+    /// The producer. Asks the kernel, one syscall. Of no use in a forked child that inherited the handle.
     #[must_use]
     pub fn peer(&self) -> Peer {
         self.side.view().header.parties[PRODUCER].peer(|| self.host.is_held(PRODUCER))

@@ -251,7 +251,7 @@ impl Semaphore {
 }
 
 unsafe extern "C" {
-    // POSIX.1-2024, glibc >= 2.30, musl >= 1.2.? : unlike sem_timedwait(3) a step of the wall clock cannot stretch it.
+    // glibc >= 2.30: unlike sem_timedwait(3), a step of the wall clock cannot stretch it. Other C libraries: not tried.
     fn sem_clockwait(
         sem: *mut libc::sem_t,
         clock: libc::clockid_t,
