@@ -22,8 +22,8 @@
 
 use crate::layout::{EventLine, Wakeup};
 use crate::sync::{
-    self, Deadline, Ordering::Relaxed, PROBES_BEFORE_SLEEP, PROBES_PER_CHECK, Pace, Shared, heavy_fence,
-    light_fence,
+    self, Deadline, Ordering::Relaxed, PROBES_PER_CHECK, PROBES_PER_ROUND, Pace, ROUNDS_BEFORE_SLEEP, Shared,
+    heavy_fence, light_fence,
 };
 use std::time::Duration;
 
@@ -152,9 +152,13 @@ impl Event {
         ready: &mut impl FnMut() -> bool,
         check: &mut impl FnMut() -> Option<E>,
     ) -> Waited<E> {
-        let probes = if sync::many_cores() { PROBES_BEFORE_SLEEP } else { 1 };
-        if probe(probes, &sync::spin_hint, ready) {
-            return Waited::Ready;
+        // Whoever shares our core with its peer would poll for it in vain: let it run now and then. Nobody sleeps yet, so
+        // it fills or drains the ring without a wake-up for each message.
+        for _ in 0..ROUNDS_BEFORE_SLEEP {
+            if probe(PROBES_PER_ROUND, &sync::spin_hint, ready) {
+                return Waited::Ready;
+            }
+            sync::yield_now();
         }
         loop {
             let Some(slice) = deadline.slice(SLICE) else {

@@ -27,7 +27,10 @@ pub const REAL: bool = false;
 
 /// Empty probes a parking waiter makes before it sleeps. None: each ends in a yield, after which loom lets another
 /// thread make a step first, and it is before that step that a wake-up might be missed.
-pub const PROBES_BEFORE_SLEEP: u32 = 0;
+pub const ROUNDS_BEFORE_SLEEP: u32 = 0;
+
+/// One probe a round.
+pub const PROBES_PER_ROUND: u32 = 1;
 
 /// Empty probes between two looks at the clock and at the peer's state word while spinning.
 pub const PROBES_PER_CHECK: u32 = 1;
@@ -476,12 +479,6 @@ pub fn spin_hint() {
 /// Lets the other threads of the model run.
 pub fn yield_now() {
     loom::thread::yield_now();
-}
-
-/// True where spinning can help.
-#[must_use]
-pub fn many_cores() -> bool {
-    true
 }
 
 /// When a wait gives up: never, or as soon as it looks.

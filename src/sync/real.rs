@@ -15,9 +15,12 @@ pub use core::sync::atomic::{AtomicU32, AtomicU64, fence};
 /// True on the machine: sizes and offsets are those of shared memory. False under the model.
 pub const REAL: bool = true;
 
-/// Empty probes a parking waiter makes before it sleeps: some 30 to 60 us, about what falling asleep (with its
-/// membarrier) and being woken cost together. So the wait costs at most about twice what the better choice would have.
-pub const PROBES_BEFORE_SLEEP: u32 = 1500;
+/// How often a parking waiter polls and then yields before it sleeps: some 30 to 60 us in all, about what falling
+/// asleep (with its membarrier) and being woken cost together. So a wait costs at most about twice the better choice.
+pub const ROUNDS_BEFORE_SLEEP: u32 = 15;
+
+/// Empty probes before such a yield: two or three microseconds.
+pub const PROBES_PER_ROUND: u32 = 100;
 
 /// Empty probes between two looks at the clock and at the peer's state word while spinning.
 pub const PROBES_PER_CHECK: u32 = 1024;
@@ -313,15 +316,6 @@ pub fn spin_hint() {
 /// Gives the core to another thread.
 pub fn yield_now() {
     std::thread::yield_now();
-}
-
-/// True where spinning can help: the peer may run while we do. Counts the machine's cores, not those this process is
-/// pinned to: a pinned peer is elsewhere.
-#[must_use]
-pub fn many_cores() -> bool {
-    static MANY: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
-    // SAFETY: asks for a number; no memory is involved.
-    *MANY.get_or_init(|| unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) } > 1)
 }
 
 /// When a wait gives up.
