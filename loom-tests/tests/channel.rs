@@ -145,6 +145,45 @@ fn a_kept_frame_is_not_overwritten() {
     .reaches("[Ok(1), Err(Empty)]", "always: nothing was released, so nothing was sent behind it");
 }
 
+// One long and one short message: the release of the long one alone lets the fourth into its payload.
+
+fn bytes_are_reused_only_when_they_were_read(read: fn(&mut Consumer)) {
+    check(move |run| {
+        let (mut tx, mut rx) = ring(64, Wakeup::None);
+        tx.try_send(&[1; 24]).unwrap();
+        tx.try_send(&[2; 8]).unwrap();
+        let producer = thread::spawn(move || {
+            let sent = [3, 4].into_iter().take_while(|&message| tx.try_send(&[message; 8]).is_ok()).count();
+            done(tx);
+            sent
+        });
+        read(&mut rx);
+        run.outcome(producer.join().unwrap());
+        done(rx);
+    })
+    .reaches("0", "the first was not yet released")
+    .reaches("2", "its bytes became the fourth");
+}
+
+#[test]
+fn a_received_message_is_copied_before_its_bytes_are_reused() {
+    bytes_are_reused_only_when_they_were_read(|rx| assert_eq!(try_recv(rx).unwrap(), [1; 24]));
+}
+
+#[test]
+fn a_frame_is_read_before_its_bytes_are_reused() {
+    bytes_are_reused_only_when_they_were_read(|rx| assert_eq!(*rx.try_frame().unwrap(), [1; 24]));
+}
+
+#[test]
+fn a_batch_is_read_before_its_bytes_are_reused() {
+    bytes_are_reused_only_when_they_were_read(|rx| {
+        let mut batch = rx.try_batch(1).unwrap();
+        assert_eq!(batch.next().unwrap().unwrap(), [1; 24]);
+        assert!(batch.next().unwrap().is_none(), "one was asked for");
+    });
+}
+
 #[test]
 fn a_received_batch_gives_its_room_at_once() {
     check(|run| {

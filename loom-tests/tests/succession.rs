@@ -7,7 +7,7 @@ use slipring_loom::channel::Peer;
 use slipring_loom::check;
 use slipring_loom::error::RecvError;
 use slipring_loom::event::WaitStrategy;
-use slipring_loom::layout::{ATTACHED, PRODUCER};
+use slipring_loom::layout::{ATTACHED, CLOSED, CONSUMER, PRODUCER};
 use slipring_loom::rig::{Rig, get, put, recv, try_recv};
 use slipring_loom::ring::spsc::ConsumerSide;
 use slipring_loom::sync::kill;
@@ -64,6 +64,45 @@ fn a_trying_consumer_hears_of_the_death_after_the_last_message() {
     .reaches("[0, 1, 99]", "and dead at the third")
     .reaches("[1, 0, 0]", "at the first, alive when asked")
     .reaches("[1, 0, 99]", "and dead when asked: never before the message");
+}
+
+// The wake-up after a message has a full fence, unless fences are asymmetric. These two do without.
+
+#[test]
+fn a_good_bye_is_not_seen_before_the_last_message() {
+    check(|run| {
+        let ring = Rig::dense(64);
+        let (mut tx, mut rx) = (ring.producer_side(), ring.consumer_side());
+        let producer = thread::spawn(move || {
+            assert!(put(&mut tx, &[1]));
+            tx.view().header.parties[PRODUCER].close();
+        });
+        let closed = ring.party(PRODUCER).state() == CLOSED;
+        run.outcome((closed, drain(&mut rx, 1)));
+        producer.join().unwrap();
+    })
+    .reaches("(false, [])", "before the message")
+    .reaches("(false, [1])", "before the good-bye")
+    .reaches("(true, [1])", "after it");
+}
+
+#[test]
+fn a_good_bye_is_not_seen_before_the_last_release() {
+    check(|run| {
+        let ring = Rig::dense(32);
+        let (mut tx, mut rx) = (ring.producer_side(), ring.consumer_side());
+        assert!(put(&mut tx, &[1; 8]));
+        let consumer = thread::spawn(move || {
+            assert_eq!(drain(&mut rx, 1), [1]);
+            rx.view().header.parties[CONSUMER].close();
+        });
+        let closed = ring.party(CONSUMER).state() == CLOSED;
+        run.outcome((closed, put(&mut tx, &[2; 8])));
+        consumer.join().unwrap();
+    })
+    .reaches("(false, false)", "before the release")
+    .reaches("(false, true)", "before the good-bye")
+    .reaches("(true, true)", "after it: there is room");
 }
 
 #[test]
