@@ -17,6 +17,8 @@ pub use wake::WakeRow;
 use crate::clock::Clock;
 use crate::error::HarnessError;
 use crate::machine::Machine;
+use crate::measure::Setting;
+use crate::reference::{NEAR_BELOW_NS, TWIN_BELOW_NS};
 use crate::rounds::{Cell, Kept};
 
 /// A finished run.
@@ -65,6 +67,23 @@ pub struct Method {
     pub twin_below_ns: f64,
 }
 
+impl Method {
+    /// As the setting has it; what became of the rounds is said by [`Report::new`].
+    pub fn of(setting: &Setting, rounds: usize) -> Method {
+        Method {
+            rounds,
+            loaded: Vec::new(),
+            all_loaded: false,
+            budget_ms: setting.budget.as_secs_f64() * 1e3,
+            clock: setting.clock.name().to_string(),
+            clock_cost_ns: setting.clock.cost_ns(),
+            pinned: setting.pair.cores.pair().is_some(),
+            near_below_ns: NEAR_BELOW_NS,
+            twin_below_ns: TWIN_BELOW_NS,
+        }
+    }
+}
+
 /// A round during which others used the cores.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoadedRound {
@@ -75,30 +94,35 @@ pub struct LoadedRound {
 }
 
 impl Report {
-    /// Summarises the rounds that were kept.
+    /// Summarises the rounds that were kept, of groups of cells that were measured together.
     pub fn new(
         machine: Machine,
         mut method: Method,
         commit: Option<String>,
         clock: &Clock,
-        cells: &[Cell],
-        kept: &Kept,
+        groups: &[(&[Cell], &Kept)],
     ) -> Report {
-        let loaded = kept.dropped.iter();
+        let dropped = groups.iter().flat_map(|(_, kept)| &kept.dropped);
         method.loaded =
-            loaded.map(|(round, reason)| LoadedRound { round: *round, reason: reason.clone() }).collect();
-        method.all_loaded = kept.all_loaded;
-        Report {
+            dropped.map(|(round, reason)| LoadedRound { round: *round, reason: reason.clone() }).collect();
+        method.all_loaded = groups.iter().any(|(_, kept)| kept.all_loaded);
+        let mut report = Report {
             version: env!("CARGO_PKG_VERSION").to_string(),
             date: crate::machine::now(),
             commit,
             machine,
             method,
-            references: rows::references(&kept.rounds),
-            latency: rows::latency(clock, cells, &kept.rounds),
-            throughput: rows::throughput(cells, &kept.rounds),
-            wake: wake::wakes(clock, cells, &kept.rounds),
+            references: rows::references(groups.iter().flat_map(|(_, kept)| &kept.rounds)),
+            latency: Vec::new(),
+            throughput: Vec::new(),
+            wake: Vec::new(),
+        };
+        for (cells, kept) in groups {
+            report.latency.extend(rows::latency(clock, cells, &kept.rounds));
+            report.throughput.extend(rows::throughput(cells, &kept.rounds));
+            report.wake.extend(wake::wakes(clock, cells, &kept.rounds));
         }
+        report
     }
 
     /// As JSON, indented.

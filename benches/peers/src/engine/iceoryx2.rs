@@ -1,10 +1,11 @@
 //! iceoryx2: publish-subscribe of a fixed-size type. Each process has a node and a port of its own, made after the fork.
 //!
 //! Lossless, as all engines here: no overflow, and a publisher with a full subscriber retries. The subscriber polls. Its
-//! files begin with a prefix of this program; a process that ends well takes its own away.
+//! files begin with `peers_`; a process that ends well takes its own away, the next node what a killed one left.
 
 use std::mem::MaybeUninit;
 use std::process;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use iceoryx2::port::publisher::Publisher;
 use iceoryx2::port::subscriber::Subscriber;
@@ -13,11 +14,8 @@ use iceoryx2::service::port_factory::publish_subscribe::PortFactory;
 use slipring_harness::HarnessError;
 use slipring_harness::mechanism::{Mechanism, ReceiveMessage, SendMessage};
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 type Payload<const WORDS: usize, const TIMES: usize> = [[u64; WORDS]; TIMES];
-type Factory<const WORDS: usize, const TIMES: usize> =
-    PortFactory<ipc::Service, Payload<WORDS, TIMES>, ()>;
+type Factory<const WORDS: usize, const TIMES: usize> = PortFactory<ipc::Service, Payload<WORDS, TIMES>, ()>;
 
 /// Messages of exactly `8 * WORDS * TIMES` bytes. Only the name is made before the fork.
 #[derive(Debug)]
@@ -30,7 +28,7 @@ impl<const WORDS: usize, const TIMES: usize> PubSub<WORDS, TIMES> {
     fn open(&self) -> Result<(Node<ipc::Service>, Factory<WORDS, TIMES>), HarnessError> {
         set_log_level(LogLevel::Fatal);
         let mut config = Config::default();
-        config.global.prefix = FileName::new(b"slipring-peers_").map_err(refused)?;
+        config.global.prefix = FileName::new(b"peers_").map_err(refused)?;
         let node = NodeBuilder::new().config(&config).create::<ipc::Service>().map_err(refused)?;
         let service = node
             .service_builder(&self.name.as_str().try_into().map_err(refused)?)
@@ -69,13 +67,13 @@ impl<const WORDS: usize, const TIMES: usize> Mechanism for PubSub<WORDS, TIMES> 
             .backpressure_strategy(BackpressureStrategy::RetryUntilDelivered)
             .create()
             .map_err(refused)?;
-        Ok(Sending { publisher, _service: service, _node: node })
+        // One more than the buffer holds: the last of them was delivered to somebody.
+        Ok(Sending { publisher, unsure: self.samples + 1, _service: service, _node: node })
     }
 
     fn receiver(self) -> Result<Self::Receiver, HarnessError> {
         let (node, service) = self.open()?;
-        let subscriber =
-            service.subscriber_builder().buffer_size(self.samples).create().map_err(refused)?;
+        let subscriber = service.subscriber_builder().buffer_size(self.samples).create().map_err(refused)?;
         Ok(Receiving { subscriber, _service: service, _node: node })
     }
 }
@@ -88,8 +86,37 @@ fn refused(error: impl std::fmt::Debug) -> HarnessError {
 /// The publisher. Dropped before its service and its node.
 pub struct Sending<const WORDS: usize, const TIMES: usize> {
     publisher: Publisher<ipc::Service, Payload<WORDS, TIMES>, ()>,
+    /// How many more sends may find a full buffer that no subscriber is connected to: it connects when it first looks.
+    unsure: usize,
     _service: Factory<WORDS, TIMES>,
     _node: Node<ipc::Service>,
+}
+
+impl<const WORDS: usize, const TIMES: usize> Sending<WORDS, TIMES> {
+    /// Whether it was delivered.
+    #[inline(always)]
+    fn try_send(&mut self, size: usize, fill: impl FnOnce(&mut [u8])) -> Result<bool, HarnessError> {
+        let mut sample = self.publisher.loan_uninit().map_err(refused)?;
+        let payload: *mut MaybeUninit<Payload<WORDS, TIMES>> = sample.payload_mut();
+        // SAFETY: the sample is this publisher's alone until sent, `size` bytes long (checked by `prepare`), and bytes
+        // that were zero pages or written before.
+        fill(unsafe { std::slice::from_raw_parts_mut(payload.cast::<u8>(), size) });
+        // SAFETY: any bytes are a value of the payload's type.
+        let sample = unsafe { sample.assume_init() };
+        Ok(sample.send().map_err(refused)? == 1)
+    }
+
+    /// Keeps a copy, because an undelivered sample is lost.
+    #[cold]
+    fn send_unsure(&mut self, size: usize, fill: impl FnOnce(&mut [u8])) -> Result<(), HarnessError> {
+        let mut message = vec![0; size];
+        fill(&mut message);
+        while !self.try_send(size, |room| room.copy_from_slice(&message))? {
+            std::thread::yield_now();
+        }
+        self.unsure -= 1;
+        Ok(())
+    }
 }
 
 impl<const WORDS: usize, const TIMES: usize> SendMessage for Sending<WORDS, TIMES> {
@@ -100,15 +127,10 @@ impl<const WORDS: usize, const TIMES: usize> SendMessage for Sending<WORDS, TIME
 
     #[inline(always)]
     fn send_with(&mut self, size: usize, fill: impl FnOnce(&mut [u8])) -> Result<(), HarnessError> {
-        let mut sample = self.publisher.loan_uninit().map_err(refused)?;
-        let payload: *mut MaybeUninit<Payload<WORDS, TIMES>> = sample.payload_mut();
-        // SAFETY: the sample is this publisher's alone until sent, `size` bytes long (checked by `prepare`), and bytes
-        // that were zero pages or written before.
-        fill(unsafe { std::slice::from_raw_parts_mut(payload.cast::<u8>(), size) });
-        // SAFETY: any bytes are a value of the payload's type.
-        let sample = unsafe { sample.assume_init() };
-        // Nobody there to receive it would mean a lost message.
-        if sample.send().map_err(refused)? == 1 { Ok(()) } else { Err(HarnessError::Closed) }
+        if self.unsure > 0 {
+            return self.send_unsure(size, fill);
+        }
+        if self.try_send(size, fill)? { Ok(()) } else { Err(HarnessError::Closed) }
     }
 }
 

@@ -26,6 +26,20 @@ impl Flavour for Dense {
     const ALIGN: Align = Align::Dense;
 }
 
+/// As [`Dense`], in batches of [`BATCH`].
+#[derive(Debug)]
+pub enum DenseBatch {}
+
+/// Messages a batch.
+pub const BATCH: usize = 64;
+
+impl Flavour for DenseBatch {
+    const NAME: &'static str = "slipring dense, batches";
+    const STRATEGY: WaitStrategy = WaitStrategy::Spin;
+    const WAKEUP: Wakeup = Wakeup::None;
+    const ALIGN: Align = Align::Dense;
+}
+
 /// Parks on a futex; records on 8-byte boundaries.
 #[derive(Debug)]
 pub enum ParkDense {}
