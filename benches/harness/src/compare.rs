@@ -82,7 +82,7 @@ pub fn compare(options: CompareOptions, progress: impl FnMut(Progress<'_>)) -> R
     let cells = cells(&options.sources);
     let rounds = rounds::run(&setting, &cells, options.rounds, progress)?;
     let kept = rounds::keep(rounds, &options.load);
-    let method = Method::of(&setting, options.rounds);
+    let method = Method::of(&setting);
     Ok(Report::new(Machine::this(cores), method, options.commit, &clock, &[(&cells, &kept)]))
 }
 

@@ -124,10 +124,17 @@ fn cells(row: &GoalRow) -> [String; 9] {
     ]
 }
 
+/// With the goal and what it is about in one column, which the table puts to the left.
+fn joined(row: &GoalRow) -> Vec<String> {
+    let [goal, what, rest @ ..] = cells(row);
+    [vec![format!("{goal:<7} {what}")], rest.to_vec()].concat()
+}
+
 impl fmt::Display for Results {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "The goals, as ratios within a round (median of the rounds that were kept)")?;
-        table(f, &HEAD, self.goals.iter().map(|row| cells(row).to_vec()))?;
+        let head = [&[""], &HEAD[2..]].concat();
+        table(f, &head, self.goals.iter().map(joined))?;
         write!(f, "{}", Below(self))
     }
 }

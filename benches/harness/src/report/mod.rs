@@ -47,7 +47,7 @@ pub struct Report {
 /// How the figures came about.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Method {
-    /// Rounds measured.
+    /// Rounds measured, over all groups.
     pub rounds: usize,
     /// Rounds dropped for outside load, or kept in spite of it (see `all_loaded`).
     pub loaded: Vec<LoadedRound>,
@@ -68,10 +68,10 @@ pub struct Method {
 }
 
 impl Method {
-    /// As the setting has it; what became of the rounds is said by [`Report::new`].
-    pub fn of(setting: &Setting, rounds: usize) -> Method {
+    /// As the setting has it; the rounds are counted by [`Report::new`].
+    pub fn of(setting: &Setting) -> Method {
         Method {
-            rounds,
+            rounds: 0,
             loaded: Vec::new(),
             all_loaded: false,
             budget_ms: setting.budget.as_secs_f64() * 1e3,
@@ -105,7 +105,9 @@ impl Report {
         let dropped = groups.iter().flat_map(|(_, kept)| &kept.dropped);
         method.loaded =
             dropped.map(|(round, reason)| LoadedRound { round: *round, reason: reason.clone() }).collect();
-        method.all_loaded = groups.iter().any(|(_, kept)| kept.all_loaded);
+        method.all_loaded = groups.iter().all(|(_, kept)| kept.all_loaded);
+        let measured = |kept: &Kept| kept.rounds.len() + if kept.all_loaded { 0 } else { kept.dropped.len() };
+        method.rounds = groups.iter().map(|(_, kept)| measured(kept)).sum();
         let mut report = Report {
             version: env!("CARGO_PKG_VERSION").to_string(),
             date: crate::machine::now(),
