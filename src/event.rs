@@ -154,6 +154,7 @@ impl Event {
     ) -> Waited<E> {
         // Whoever shares our core with its peer would poll for it in vain: let it run now and then. Nobody sleeps yet, so
         // it fills or drains the ring without a wake-up for each message.
+        #[allow(clippy::reversed_empty_ranges, reason = "the model makes none")]
         for _ in 0..ROUNDS_BEFORE_SLEEP {
             if probe(PROBES_PER_ROUND, &sync::spin_hint, ready) {
                 return Waited::Ready;

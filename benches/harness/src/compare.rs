@@ -12,7 +12,6 @@ use crate::measure::{PayloadSource, Setting};
 use crate::mechanism::spsc;
 use crate::mechanism::{Futex, Park, Pipe, Slot, Spin, Spsc, UnixStream};
 use crate::process::Pair;
-use crate::reference::{NEAR_BELOW_NS, TWIN_BELOW_NS};
 use crate::report::{Method, Report};
 use crate::rounds::{self, Cell, Progress};
 
@@ -83,18 +82,8 @@ pub fn compare(options: CompareOptions, progress: impl FnMut(Progress<'_>)) -> R
     let cells = cells(&options.sources);
     let rounds = rounds::run(&setting, &cells, options.rounds, progress)?;
     let kept = rounds::keep(rounds, &options.load);
-    let method = Method {
-        rounds: options.rounds,
-        loaded: Vec::new(),
-        all_loaded: false,
-        budget_ms: options.budget.as_secs_f64() * 1e3,
-        clock: clock.name().to_string(),
-        clock_cost_ns: clock.cost_ns(),
-        pinned: cores.pair().is_some(),
-        near_below_ns: NEAR_BELOW_NS,
-        twin_below_ns: TWIN_BELOW_NS,
-    };
-    Ok(Report::new(Machine::this(cores), method, options.commit, &clock, &cells, &kept))
+    let method = Method::of(&setting);
+    Ok(Report::new(Machine::this(cores), method, options.commit, &clock, &[(&cells, &kept)]))
 }
 
 /// By size, so that what is compared stands and is measured side by side.

@@ -48,7 +48,7 @@ fn cpu_field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
 }
 
 /// Now, in UTC, as `2026-01-31T23:59:59Z`.
-pub(crate) fn now() -> String {
+pub fn now() -> String {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     timestamp(since.as_secs())
 }

@@ -7,7 +7,7 @@
 #![forbid(unsafe_code)]
 
 use crate::error::HarnessError;
-use crate::mechanism::SendMessage;
+use crate::mechanism::{SendMany, SendMessage};
 
 /// Odd, so that every bit of a word's position shows in the word.
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -100,6 +100,21 @@ pub enum Verdict {
     More,
     /// It was the last of its phase.
     Last,
+}
+
+/// Writes messages `seq..seq + count` in place and sends them at once; `last` marks the last of them.
+#[inline(always)]
+pub fn send_many<P: Source, S: SendMany>(
+    to: &mut S,
+    size: usize,
+    count: usize,
+    seq: u64,
+    last: bool,
+) -> Result<(), HarnessError> {
+    to.send_many(size, count, |k, room| {
+        let at = seq + k as u64;
+        write(room, tag(at, last && k + 1 == count), P::base(at));
+    })
 }
 
 #[inline(always)]

@@ -5,13 +5,15 @@
 use crate::error::HarnessError;
 use crate::load::{Load, LoadLimit, LoadWatch};
 use crate::measure::{
-    LatencyReading, PayloadSource, Setting, ThroughputReading, WakeReading, latency, throughput, wake,
+    LatencyReading, PayloadSource, Setting, ThroughputReading, WakeReading, batched, latency, throughput,
+    wake,
 };
-use crate::mechanism::Mechanism;
+use crate::mechanism::{Mechanism, ReceiveMany, SendMany};
 use crate::reference::Bracket;
 
 type LatencyFn = fn(&Setting, usize, PayloadSource) -> Result<LatencyReading, HarnessError>;
 type ThroughputFn = fn(&Setting, usize, PayloadSource) -> Result<ThroughputReading, HarnessError>;
+type BatchedFn = fn(&Setting, usize) -> Result<ThroughputReading, HarnessError>;
 type WakeFn = fn(&Setting, usize, PayloadSource) -> Result<WakeReading, HarnessError>;
 
 /// One row to be measured in every round.
@@ -30,6 +32,7 @@ pub struct Cell {
 enum Work {
     Latency(LatencyFn),
     Throughput(ThroughputFn),
+    Batched(BatchedFn),
     Wake(WakeFn),
 }
 
@@ -44,16 +47,27 @@ impl Cell {
         Cell { mechanism: M::NAME, size, source, work: Work::Throughput(throughput::<M>) }
     }
 
+    /// Streaming throughput of `M`, `N` messages at once, computed in place.
+    pub fn batched<M: Mechanism, const N: usize>(size: usize) -> Cell
+    where
+        M::Sender: SendMany,
+        M::Receiver: ReceiveMany,
+    {
+        let source = PayloadSource::Registers;
+        Cell { mechanism: M::NAME, size, source, work: Work::Batched(batched::<M, N>) }
+    }
+
     /// Waking the receiver of `M`.
     pub fn wake<M: Mechanism>(size: usize, source: PayloadSource) -> Cell {
         Cell { mechanism: M::NAME, size, source, work: Work::Wake(wake::<M>) }
     }
 
-    /// `latency`, `throughput` or `wake`.
+    /// `latency`, `throughput`, `batched` or `wake`.
     pub fn kind(&self) -> &'static str {
         match self.work {
             Work::Latency(_) => "latency",
             Work::Throughput(_) => "throughput",
+            Work::Batched(_) => "batched",
             Work::Wake(_) => "wake",
         }
     }
@@ -62,6 +76,7 @@ impl Cell {
         match self.work {
             Work::Latency(work) => work(setting, self.size, self.source).map(Reading::Latency),
             Work::Throughput(work) => work(setting, self.size, self.source).map(Reading::Throughput),
+            Work::Batched(work) => work(setting, self.size).map(Reading::Throughput),
             Work::Wake(work) => work(setting, self.size, self.source).map(Reading::Wake),
         }
     }

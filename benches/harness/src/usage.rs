@@ -22,7 +22,7 @@ pub struct Usage {
 
 impl Usage {
     /// Of this process since it started.
-    pub(crate) fn so_far() -> Result<Usage, HarnessError> {
+    pub fn so_far() -> Result<Usage, HarnessError> {
         Usage::of(UsageWho::RUSAGE_SELF)
     }
 

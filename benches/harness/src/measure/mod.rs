@@ -16,7 +16,7 @@ use crate::process::{Meeting, Pair};
 use crate::reference::{Bracket, Reference, Yard};
 
 pub use latency::{LatencyReading, latency};
-pub use throughput::{ThroughputReading, throughput};
+pub use throughput::{ThroughputReading, batched, throughput};
 pub use wake::{WakeReading, wake};
 
 /// What all measurements of a run have in common.

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{PayloadSource, Setting, bracketed};
 use crate::error::HarnessError;
-use crate::mechanism::{Mechanism, ReceiveMessage, SendMessage};
-use crate::payload::{Memory, Registers, Source, Verdict, check, check_size};
+use crate::mechanism::{Mechanism, ReceiveMany, ReceiveMessage, SendMany};
+use crate::payload::{Memory, Registers, Source, Verdict, check, check_size, send_many};
 use crate::reference::Bracket;
 use crate::usage::Usage;
 
@@ -40,12 +40,114 @@ pub fn throughput<M: Mechanism>(
     source: PayloadSource,
 ) -> Result<ThroughputReading, HarnessError> {
     match source {
-        PayloadSource::Registers => stream::<M, Registers>(setting, size),
-        PayloadSource::Memory => stream::<M, Memory>(setting, size),
+        PayloadSource::Registers => stream::<M, Registers, Singly>(setting, size),
+        PayloadSource::Memory => stream::<M, Memory, Singly>(setting, size),
     }
 }
 
-fn stream<M: Mechanism, P: Source>(
+/// Measures `M` with messages of `size` bytes, computed in place, sent `N` at once and received up to `N` at once.
+pub fn batched<M: Mechanism, const N: usize>(
+    setting: &Setting,
+    size: usize,
+) -> Result<ThroughputReading, HarnessError>
+where
+    M::Sender: SendMany,
+    M::Receiver: ReceiveMany,
+{
+    stream::<M, Registers, ByN<N>>(setting, size)
+}
+
+/// How messages go: one by one, or several at once.
+trait Pace<M: Mechanism> {
+    /// How many are sent at once.
+    const COUNT: u64;
+
+    /// Sends messages `seq..seq + COUNT`.
+    fn send<P: Source>(
+        source: &mut P,
+        to: &mut M::Sender,
+        size: usize,
+        seq: u64,
+        last: bool,
+    ) -> Result<(), HarnessError>;
+
+    /// Receives and checks at least one message, of which `seq` is the first, and counts `seq` on.
+    fn receive<P: Source>(
+        from: &mut M::Receiver,
+        size: usize,
+        seq: &mut u64,
+    ) -> Result<Verdict, HarnessError>;
+}
+
+enum Singly {}
+
+impl<M: Mechanism> Pace<M> for Singly {
+    const COUNT: u64 = 1;
+
+    #[inline(always)]
+    fn send<P: Source>(
+        source: &mut P,
+        to: &mut M::Sender,
+        _size: usize,
+        seq: u64,
+        last: bool,
+    ) -> Result<(), HarnessError> {
+        source.send(to, seq, last)
+    }
+
+    #[inline(always)]
+    fn receive<P: Source>(
+        from: &mut M::Receiver,
+        size: usize,
+        seq: &mut u64,
+    ) -> Result<Verdict, HarnessError> {
+        let now = *seq;
+        *seq += 1;
+        from.receive(size, |message| check::<P>(message, size, now))?
+    }
+}
+
+enum ByN<const N: usize> {}
+
+impl<M: Mechanism, const N: usize> Pace<M> for ByN<N>
+where
+    M::Sender: SendMany,
+    M::Receiver: ReceiveMany,
+{
+    const COUNT: u64 = N as u64;
+
+    #[inline(always)]
+    fn send<P: Source>(
+        _source: &mut P,
+        to: &mut M::Sender,
+        size: usize,
+        seq: u64,
+        last: bool,
+    ) -> Result<(), HarnessError> {
+        send_many::<P, _>(to, size, N, seq, last)
+    }
+
+    #[inline(always)]
+    fn receive<P: Source>(
+        from: &mut M::Receiver,
+        size: usize,
+        seq: &mut u64,
+    ) -> Result<Verdict, HarnessError> {
+        let mut verdict = Ok(Verdict::More);
+        let mut now = *seq;
+        from.receive_many(size, N, |message| {
+            // The first fault is the one to report.
+            if verdict.is_ok() {
+                verdict = check::<P>(message, size, now);
+                now += 1;
+            }
+        })?;
+        *seq = now;
+        verdict
+    }
+}
+
+fn stream<M: Mechanism, P: Source, W: Pace<M>>(
     setting: &Setting,
     size: usize,
 ) -> Result<ThroughputReading, HarnessError> {
@@ -58,12 +160,12 @@ fn stream<M: Mechanism, P: Source>(
             let mut source = P::new(size);
             let mut seq = 0;
             meeting.meet();
-            send_for(setting, setting.budget / 8, &mut source, &mut seq, &mut to, size)?;
+            send_for::<M, P, W>(setting, setting.budget / 8, &mut source, &mut seq, &mut to, size)?;
             meeting.meet();
             let first = seq;
             let before = Usage::so_far()?;
             let start = setting.clock.now();
-            send_for(setting, setting.budget, &mut source, &mut seq, &mut to, size)?;
+            send_for::<M, P, W>(setting, setting.budget, &mut source, &mut seq, &mut to, size)?;
             let usage = Usage::so_far()? - before;
             meeting.meet();
             Ok(Sent { start, messages: seq - first, usage })
@@ -72,11 +174,11 @@ fn stream<M: Mechanism, P: Source>(
             let mut from = way.receiver()?;
             let mut seq = 0;
             meeting.meet();
-            receive_phase::<P, _>(&mut seq, &mut from, size)?;
+            receive_phase::<M, P, W>(&mut seq, &mut from, size)?;
             meeting.meet();
             let first = seq;
             let before = Usage::so_far()?;
-            receive_phase::<P, _>(&mut seq, &mut from, size)?;
+            receive_phase::<M, P, W>(&mut seq, &mut from, size)?;
             let end = setting.clock.now();
             let usage = Usage::so_far()? - before;
             meeting.meet();
@@ -105,45 +207,40 @@ struct Received {
     usage: Usage,
 }
 
-/// Sends until the budget is over, then one message marked as last.
-fn send_for<P: Source, S: SendMessage>(
+/// Sends until the budget is over, then once more with the last message marked.
+fn send_for<M: Mechanism, P: Source, W: Pace<M>>(
     setting: &Setting,
     budget: std::time::Duration,
     source: &mut P,
     seq: &mut u64,
-    to: &mut S,
+    to: &mut M::Sender,
     size: usize,
 ) -> Result<(), HarnessError> {
     let deadline = setting.clock.now() + setting.clock.ticks(budget);
     // The clock is read once in about 64 KiB, so that it does not slow small messages.
-    let burst = ((64 << 10) / size as u64).clamp(1, 512);
+    let burst = ((64 << 10) / (size as u64 * W::COUNT)).clamp(1, 512);
     let mut now = *seq;
     loop {
         for _ in 0..burst {
-            source.send(to, now, false)?;
-            now += 1;
+            W::send(source, to, size, now, false)?;
+            now += W::COUNT;
         }
         if setting.clock.now() >= deadline {
-            source.send(to, now, true)?;
-            *seq = now + 1;
+            W::send(source, to, size, now, true)?;
+            *seq = now + W::COUNT;
             return Ok(());
         }
     }
 }
 
 /// Receives and checks until the message marked as last.
-fn receive_phase<P: Source, R: ReceiveMessage>(
+fn receive_phase<M: Mechanism, P: Source, W: Pace<M>>(
     seq: &mut u64,
-    from: &mut R,
+    from: &mut M::Receiver,
     size: usize,
 ) -> Result<(), HarnessError> {
     let mut now = *seq;
-    loop {
-        let verdict = from.receive(size, |message| check::<P>(message, size, now))??;
-        now += 1;
-        if verdict == Verdict::Last {
-            *seq = now;
-            return Ok(());
-        }
-    }
+    while W::receive::<P>(from, size, &mut now)? == Verdict::More {}
+    *seq = now;
+    Ok(())
 }

@@ -12,7 +12,7 @@ mod stream;
 pub use futex::Futex;
 pub use pipe::Pipe;
 pub use slot::Slot;
-pub use spsc::{Flavour, Park, Spin, Spsc};
+pub use spsc::{Flavour, Park, Spin, Spsc, remove_stale};
 pub use stream::UnixStream;
 
 use crate::error::HarnessError;
@@ -49,4 +49,23 @@ pub trait SendMessage {
 pub trait ReceiveMessage {
     /// Blocks for the next message, of `size` bytes, and shows it to `look`, in place if the mechanism can.
     fn receive<R>(&mut self, size: usize, look: impl FnOnce(&[u8]) -> R) -> Result<R, HarnessError>;
+}
+
+/// A sending end that can make several messages visible at once.
+pub trait SendMany: SendMessage {
+    /// Sends `count` messages of `size` bytes that `fill` writes, one after the other, given its number from 0.
+    fn send_many(
+        &mut self,
+        size: usize,
+        count: usize,
+        fill: impl FnMut(usize, &mut [u8]),
+    ) -> Result<(), HarnessError>;
+}
+
+/// A receiving end that can take several messages at once.
+pub trait ReceiveMany: ReceiveMessage {
+    /// Blocks for the next message, of `size` bytes, takes up to `most` of those that are there, and shows each to
+    /// `look`.
+    fn receive_many(&mut self, size: usize, most: usize, look: impl FnMut(&[u8]))
+    -> Result<(), HarnessError>;
 }

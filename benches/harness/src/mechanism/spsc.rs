@@ -10,9 +10,9 @@ use std::process;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use slipring::spsc::{Consumer, Producer};
-use slipring::{Options, RecvError, Ring, SendError, WaitStrategy, Wakeup};
+use slipring::{Align, Fences, Options, RecvError, Ring, SendError, WaitStrategy, Wakeup};
 
-use super::{Mechanism, ReceiveMessage, SendMessage};
+use super::{Mechanism, ReceiveMany, ReceiveMessage, SendMany, SendMessage};
 use crate::atomics::next_number;
 use crate::error::HarnessError;
 
@@ -24,6 +24,12 @@ pub trait Flavour {
     const STRATEGY: WaitStrategy;
     /// What the ring can wake its users with.
     const WAKEUP: Wakeup;
+    /// Who pays for the wake-up's fence.
+    const FENCES: Fences = Fences::Asymmetric;
+    /// Where records start.
+    const ALIGN: Align = Align::Line;
+    /// Whether the receiver copies each message out of the ring before it looks, instead of reading it in place.
+    const COPIES_OUT: bool = false;
 }
 
 /// Both ends poll and never sleep; the ring has no wake-up.
@@ -46,7 +52,7 @@ impl Flavour for Park {
     const WAKEUP: Wakeup = Wakeup::Futex;
 }
 
-/// A named ring with default options, at least 1 MiB.
+/// A named ring of its flavour, at least 1 MiB.
 #[derive(Debug)]
 pub struct Spsc<F> {
     name: String,
@@ -59,7 +65,7 @@ impl<F: Flavour> Spsc<F> {
     fn join(&self) -> Result<Ring, HarnessError> {
         // Four of the largest messages, so that neither end waits for every single one.
         let capacity = (4 * self.size).next_power_of_two().max(1 << 20);
-        let options = Options::new().capacity(capacity).wakeup(F::WAKEUP);
+        let options = Options::new().capacity(capacity).wakeup(F::WAKEUP).fences(F::FENCES).align(F::ALIGN);
         Ring::open_or_create(&self.name, &options).map_err(refused)
     }
 }
@@ -68,7 +74,7 @@ impl<F: Flavour> Spsc<F> {
 const PREFIX: &str = "/slipring-harness-";
 
 /// Removes what harnesses left that were killed with their children. Rings in use are not touched.
-pub(crate) fn remove_stale() {
+pub fn remove_stale() {
     for ring in slipring::list().into_iter().flatten() {
         if ring.name.starts_with(PREFIX) && !ring.in_use {
             // A refusal means that somebody uses it after all.
@@ -80,7 +86,7 @@ pub(crate) fn remove_stale() {
 impl<F: Flavour> Mechanism for Spsc<F> {
     const NAME: &'static str = F::NAME;
     type Sender = SpscSender;
-    type Receiver = SpscReceiver;
+    type Receiver = SpscReceiver<F>;
 
     /// Only the name is made here: no handle may cross the fork.
     fn prepare(size: usize) -> Result<Self, HarnessError> {
@@ -100,7 +106,7 @@ impl<F: Flavour> Mechanism for Spsc<F> {
     fn receiver(self) -> Result<Self::Receiver, HarnessError> {
         let mut consumer = self.join()?.into_consumer().map_err(refused)?;
         consumer.set_strategy(F::STRATEGY).map_err(refused)?;
-        Ok(SpscReceiver(consumer))
+        Ok(SpscReceiver { consumer, buffer: vec![0; self.size], flavour: PhantomData })
     }
 }
 
@@ -135,16 +141,75 @@ impl SendMessage for SpscSender {
     }
 }
 
-/// The consumer. Messages are read in place.
-pub struct SpscReceiver(Consumer);
+impl SendMany for SpscSender {
+    /// One batch, or several if the ring has no room for all at once. A batch copies, so what is computed in place is
+    /// computed in a line on the stack.
+    #[inline(always)]
+    fn send_many(
+        &mut self,
+        size: usize,
+        count: usize,
+        mut fill: impl FnMut(usize, &mut [u8]),
+    ) -> Result<(), HarnessError> {
+        let mut line = [0; MOST_IN_BATCH];
+        let message = line.get_mut(..size).ok_or(HarnessError::Size { want: MOST_IN_BATCH, got: size })?;
+        let mut sent = 0;
+        while sent < count {
+            let mut batch = self.0.batch().map_err(not_sent)?;
+            while sent < count {
+                fill(sent, message);
+                match batch.push(message) {
+                    Ok(()) => sent += 1,
+                    Err(SendError::Full) => break,
+                    Err(error) => return Err(not_sent(error)),
+                }
+            }
+            if batch.commit() == 0 {
+                std::hint::spin_loop();
+            }
+        }
+        Ok(())
+    }
+}
 
-impl ReceiveMessage for SpscReceiver {
+/// The longest message of a batch.
+const MOST_IN_BATCH: usize = 64;
+
+/// The consumer.
+pub struct SpscReceiver<F> {
+    consumer: Consumer,
+    /// What messages are copied to, if they are.
+    buffer: Vec<u8>,
+    flavour: PhantomData<F>,
+}
+
+impl<F: Flavour> ReceiveMessage for SpscReceiver<F> {
     #[inline(always)]
     fn receive<R>(&mut self, _size: usize, look: impl FnOnce(&[u8]) -> R) -> Result<R, HarnessError> {
-        let frame = self.0.frame().map_err(not_received)?;
+        if F::COPIES_OUT {
+            let len = self.consumer.recv(&mut self.buffer).map_err(not_received)?;
+            return Ok(look(&self.buffer[..len]));
+        }
+        let frame = self.consumer.frame().map_err(not_received)?;
         let seen = look(&frame);
         frame.release();
         Ok(seen)
+    }
+}
+
+impl<F: Flavour> ReceiveMany for SpscReceiver<F> {
+    #[inline(always)]
+    fn receive_many(
+        &mut self,
+        _size: usize,
+        most: usize,
+        mut look: impl FnMut(&[u8]),
+    ) -> Result<(), HarnessError> {
+        let mut batch = self.consumer.batch(most).map_err(not_received)?;
+        while let Some(message) = batch.next().map_err(not_received)? {
+            look(message);
+        }
+        Ok(())
     }
 }
 

@@ -17,6 +17,8 @@ pub use wake::WakeRow;
 use crate::clock::Clock;
 use crate::error::HarnessError;
 use crate::machine::Machine;
+use crate::measure::Setting;
+use crate::reference::{NEAR_BELOW_NS, TWIN_BELOW_NS};
 use crate::rounds::{Cell, Kept};
 
 /// A finished run.
@@ -45,7 +47,7 @@ pub struct Report {
 /// How the figures came about.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Method {
-    /// Rounds measured.
+    /// Rounds measured, over all groups.
     pub rounds: usize,
     /// Rounds dropped for outside load, or kept in spite of it (see `all_loaded`).
     pub loaded: Vec<LoadedRound>,
@@ -65,6 +67,23 @@ pub struct Method {
     pub twin_below_ns: f64,
 }
 
+impl Method {
+    /// As the setting has it; the rounds are counted by [`Report::new`].
+    pub fn of(setting: &Setting) -> Method {
+        Method {
+            rounds: 0,
+            loaded: Vec::new(),
+            all_loaded: false,
+            budget_ms: setting.budget.as_secs_f64() * 1e3,
+            clock: setting.clock.name().to_string(),
+            clock_cost_ns: setting.clock.cost_ns(),
+            pinned: setting.pair.cores.pair().is_some(),
+            near_below_ns: NEAR_BELOW_NS,
+            twin_below_ns: TWIN_BELOW_NS,
+        }
+    }
+}
+
 /// A round during which others used the cores.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoadedRound {
@@ -75,30 +94,37 @@ pub struct LoadedRound {
 }
 
 impl Report {
-    /// Summarises the rounds that were kept.
+    /// Summarises the rounds that were kept, of groups of cells that were measured together.
     pub fn new(
         machine: Machine,
         mut method: Method,
         commit: Option<String>,
         clock: &Clock,
-        cells: &[Cell],
-        kept: &Kept,
+        groups: &[(&[Cell], &Kept)],
     ) -> Report {
-        let loaded = kept.dropped.iter();
+        let dropped = groups.iter().flat_map(|(_, kept)| &kept.dropped);
         method.loaded =
-            loaded.map(|(round, reason)| LoadedRound { round: *round, reason: reason.clone() }).collect();
-        method.all_loaded = kept.all_loaded;
-        Report {
+            dropped.map(|(round, reason)| LoadedRound { round: *round, reason: reason.clone() }).collect();
+        method.all_loaded = groups.iter().all(|(_, kept)| kept.all_loaded);
+        let measured = |kept: &Kept| kept.rounds.len() + if kept.all_loaded { 0 } else { kept.dropped.len() };
+        method.rounds = groups.iter().map(|(_, kept)| measured(kept)).sum();
+        let mut report = Report {
             version: env!("CARGO_PKG_VERSION").to_string(),
             date: crate::machine::now(),
             commit,
             machine,
             method,
-            references: rows::references(&kept.rounds),
-            latency: rows::latency(clock, cells, &kept.rounds),
-            throughput: rows::throughput(cells, &kept.rounds),
-            wake: wake::wakes(clock, cells, &kept.rounds),
+            references: rows::references(groups.iter().flat_map(|(_, kept)| &kept.rounds)),
+            latency: Vec::new(),
+            throughput: Vec::new(),
+            wake: Vec::new(),
+        };
+        for (cells, kept) in groups {
+            report.latency.extend(rows::latency(clock, cells, &kept.rounds));
+            report.throughput.extend(rows::throughput(cells, &kept.rounds));
+            report.wake.extend(wake::wakes(clock, cells, &kept.rounds));
         }
+        report
     }
 
     /// As JSON, indented.

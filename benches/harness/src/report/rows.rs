@@ -122,9 +122,9 @@ impl Cost {
     }
 }
 
-pub(super) fn references(rounds: &[Round]) -> Vec<ReferenceRow> {
+pub(super) fn references<'r>(rounds: impl IntoIterator<Item = &'r Round>) -> Vec<ReferenceRow> {
     let mut groups: BTreeMap<Placement, Vec<_>> = BTreeMap::new();
-    for bracket in rounds.iter().flat_map(|round| &round.readings).map(Reading::bracket) {
+    for bracket in rounds.into_iter().flat_map(|round| &round.readings).map(Reading::bracket) {
         groups.entry(bracket.placement()).or_default().push(bracket);
     }
     let row = |(placement, brackets): (Placement, Vec<&crate::reference::Bracket>)| {

@@ -8,6 +8,7 @@ use super::{LatencyRow, LoadedRound, Report, Subject, ThroughputRow, WakeRow};
 use crate::measure::PayloadSource;
 use crate::reference::Placement;
 use crate::stats::Spread;
+use crate::text::{counted, figure, range, table};
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -185,75 +186,9 @@ fn times(times: Option<Spread>) -> String {
     times.map_or_else(|| "-".into(), |times| format!("{}x", figure(times.median)))
 }
 
-fn range(spread: &Spread) -> String {
-    let Spread { median, min, max } = *spread;
-    format!("{} ({}-{})", figure(median), figure(min), figure(max))
-}
-
-/// Three digits, no exponent.
-fn figure(value: f64) -> String {
-    let magnitude = value.abs();
-    match magnitude {
-        _ if magnitude == 0.0 => "0".into(),
-        _ if magnitude < 0.0005 => "<0.001".into(),
-        _ if magnitude < 1.0 => format!("{value:.3}"),
-        _ if magnitude < 10.0 => format!("{value:.2}"),
-        _ if magnitude < 100.0 => format!("{value:.1}"),
-        _ => format!("{value:.0}"),
-    }
-}
-
-/// With a unit prefix.
-fn counted(value: f64) -> String {
-    match value {
-        _ if value >= 1e9 => format!("{} G", figure(value / 1e9)),
-        _ if value >= 1e6 => format!("{} M", figure(value / 1e6)),
-        _ if value >= 1e3 => format!("{} k", figure(value / 1e3)),
-        _ => figure(value),
-    }
-}
-
-/// Writes columns as wide as their widest entry: the first to the left, all others to the right.
-fn table(f: &mut fmt::Formatter<'_>, head: &[&str], lines: impl Iterator<Item = Vec<String>>) -> fmt::Result {
-    let lines: Vec<Vec<String>> =
-        std::iter::once(head.iter().map(ToString::to_string).collect()).chain(lines).collect();
-    let width = |column: usize| {
-        lines.iter().filter_map(|line| line.get(column)).map(|entry| entry.chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..head.len()).map(width).collect();
-    for line in &lines {
-        let mut text = String::new();
-        for (column, (entry, &width)) in line.iter().zip(&widths).enumerate() {
-            match column {
-                0 => text.push_str(&format!("{entry:<width$}")),
-                _ => text.push_str(&format!("  {entry:>width$}")),
-            }
-        }
-        writeln!(f, "{}", text.trim_end())?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    struct Table(Vec<Vec<String>>);
-
-    impl fmt::Display for Table {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            table(f, &["name", "value"], self.0.clone().into_iter())
-        }
-    }
-
-    #[test]
-    fn columns_are_aligned() {
-        let lines = vec![vec!["pipe".into(), "1".into()], vec!["unix stream".into(), "123456".into()]];
-        assert_eq!(
-            Table(lines).to_string(),
-            "name          value\npipe              1\nunix stream  123456\n"
-        );
-    }
 
     #[test]
     fn a_long_list_of_reasons_is_cut_and_says_so() {
@@ -261,12 +196,5 @@ mod tests {
             (1..=5).map(|round| LoadedRound { round, reason: "busy".into() }).collect();
         assert_eq!(reasons(&loaded[..1]), "round 1: busy");
         assert_eq!(reasons(&loaded), "round 1: busy; round 2: busy; round 3: busy; and 2 more");
-    }
-
-    #[test]
-    fn figures_have_three_digits() {
-        let shown = [0.0, 0.0001, 0.5, 3.456, 27.18, 1234.5].map(figure);
-        assert_eq!(shown, ["0", "<0.001", "0.500", "3.46", "27.2", "1234"]);
-        assert_eq!([999.0, 12_345.0, 5e6, 2.5e9].map(counted), ["999", "12.3 k", "5.00 M", "2.50 G"]);
     }
 }

@@ -1,0 +1,56 @@
+//! The engines that are compared: each as the harness's [`Mechanism`](slipring_harness::mechanism::Mechanism), at the
+//! best setting that was found for it, which [`Engine::setting`] states.
+
+pub mod array_queue;
+#[cfg(feature = "iceoryx2")]
+pub mod iceoryx2;
+pub mod rtrb;
+pub mod shmem_ipc;
+pub mod slipring;
+
+/// What readers must know of an engine to judge its figures.
+#[derive(Clone, Copy, Debug)]
+pub struct Engine {
+    /// Its name, as its mechanisms' names begin.
+    pub name: &'static str,
+    /// How it is run.
+    pub setting: &'static str,
+    /// Why it is not, if it is not.
+    pub absent: Option<&'static str>,
+}
+
+/// All of them.
+pub const ENGINES: [Engine; 5] = [
+    Engine {
+        name: "slipring",
+        setting: "a named ring of 1 MiB, opened by each process after the fork; both ends spin unless the row says \
+                  park; 64-byte boundaries, for 8-byte and 64-byte messages 8-byte ones",
+        absent: None,
+    },
+    Engine {
+        name: "rtrb",
+        setting: "0.4, an in-process queue, its heap memory put into a shared mapping by this program's allocator; \
+                  4,096 places on cache lines of their own (8 bytes: 65,536 packed), one pause a probe",
+        absent: None,
+    },
+    Engine {
+        name: "array-queue",
+        setting: "crossbeam-queue 0.3, as rtrb; 1,024 places, one pause a probe",
+        absent: None,
+    },
+    Engine {
+        name: "shmem-ipc",
+        setting: "0.3, typed items in a memfd, polled without its eventfd signals; 1 MiB",
+        absent: None,
+    },
+    Engine {
+        name: "iceoryx2",
+        setting: "0.9, publish-subscribe of a fixed-size type, lossless (no overflow, the publisher retries), polled; \
+                  1 MiB of samples, at least 8 and at most 256",
+        absent: if cfg!(feature = "iceoryx2") {
+            None
+        } else {
+            Some("built without the cargo feature iceoryx2")
+        },
+    },
+];

@@ -1,0 +1,153 @@
+//! What is measured: groups of cells that are compared with each other, so they stand side by side in every round.
+#![forbid(unsafe_code)]
+
+use slipring_harness::measure::PayloadSource::{Memory, Registers};
+use slipring_harness::mechanism::{Futex, Park, Pipe, Spin, Spsc};
+use slipring_harness::rounds::Cell;
+
+use crate::engine::array_queue::Array;
+#[cfg(feature = "iceoryx2")]
+use crate::engine::iceoryx2::PubSub;
+use crate::engine::rtrb::{Chunks, InPlace, Lined, Packed, PushPop};
+use crate::engine::shmem_ipc::Shmem;
+use crate::engine::slipring::{BATCH, Copied, Dense, DenseBatch, ParkDense, ParkPlain, ParkSemaphore};
+
+/// Names a cell for the goals: `group/what`.
+pub type Key = &'static str;
+
+/// Cells measured in the same rounds.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// Its name, as its keys begin.
+    pub name: &'static str,
+    /// The goals that use it.
+    pub goals: &'static [&'static str],
+    /// What is measured, and what it is called.
+    pub cells: Vec<(Key, Cell)>,
+}
+
+/// All groups.
+pub fn groups() -> Vec<Group> {
+    let mut groups = vec![
+        Group { name: "latency", goals: &["PERF-1", "PERF-2"], cells: latency() },
+        Group { name: "56", goals: &["PERF-3"], cells: stream_56() },
+        Group { name: "64", goals: &["PERF-3"], cells: stream_64() },
+        Group { name: "8", goals: &["PERF-4"], cells: stream_8() },
+        Group { name: "4k", goals: &["PERF-5"], cells: stream_4k() },
+        Group { name: "64k", goals: &["PERF-5"], cells: stream_64k() },
+        Group { name: "wakeup", goals: &["PERF-6"], cells: wakeup() },
+        Group { name: "wake", goals: &["PERF-7"], cells: wake() },
+    ];
+    #[cfg(feature = "iceoryx2")]
+    for (group, key, cell) in [
+        ("latency", "latency/iceoryx2", Cell::latency::<PubSub<7, 1>>(56, Registers)),
+        ("4k", "4k/in place/iceoryx2", Cell::throughput::<PubSub<512, 1>>(4096, Registers)),
+        ("4k", "4k/copied/iceoryx2", Cell::throughput::<PubSub<512, 1>>(4096, Memory)),
+        ("64k", "64k/in place/iceoryx2", Cell::throughput::<PubSub<512, 16>>(65536, Registers)),
+        ("64k", "64k/copied/iceoryx2", Cell::throughput::<PubSub<512, 16>>(65536, Memory)),
+    ] {
+        groups.iter_mut().filter(|own| own.name == group).for_each(|own| own.cells.push((key, cell)));
+    }
+    groups
+}
+
+fn latency() -> Vec<(Key, Cell)> {
+    vec![
+        ("latency/slipring", Cell::latency::<Spsc<Spin>>(56, Registers)),
+        ("latency/rtrb", Cell::latency::<PushPop<Lined<56>>>(56, Registers)),
+        ("latency/array-queue", Cell::latency::<Array<56>>(56, Registers)),
+        ("latency/shmem-ipc", Cell::latency::<Shmem<7, 1>>(56, Registers)),
+    ]
+}
+
+fn stream_56() -> Vec<(Key, Cell)> {
+    vec![
+        ("56/in place/slipring", Cell::throughput::<Spsc<Spin>>(56, Registers)),
+        ("56/in place/rtrb", Cell::throughput::<PushPop<Lined<56>>>(56, Registers)),
+        ("56/copied/slipring", Cell::throughput::<Spsc<Spin>>(56, Memory)),
+        ("56/copied/rtrb", Cell::throughput::<PushPop<Lined<56>>>(56, Memory)),
+        ("56/copied/slipring send/recv", Cell::throughput::<Spsc<Copied>>(56, Memory)),
+        ("56/in place/rtrb chunk", Cell::throughput::<InPlace<Lined<56>>>(56, Registers)),
+        ("56/in place/array-queue", Cell::throughput::<Array<56>>(56, Registers)),
+        ("56/in place/shmem-ipc", Cell::throughput::<Shmem<7, 1>>(56, Registers)),
+    ]
+}
+
+fn stream_64() -> Vec<(Key, Cell)> {
+    vec![
+        ("64/in place/slipring", Cell::throughput::<Spsc<Dense>>(64, Registers)),
+        ("64/in place/rtrb", Cell::throughput::<PushPop<Lined<64>>>(64, Registers)),
+        ("64/copied/slipring", Cell::throughput::<Spsc<Dense>>(64, Memory)),
+        ("64/copied/rtrb", Cell::throughput::<PushPop<Lined<64>>>(64, Memory)),
+    ]
+}
+
+fn stream_8() -> Vec<(Key, Cell)> {
+    vec![
+        ("8/single/slipring", Cell::throughput::<Spsc<Dense>>(8, Registers)),
+        ("8/single/rtrb", Cell::throughput::<PushPop<Packed>>(8, Registers)),
+        ("8/batch/slipring", Cell::batched::<Spsc<DenseBatch>, BATCH>(8)),
+        ("8/batch/rtrb", Cell::batched::<Chunks, BATCH>(8)),
+        ("8/slice of 64/slipring", Cell::throughput::<Spsc<Dense>>(64 * 8, Registers)),
+        ("8/slice of 64/rtrb", Cell::throughput::<Chunks>(64 * 8, Registers)),
+        ("8/slice of 512/slipring", Cell::throughput::<Spsc<Dense>>(512 * 8, Registers)),
+        ("8/slice of 512/rtrb", Cell::throughput::<Chunks>(512 * 8, Registers)),
+    ]
+}
+
+fn stream_4k() -> Vec<(Key, Cell)> {
+    vec![
+        ("4k/in place/slipring", Cell::throughput::<Spsc<Spin>>(4096, Registers)),
+        ("4k/in place/shmem-ipc", Cell::throughput::<Shmem<512, 1>>(4096, Registers)),
+        ("4k/copied/slipring", Cell::throughput::<Spsc<Spin>>(4096, Memory)),
+        ("4k/copied/shmem-ipc", Cell::throughput::<Shmem<512, 1>>(4096, Memory)),
+        ("4k/copied/slipring send/recv", Cell::throughput::<Spsc<Copied>>(4096, Memory)),
+    ]
+}
+
+fn stream_64k() -> Vec<(Key, Cell)> {
+    vec![
+        ("64k/in place/slipring", Cell::throughput::<Spsc<Spin>>(65536, Registers)),
+        ("64k/in place/shmem-ipc", Cell::throughput::<Shmem<512, 16>>(65536, Registers)),
+        ("64k/copied/slipring", Cell::throughput::<Spsc<Spin>>(65536, Memory)),
+        ("64k/copied/shmem-ipc", Cell::throughput::<Shmem<512, 16>>(65536, Memory)),
+        ("64k/copied/slipring send/recv", Cell::throughput::<Spsc<Copied>>(65536, Memory)),
+    ]
+}
+
+fn wakeup() -> Vec<(Key, Cell)> {
+    vec![
+        ("wakeup/none", Cell::throughput::<Spsc<Spin>>(56, Registers)),
+        ("wakeup/futex", Cell::throughput::<Spsc<Park>>(56, Registers)),
+        ("wakeup/semaphore", Cell::throughput::<Spsc<ParkSemaphore>>(56, Registers)),
+        ("wakeup/plain fences", Cell::throughput::<Spsc<ParkPlain>>(56, Registers)),
+        ("wakeup/dense none", Cell::throughput::<Spsc<Dense>>(8, Registers)),
+        ("wakeup/dense futex", Cell::throughput::<Spsc<ParkDense>>(8, Registers)),
+    ]
+}
+
+fn wake() -> Vec<(Key, Cell)> {
+    vec![
+        ("wake/futex", Cell::wake::<Futex>(8, Registers)),
+        ("wake/slipring", Cell::wake::<Spsc<Park>>(8, Registers)),
+        ("wake/slipring semaphore", Cell::wake::<Spsc<ParkSemaphore>>(8, Registers)),
+        ("wake/pipe", Cell::wake::<Pipe>(8, Registers)),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn keys_are_unique_and_begin_with_their_group() {
+        let mut seen = BTreeSet::new();
+        for group in groups() {
+            for (key, _) in &group.cells {
+                assert!(key.starts_with(&format!("{}/", group.name)), "{key}");
+                assert!(seen.insert(*key), "{key} twice");
+            }
+        }
+    }
+}
