@@ -1220,6 +1220,60 @@ fn delivers(options: &Options, strategy: WaitStrategy) {
     child.join();
 }
 
+/// How long after `rouse` a thread comes back from `wait`, of which it is asleep by then; the median of many times.
+fn time_to_wake(mut wait: impl FnMut() + Send, mut rouse: impl FnMut()) -> Duration {
+    const TIMES: usize = 30;
+    std::thread::scope(|scope| {
+        let (woke, when) = std::sync::mpsc::channel();
+        let (starts, start) = std::sync::mpsc::channel();
+        scope.spawn(move || {
+            starts.send(nix::unistd::gettid()).unwrap();
+            for _ in 0..TIMES {
+                wait();
+                woke.send(Instant::now()).unwrap();
+            }
+        });
+        let waiter = start.recv().unwrap();
+        let mut times: Vec<_> = (0..TIMES)
+            .map(|_| {
+                until("the waiter sleeps", || is_asleep(waiter));
+                let roused = Instant::now();
+                rouse();
+                when.recv_timeout(LIMIT).unwrap() - roused
+            })
+            .collect();
+        times.sort_unstable();
+        times[TIMES / 2]
+    })
+}
+
+#[test]
+fn a_sleeper_is_woken_by_what_it_waits_for_and_not_by_the_end_of_its_slice() {
+    let _alone = alone();
+    // A slice is 40 ms: without wake-ups the median is about half of it. A busy machine gets several chances.
+    const SOON: Duration = Duration::from_millis(8);
+    for wakeup in [Wakeup::Futex, Wakeup::Semaphore] {
+        for fences in [Fences::Asymmetric, Fences::Plain] {
+            let measure = || {
+                let (_name, ring) = create(&small().wakeup(wakeup).fences(fences));
+                let (mut tx, mut rx) = (ring.producer().unwrap(), ring.consumer().unwrap());
+                let consumer =
+                    time_to_wake(|| drop(recv(&mut rx).unwrap()), || tx.try_send(b"wake up").unwrap());
+                room(&mut tx);
+                let producer = time_to_wake(
+                    || tx.send_timeout(&[0; 56], LIMIT).unwrap(),
+                    || assert_eq!(rx.try_recv(&mut [0; 56]), Ok(56)),
+                );
+                println!(
+                    "{wakeup:?}, {fences:?}: the consumer after {consumer:?}, the producer after {producer:?}"
+                );
+                consumer.max(producer)
+            };
+            assert!((0..10).any(|_| measure() < SOON), "{wakeup:?}, {fences:?}");
+        }
+    }
+}
+
 #[test]
 fn nobody_parks_on_a_ring_without_wakeup() {
     let _alone = alone();
