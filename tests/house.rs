@@ -492,6 +492,36 @@ fn the_tests_that_the_failure_model_names_exist() {
     );
 }
 
+/// Tests that do not run alone, in a file of which one forks: a child would wait for locks that another test's thread
+/// held at the fork.
+fn not_alone(text: &str) -> Vec<&str> {
+    if !text.contains("fork(") {
+        return Vec::new();
+    }
+    let tests = text.split("#[test]\nfn ").skip(1);
+    tests
+        .filter(|test| !test.contains("let _alone = alone();"))
+        .map(|test| test.split('(').next().unwrap())
+        .collect()
+}
+
+#[test]
+fn where_one_test_forks_every_test_runs_alone() {
+    for entry in std::fs::read_dir(root().join("tests")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() && !path.ends_with("house.rs") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert_eq!(not_alone(&text), [""; 0], "{}", path.display());
+        }
+    }
+    let alone = "#[test]\nfn a() {\n    let _alone = alone();\n    fork();\n}\n";
+    let other = "#[test]\nfn b() {\n}\n";
+    assert_eq!(not_alone(alone), [""; 0]);
+    assert_eq!(not_alone(other), [""; 0]);
+    assert_eq!(not_alone(&format!("{alone}{other}")), ["b"]);
+    assert_eq!(not_alone(&format!("{other}{alone}")), ["b"]);
+}
+
 #[test]
 fn the_plan_has_no_circles() {
     let plan: BTreeMap<_, _> = MAY_IMPORT.into_iter().collect();

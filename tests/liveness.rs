@@ -428,6 +428,11 @@ fn a_stopped_consumer_only_makes_the_producer_wait() {
 
 // --- successors ---
 
+/// How many are killed in a test; for the long form as many as SLIPRING_KILLS says.
+fn kills(usual: u64) -> u64 {
+    std::env::var("SLIPRING_KILLS").map_or(usual, |kills| kills.parse().expect("SLIPRING_KILLS is a number"))
+}
+
 /// The longest message of these streams: a 4096-byte ring wraps every few of them.
 const LONGEST: usize = 600;
 
@@ -455,7 +460,7 @@ fn a_successor_producer_continues_where_the_killed_one_stopped() {
         const COMMITTED: usize = 1;
         let log = Board::new(2);
         let (mut next, mut may_be_missing) = (1, Vec::new());
-        for round in 0..150 {
+        for round in 0..kills(150) {
             let child = fork(|_| {
                 let mut tx = producer(&name);
                 for i in next.. {
@@ -481,7 +486,7 @@ fn a_successor_producer_continues_where_the_killed_one_stopped() {
         let got: std::collections::HashSet<_> = got.into_iter().collect();
         let missing = (1..next).filter(|i| !got.contains(i) && !may_be_missing.contains(i));
         assert_eq!(missing.collect::<Vec<_>>(), [] as [u64; 0], "committed and lost");
-        println!("{align:?}: {} messages, {} of them from 150 killed in a send", next, may_be_missing.len());
+        println!("{align:?}: {} messages, {} times killed in a send", next, may_be_missing.len());
     }
 }
 
@@ -540,7 +545,7 @@ fn recv_delivers_at_most_once_across_killed_consumers() {
     // Whoever is killed between its release and its log has taken a message that nobody logged: one for each kill
     // since the log last moved.
     let mut unlogged = 0;
-    for round in 0..150 {
+    for round in 0..kills(150) {
         let last = log.get(TAKEN);
         let child = fork(|_| {
             let mut rx = consumer(&name);
@@ -576,7 +581,7 @@ fn recv_delivers_at_most_once_across_killed_consumers() {
         (expected, unlogged) = (i + 1, 0);
     }
     assert!((expected..=expected + unlogged).contains(&(sent + 1)), "{expected} is next, {sent} were sent");
-    println!("{sent} messages through 150 killed consumers");
+    println!("{sent} messages through {} killed consumers", kills(150));
 }
 
 #[test]
@@ -590,7 +595,7 @@ fn a_frame_is_delivered_again_until_it_is_released() {
     let writer = stream(ring.producer().unwrap(), log, STOP);
     let mut dice = Dice::new(3);
     let mut again = 0;
-    for round in 0..150 {
+    for round in 0..kills(150) {
         let (last_read, last_released) = (log.get(READ), log.get(RELEASED));
         let child = fork(|_| {
             let mut rx = consumer(&name);
@@ -616,19 +621,29 @@ fn a_frame_is_delivered_again_until_it_is_released() {
     }
     log.set(STOP, 1);
     let sent = writer.join().unwrap();
-    println!("{sent} messages; {again} of 150 were killed with a frame read and not known to be released");
+    println!("{sent} messages; {again} of {} were killed with a frame not known to be released", kills(150));
 }
 
 #[test]
 fn both_sides_may_be_killed_again_and_again() {
     let _alone = alone();
+    both_sides_are_killed(&small(), kills(200));
+}
+
+#[test]
+fn both_sides_may_be_killed_asleep_on_semaphores() {
+    let _alone = alone();
+    both_sides_are_killed(&small().wakeup(Wakeup::Semaphore).fences(Fences::Plain), kills(100));
+}
+
+fn both_sides_are_killed(options: &Options, kills: u64) {
     const TRYING: usize = 0;
     const COMMITTED: usize = 1;
     const READ: usize = 2;
     /// How many numbers were given up, because their sender was killed in the send; then the numbers.
     const GIVEN_UP: usize = 3;
-    let log = Board::new(GIVEN_UP + 1 + 201);
-    let (name, _ring) = create(&small());
+    let log = Board::new(GIVEN_UP + 2 + kills as usize);
+    let (name, _ring) = create(options);
     let produce = |from: u64| {
         fork(|_| {
             let mut tx = producer(&name);
@@ -676,7 +691,7 @@ fn both_sides_may_be_killed_again_and_again() {
     };
     let mut dice = Dice::new(4);
     let (mut writer, mut reader) = (produce(1), consume());
-    for _ in 0..200 {
+    for _ in 0..kills {
         std::thread::sleep(Duration::from_micros(dice.below(3000)));
         match dice.below(3) {
             0 => {
@@ -699,7 +714,7 @@ fn both_sides_may_be_killed_again_and_again() {
     let committed = log.get(COMMITTED);
     until("everything committed is read", || log.get(READ) >= committed);
     reader.kill();
-    println!("{committed} messages through 200 kills");
+    println!("{committed} messages through {kills} kills");
 }
 
 // --- killed in the middle of a loan ---
@@ -811,7 +826,7 @@ fn full_capacity_is_back_after_any_death() {
     };
     assert_eq!(drained(&ring), fits);
     let mut dice = Dice::new(5);
-    for _ in 0..60 {
+    for _ in 0..kills(60) {
         let child = fork(|_| {
             let (mut tx, mut rx) = (producer(&name), consumer(&name));
             for i in 0.. {
@@ -1203,6 +1218,60 @@ fn delivers(options: &Options, strategy: WaitStrategy) {
         }
     });
     child.join();
+}
+
+/// How long after `rouse` a thread comes back from `wait`, of which it is asleep by then; the median of many times.
+fn time_to_wake(mut wait: impl FnMut() + Send, mut rouse: impl FnMut()) -> Duration {
+    const TIMES: usize = 30;
+    std::thread::scope(|scope| {
+        let (woke, when) = std::sync::mpsc::channel();
+        let (starts, start) = std::sync::mpsc::channel();
+        scope.spawn(move || {
+            starts.send(nix::unistd::gettid()).unwrap();
+            for _ in 0..TIMES {
+                wait();
+                woke.send(Instant::now()).unwrap();
+            }
+        });
+        let waiter = start.recv().unwrap();
+        let mut times: Vec<_> = (0..TIMES)
+            .map(|_| {
+                until("the waiter sleeps", || is_asleep(waiter));
+                let roused = Instant::now();
+                rouse();
+                when.recv_timeout(LIMIT).unwrap() - roused
+            })
+            .collect();
+        times.sort_unstable();
+        times[TIMES / 2]
+    })
+}
+
+#[test]
+fn a_sleeper_is_woken_by_what_it_waits_for_and_not_by_the_end_of_its_slice() {
+    let _alone = alone();
+    // A slice is 40 ms: without wake-ups the median is about half of it. A busy machine gets several chances.
+    const SOON: Duration = Duration::from_millis(8);
+    for wakeup in [Wakeup::Futex, Wakeup::Semaphore] {
+        for fences in [Fences::Asymmetric, Fences::Plain] {
+            let measure = || {
+                let (_name, ring) = create(&small().wakeup(wakeup).fences(fences));
+                let (mut tx, mut rx) = (ring.producer().unwrap(), ring.consumer().unwrap());
+                let consumer =
+                    time_to_wake(|| drop(recv(&mut rx).unwrap()), || tx.try_send(b"wake up").unwrap());
+                room(&mut tx);
+                let producer = time_to_wake(
+                    || tx.send_timeout(&[0; 56], LIMIT).unwrap(),
+                    || assert_eq!(rx.try_recv(&mut [0; 56]), Ok(56)),
+                );
+                println!(
+                    "{wakeup:?}, {fences:?}: the consumer after {consumer:?}, the producer after {producer:?}"
+                );
+                consumer.max(producer)
+            };
+            assert!((0..10).any(|_| measure() < SOON), "{wakeup:?}, {fences:?}");
+        }
+    }
 }
 
 #[test]

@@ -128,6 +128,7 @@ fn malformed_paths_are_refused() {
 
 #[test]
 fn a_path_that_ends_in_a_slash_names_no_file() {
+    let _alone = alone();
     let dir = scratch();
     let path = dir.0.join("ring/");
     assert_matches!(error_of(Ring::create_file(&path, &small()), &path), Error::BadName { .. });
@@ -644,6 +645,7 @@ fn a_full_file_system_is_an_error_at_creation() {
 
 #[test]
 fn every_page_of_a_large_ring_is_allocated_at_creation() {
+    let _alone = alone();
     use std::os::unix::fs::MetadataExt;
     let name = unique();
     let _ring = Ring::create(&name.0, &Options::new().capacity(128 << 20)).unwrap();

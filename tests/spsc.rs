@@ -785,6 +785,7 @@ fn a_head_that_no_consumer_writes_is_corrupt_to_a_producer_in_need_of_room() {
 
 #[test]
 fn a_head_within_a_batch_in_hand_is_corrupt() {
+    let _alone = alone();
     for (ring, file) in corruptible(Align::Line) {
         let mut tx = ring.producer().unwrap();
         let mut batch = tx.batch().unwrap();
