@@ -12,8 +12,12 @@ use crate::mechanism::{SendMany, SendMessage};
 /// Odd, so that every bit of a word's position shows in the word.
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 const WORD: usize = size_of::<u64>();
-/// Prime, so that it divides no lap of a ring with a power of two of places.
-const POOL: u64 = 7;
+/// How many ready messages a sender takes in turn. Prime, so that it divides no lap of a ring with a power of two of
+/// places. Few where they are large, so that they stay in the nearer caches.
+#[inline(always)]
+fn pool(size: usize) -> u64 {
+    if size <= 1024 { 67 } else { 7 }
+}
 
 /// Sizes that can be measured: whole words, at least the tag, at most 16 MiB.
 pub fn check_size(size: usize) -> Result<(), HarnessError> {
@@ -30,8 +34,8 @@ pub trait Source {
     /// Prepares messages of `size` bytes.
     fn new(size: usize) -> Self;
 
-    /// The first body word of message `seq`.
-    fn base(seq: u64) -> u64;
+    /// The first body word of message `seq` of `size` bytes.
+    fn base(size: usize, seq: u64) -> u64;
 
     /// Writes message `seq` and sends it.
     fn send<S: SendMessage>(&mut self, to: &mut S, seq: u64, last: bool) -> Result<(), HarnessError>;
@@ -49,47 +53,55 @@ impl Source for Registers {
     }
 
     #[inline(always)]
-    fn base(seq: u64) -> u64 {
+    fn base(_size: usize, seq: u64) -> u64 {
         seq.wrapping_mul(STEP)
     }
 
     #[inline(always)]
     fn send<S: SendMessage>(&mut self, to: &mut S, seq: u64, last: bool) -> Result<(), HarnessError> {
-        to.send_with(self.size, |room| write(room, tag(seq, last), Self::base(seq)))
+        to.send_with(self.size, |room| write(room, tag(seq, last), Self::base(self.size, seq)))
     }
 }
 
-/// Messages that lie ready in the sender's own memory and are copied from there.
+/// Messages that lie ready in the sender's own memory and are copied from there. They must be sent in sequence.
 #[derive(Debug)]
 pub struct Memory {
-    messages: Vec<Vec<u8>>,
+    size: usize,
+    /// One after the other.
+    messages: Vec<u8>,
+    /// Where the next one starts, and where the one half a pool ahead does.
+    next: usize,
+    ahead: usize,
 }
 
 impl Source for Memory {
     fn new(size: usize) -> Self {
-        let message = |k| {
-            let mut bytes = vec![0; size];
-            write(&mut bytes, k, Self::base(k));
-            bytes
-        };
-        Memory { messages: (0..POOL).map(message).collect() }
+        let mut messages = vec![0; pool(size) as usize * size];
+        for (k, room) in messages.chunks_exact_mut(size).enumerate() {
+            write(room, k as u64, Self::base(size, k as u64));
+        }
+        Memory { size, messages, next: 0, ahead: pool(size) as usize / 2 * size }
     }
 
     #[inline(always)]
-    fn base(seq: u64) -> u64 {
-        (seq % POOL).wrapping_mul(STEP)
+    fn base(size: usize, seq: u64) -> u64 {
+        (seq % pool(size)).wrapping_mul(STEP)
     }
 
-    /// Tags a message three sends ahead: a store just before the copy would stall the copy's wider load.
+    /// Tags a message half the pool ahead. The copy loads more than a tag at once, and such a load waits until the
+    /// tag's store has reached the cache, behind all stores before it: to lines that are far away, if it is near.
     #[inline(always)]
     fn send<S: SendMessage>(&mut self, to: &mut S, seq: u64, last: bool) -> Result<(), HarnessError> {
-        let ahead = seq + 3;
-        self.messages[(ahead % POOL) as usize][..WORD].copy_from_slice(&ahead.to_ne_bytes());
-        let message = &mut self.messages[(seq % POOL) as usize];
+        let ahead = (seq + pool(self.size) / 2).to_ne_bytes();
+        self.messages[self.ahead..][..WORD].copy_from_slice(&ahead);
+        let message = &mut self.messages[self.next..][..self.size];
         if last {
             message[..WORD].copy_from_slice(&tag(seq, true).to_ne_bytes());
         }
-        to.send(message)
+        to.send(message)?;
+        let behind = |at: usize| if at + self.size == self.messages.len() { 0 } else { at + self.size };
+        (self.next, self.ahead) = (behind(self.next), behind(self.ahead));
+        Ok(())
     }
 }
 
@@ -113,7 +125,7 @@ pub fn send_many<P: Source, S: SendMany>(
 ) -> Result<(), HarnessError> {
     to.send_many(size, count, |k, room| {
         let at = seq + k as u64;
-        write(room, tag(at, last && k + 1 == count), P::base(at));
+        write(room, tag(at, last && k + 1 == count), P::base(size, at));
     })
 }
 
@@ -125,6 +137,18 @@ fn tag(seq: u64, last: bool) -> u64 {
 /// Fills a message: the tag, then the body in steps from `base`.
 #[inline(always)]
 pub(crate) fn write(room: &mut [u8], tag: u64, base: u64) {
+    match room.len() {
+        8 => write_words(&mut room[..8], tag, base),
+        56 => write_words(&mut room[..56], tag, base),
+        64 => write_words(&mut room[..64], tag, base),
+        _ => write_words(room, tag, base),
+    }
+}
+
+/// Small messages get code for their very length, as a program's own struct would have: some engines know it when they
+/// are compiled, others do not, and what is compared is not the compiler's luck with the payload.
+#[inline(always)]
+fn write_words(room: &mut [u8], tag: u64, base: u64) {
     let (head, body) = room.split_at_mut(WORD);
     head.copy_from_slice(&tag.to_ne_bytes());
     let mut word = base;
@@ -134,19 +158,30 @@ pub(crate) fn write(room: &mut [u8], tag: u64, base: u64) {
     }
 }
 
+/// The tag and the sum of the body words.
+#[inline(always)]
+fn read_words(message: &[u8]) -> (u64, u64) {
+    let (head, body) = message.split_at(WORD);
+    (read(head), body.chunks_exact(WORD).fold(0u64, |sum, word| sum.wrapping_add(read(word))))
+}
+
 /// Reads all of a message and compares it with what message `seq` of `size` bytes must be.
 #[inline(always)]
 pub fn check<P: Source>(message: &[u8], size: usize, seq: u64) -> Result<Verdict, HarnessError> {
     if message.len() != size {
         return Err(HarnessError::Size { want: size, got: message.len() });
     }
-    let (head, body) = message.split_at(WORD);
-    let found = body.chunks_exact(WORD).fold(0u64, |sum, word| sum.wrapping_add(read(word)));
-    let words = (body.len() / WORD) as u64;
+    // As in `write`.
+    let (tag, found) = match message.len() {
+        8 => read_words(&message[..8]),
+        56 => read_words(&message[..56]),
+        64 => read_words(&message[..64]),
+        _ => read_words(message),
+    };
+    let words = (message.len() / WORD - 1) as u64;
     // base + (base + STEP) + ... + (base + (words - 1) STEP); words * (words - 1) is even before it could wrap.
     let steps = (words * words.wrapping_sub(1) / 2).wrapping_mul(STEP);
-    let sum = if words == 0 { 0 } else { words.wrapping_mul(P::base(seq)).wrapping_add(steps) };
-    let tag = read(head);
+    let sum = if words == 0 { 0 } else { words.wrapping_mul(P::base(size, seq)).wrapping_add(steps) };
     if found == sum && tag == seq {
         Ok(Verdict::More)
     } else if found == sum && tag == !seq {
@@ -154,6 +189,29 @@ pub fn check<P: Source>(message: &[u8], size: usize, seq: u64) -> Result<Verdict
     } else {
         Err(difference(seq, tag, found, sum))
     }
+}
+
+/// [`check`] for timed loops: the fault goes to `fault`, and the message counts as the last one. So what a loop carries
+/// from message to message is one byte; a whole `Result` would be moved about in memory, at the cost of a cache line's
+/// journey where such a move must wait for the stores before it.
+#[inline(always)]
+pub fn verdict<P: Source>(
+    message: &[u8],
+    size: usize,
+    seq: u64,
+    fault: &mut Option<HarnessError>,
+) -> Verdict {
+    match check::<P>(message, size, seq) {
+        Ok(verdict) => verdict,
+        Err(error) => keep(fault, error),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn keep(fault: &mut Option<HarnessError>, error: HarnessError) -> Verdict {
+    fault.get_or_insert(error);
+    Verdict::Last
 }
 
 #[inline(always)]
@@ -253,6 +311,18 @@ mod tests {
     fn a_message_of_another_size_is_caught() {
         let message = sent::<Registers>(64, 1, false);
         assert_eq!(check::<Registers>(&message[..56], 64, 0), Err(HarnessError::Size { want: 64, got: 56 }));
+    }
+
+    #[test]
+    fn a_fault_ends_the_phase_and_the_first_is_kept() {
+        let message = sent::<Registers>(64, 5, false);
+        let mut fault = None;
+        assert_eq!(verdict::<Registers>(&message, 64, 4, &mut fault), Verdict::More);
+        assert_eq!(fault, None);
+        for seq in [7, 8] {
+            assert_eq!(verdict::<Registers>(&message, 64, seq, &mut fault), Verdict::Last);
+        }
+        assert!(matches!(fault, Some(HarnessError::Mismatch { seq: 7, .. })));
     }
 
     #[test]

@@ -225,7 +225,7 @@ fn write_chunks(clock: &Clock, lines: &Lines, bytes: &SharedBytes) {
         }
         let place = (chunk % CHUNKS) as usize;
         // SAFETY: the reader is done with this place and waits for its flag before it looks again.
-        write(unsafe { bytes.slice_mut(place * CHUNK, CHUNK) }, chunk, Registers::base(chunk));
+        write(unsafe { bytes.slice_mut(place * CHUNK, CHUNK) }, chunk, Registers::base(CHUNK, chunk));
         // ord(stream.written) Release -> read_chunks: the chunk happens before its flag.
         lines.written[place].0.store_release(chunk + 1);
         chunk += 1;

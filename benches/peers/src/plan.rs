@@ -68,6 +68,7 @@ fn stream_56() -> Vec<(Key, Cell)> {
         ("56/copied/rtrb", Cell::throughput::<PushPop<Lined<56>>>(56, Memory)),
         ("56/copied/slipring send/recv", Cell::throughput::<Spsc<Copied>>(56, Memory)),
         ("56/in place/rtrb chunk", Cell::throughput::<InPlace<Lined<56>>>(56, Registers)),
+        ("56/copied/rtrb chunk", Cell::throughput::<InPlace<Lined<56>>>(56, Memory)),
         ("56/in place/array-queue", Cell::throughput::<Array<56>>(56, Registers)),
         ("56/in place/shmem-ipc", Cell::throughput::<Shmem<7, 1>>(56, Registers)),
     ]

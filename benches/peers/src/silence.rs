@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 use serde::{Deserialize, Serialize};
 use slipring_harness::HarnessError;
 use slipring_harness::mechanism::{Flavour, Mechanism, ReceiveMessage, Spsc};
-use slipring_harness::payload::{Registers, Source, check};
+use slipring_harness::payload::{Registers, Source, verdict};
 use slipring_harness::process::Pair;
 use slipring_harness::usage::Usage;
 
@@ -83,15 +83,15 @@ pub fn silence<F: Flavour>(pair: &Pair) -> Result<Silence, HarnessError> {
         |meeting, way| {
             let mut from = way.receiver()?;
             arm()?;
-            let mut seq = 0;
+            let (mut seq, mut fault) = (0, None);
             bursts(
                 || meeting.meet(),
                 || {
                     for _ in 0..MESSAGES {
-                        from.receive(SIZE, |message| check::<Registers>(message, SIZE, seq))??;
+                        from.receive(SIZE, |message| verdict::<Registers>(message, SIZE, seq, &mut fault))?;
                         seq += 1;
                     }
-                    Ok(())
+                    fault.take().map_or(Ok(()), Err)
                 },
             )
         },

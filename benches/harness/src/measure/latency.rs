@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{PayloadSource, Setting, bracketed};
 use crate::error::HarnessError;
 use crate::mechanism::{Mechanism, ReceiveMessage, SendMessage};
-use crate::payload::{Memory, Registers, Source, Verdict, check, check_size};
+use crate::payload::{Memory, Registers, Source, Verdict, check_size, verdict};
 use crate::reference::Bracket;
 use crate::usage::Usage;
 
@@ -115,18 +115,18 @@ impl<'a, P: Source> Pinger<'a, P> {
         let clock = self.setting.clock;
         let first = self.seq;
         let deadline = clock.now() + clock.ticks(budget);
-        let mut last = false;
+        let (mut last, mut fault) = (false, None);
         loop {
             let (size, seq) = (self.size, self.seq);
             let start = clock.now();
             self.source.send(to, seq, last)?;
-            from.receive(size, |message| check::<P>(message, size, seq))??;
+            from.receive(size, |message| verdict::<P>(message, size, seq, &mut fault))?;
             let end = clock.now();
             // Beyond the histogram's end would be beyond the limit, and the watcher has killed us by then.
             self.times.saturating_record(end - start);
             self.seq += 1;
-            if last {
-                return Ok(());
+            if last || fault.is_some() {
+                return fault.map_or(Ok(()), Err);
             }
             last = end >= deadline && self.seq - first >= LEAST_TRIPS;
         }
@@ -141,13 +141,14 @@ fn answer<P: Source, S: SendMessage, R: ReceiveMessage>(
     from: &mut R,
     to: &mut S,
 ) -> Result<(), HarnessError> {
+    let mut fault = None;
     loop {
         let now = *seq;
-        let verdict = from.receive(size, |message| check::<P>(message, size, now))??;
+        let verdict = from.receive(size, |message| verdict::<P>(message, size, now, &mut fault))?;
         source.send(to, now, verdict == Verdict::Last)?;
         *seq += 1;
         if verdict == Verdict::Last {
-            return Ok(());
+            return fault.map_or(Ok(()), Err);
         }
     }
 }

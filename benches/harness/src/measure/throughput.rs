@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{PayloadSource, Setting, bracketed};
 use crate::error::HarnessError;
 use crate::mechanism::{Mechanism, ReceiveMany, ReceiveMessage, SendMany};
-use crate::payload::{Memory, Registers, Source, Verdict, check, check_size, send_many};
+use crate::payload::{Memory, Registers, Source, Verdict, check_size, send_many, verdict};
 use crate::reference::Bracket;
 use crate::usage::Usage;
 
@@ -76,6 +76,7 @@ trait Pace<M: Mechanism> {
         from: &mut M::Receiver,
         size: usize,
         seq: &mut u64,
+        fault: &mut Option<HarnessError>,
     ) -> Result<Verdict, HarnessError>;
 }
 
@@ -100,10 +101,11 @@ impl<M: Mechanism> Pace<M> for Singly {
         from: &mut M::Receiver,
         size: usize,
         seq: &mut u64,
+        fault: &mut Option<HarnessError>,
     ) -> Result<Verdict, HarnessError> {
         let now = *seq;
         *seq += 1;
-        from.receive(size, |message| check::<P>(message, size, now))?
+        from.receive(size, |message| verdict::<P>(message, size, now, fault))
     }
 }
 
@@ -132,18 +134,15 @@ where
         from: &mut M::Receiver,
         size: usize,
         seq: &mut u64,
+        fault: &mut Option<HarnessError>,
     ) -> Result<Verdict, HarnessError> {
-        let mut verdict = Ok(Verdict::More);
-        let mut now = *seq;
+        let (mut now, mut end) = (*seq, Verdict::More);
         from.receive_many(size, N, |message| {
-            // The first fault is the one to report.
-            if verdict.is_ok() {
-                verdict = check::<P>(message, size, now);
-                now += 1;
-            }
+            end = verdict::<P>(message, size, now, fault);
+            now += 1;
         })?;
         *seq = now;
-        verdict
+        Ok(if fault.is_some() { Verdict::Last } else { end })
     }
 }
 
@@ -239,8 +238,8 @@ fn receive_phase<M: Mechanism, P: Source, W: Pace<M>>(
     from: &mut M::Receiver,
     size: usize,
 ) -> Result<(), HarnessError> {
-    let mut now = *seq;
-    while W::receive::<P>(from, size, &mut now)? == Verdict::More {}
+    let (mut now, mut fault) = (*seq, None);
+    while W::receive::<P>(from, size, &mut now, &mut fault)? == Verdict::More {}
     *seq = now;
-    Ok(())
+    fault.map_or(Ok(()), Err)
 }

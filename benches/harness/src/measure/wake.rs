@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{PayloadSource, Setting, bracketed};
 use crate::error::HarnessError;
 use crate::mechanism::{Mechanism, ReceiveMessage};
-use crate::payload::{Memory, Registers, Source, Verdict, check, check_size};
+use crate::payload::{Memory, Registers, Source, Verdict, check_size, verdict};
 use crate::reference::Bracket;
 use crate::usage::Usage;
 
@@ -87,8 +87,9 @@ fn rest_and_send<M: Mechanism, P: Source>(
             let mut received = Vec::new();
             meeting.meet();
             let before = Usage::so_far()?;
+            let mut fault = None;
             for seq in 0.. {
-                let verdict = from.receive(size, |message| check::<P>(message, size, seq))??;
+                let verdict = from.receive(size, |message| verdict::<P>(message, size, seq, &mut fault))?;
                 received.push(clock.now());
                 if verdict == Verdict::Last {
                     break;
@@ -96,7 +97,7 @@ fn rest_and_send<M: Mechanism, P: Source>(
             }
             let usage = Usage::so_far()? - before;
             meeting.meet();
-            Ok((received, usage))
+            fault.map_or(Ok((received, usage)), Err)
         },
     )?;
     if sent.len() != received.len() {

@@ -5,7 +5,7 @@
 
 use std::mem::{ManuallyDrop, MaybeUninit};
 
-use rtrb::{Consumer, Producer, RingBuffer};
+use rtrb::{Consumer, Producer, PushError, RingBuffer};
 use slipring_harness::HarnessError;
 use slipring_harness::mechanism::{Mechanism, ReceiveMany, ReceiveMessage, SendMany, SendMessage};
 
@@ -17,6 +17,8 @@ pub trait Item: Copy + Send {
     const PLACES: usize;
     /// An item to fill.
     const BLANK: Self;
+    /// The item with these bytes, if they are as many as an item has: copied with a length the compiler knows.
+    fn of(bytes: &[u8]) -> Option<Self>;
     /// Its payload.
     fn bytes(&self) -> &[u8];
     /// Its payload, to fill.
@@ -31,6 +33,11 @@ pub struct Lined<const N: usize>([u8; N]);
 impl<const N: usize> Item for Lined<N> {
     const PLACES: usize = 4096;
     const BLANK: Self = Lined([0; N]);
+
+    #[inline(always)]
+    fn of(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Lined)
+    }
 
     #[inline(always)]
     fn bytes(&self) -> &[u8] {
@@ -51,6 +58,11 @@ pub struct Packed([u8; 8]);
 impl Item for Packed {
     const PLACES: usize = 65_536;
     const BLANK: Self = Packed([0; 8]);
+
+    #[inline(always)]
+    fn of(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Packed)
+    }
 
     #[inline(always)]
     fn bytes(&self) -> &[u8] {
@@ -114,21 +126,29 @@ impl<T: Item> Mechanism for PushPop<T> {
 /// Pushes values.
 pub struct Pusher<T>(ManuallyDrop<Producer<T>>);
 
+impl<T: Item> Pusher<T> {
+    #[inline(always)]
+    fn push(&mut self, mut item: T) -> Result<(), HarnessError> {
+        while let Err(PushError::Full(back)) = self.0.push(item) {
+            item = back;
+            std::hint::spin_loop();
+        }
+        Ok(())
+    }
+}
+
 impl<T: Item> SendMessage for Pusher<T> {
     #[inline(always)]
     fn send(&mut self, message: &[u8]) -> Result<(), HarnessError> {
-        self.send_with(message.len(), |room| room.copy_from_slice(message))
+        let got = message.len();
+        self.push(T::of(message).ok_or(HarnessError::Size { want: size_of::<T>(), got })?)
     }
 
-    /// Waits before it builds the value, so that a full queue costs no second building.
     #[inline(always)]
     fn send_with(&mut self, _size: usize, fill: impl FnOnce(&mut [u8])) -> Result<(), HarnessError> {
-        while self.0.is_full() {
-            std::hint::spin_loop();
-        }
         let mut item = T::BLANK;
         fill(item.bytes_mut());
-        self.0.push(item).map_err(|_| HarnessError::Closed)
+        self.push(item)
     }
 }
 
@@ -176,7 +196,9 @@ pub struct Lender<T>(ManuallyDrop<Producer<T>>);
 impl<T: Item> SendMessage for Lender<T> {
     #[inline(always)]
     fn send(&mut self, message: &[u8]) -> Result<(), HarnessError> {
-        self.send_with(message.len(), |room| room.copy_from_slice(message))
+        let got = message.len();
+        let item = T::of(message).ok_or(HarnessError::Size { want: size_of::<T>(), got })?;
+        self.send_with(got, |room| room.copy_from_slice(item.bytes()))
     }
 
     #[inline(always)]
