@@ -161,7 +161,7 @@ impl Yard {
 
 impl Reference {
     /// From the two parts.
-    pub(crate) fn of(cores: Cores, line_ns: f64, stream_gb_per_s: f64) -> Reference {
+    pub fn of(cores: Cores, line_ns: f64, stream_gb_per_s: f64) -> Reference {
         Reference { line_ns, stream_gb_per_s, placement: Placement::of(cores, line_ns) }
     }
 }
