@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill, raise};
 use nix::unistd::{Pid, getpid, getppid, pause};
 use slipring_harness::clock::Clock;
 use slipring_harness::cores::Cores;
-use slipring_harness::measure::{PayloadSource, Setting, latency, throughput};
+use slipring_harness::measure::{PayloadSource, Setting, batched, latency, throughput};
 use slipring_harness::mechanism::{
     Futex, Mechanism, Park, Pipe, ReceiveMessage, SendMessage, Spin, Spsc, UnixStream,
 };
@@ -250,6 +250,14 @@ fn rings_give_plausible_counts_and_leave_no_name() {
     assert_eq!(own_rings(), [""; 0]);
 }
 
+fn batches_count_every_message_and_check_it() {
+    let reading = batched::<Spsc<Spin>, 16>(&setting(), 8).unwrap();
+    assert!(reading.messages >= 32 && reading.messages.is_multiple_of(16), "{reading:?}");
+    let reading = batched::<Spsc<Park>, 5>(&setting(), 56).unwrap();
+    assert!(reading.messages >= 10 && reading.messages.is_multiple_of(5), "{reading:?}");
+    assert_eq!(own_rings(), [""; 0]);
+}
+
 fn a_ring_is_removed_when_its_users_are_killed() {
     let result = pair().run(
         Spsc::<Spin>::prepare(64).unwrap(),
@@ -341,6 +349,7 @@ const TESTS: &[(&str, fn())] = tests![
     one_spoiled_byte_fails_the_measurement,
     pipes_and_sockets_and_futexes_give_plausible_counts,
     rings_give_plausible_counts_and_leave_no_name,
+    batches_count_every_message_and_check_it,
     a_ring_is_removed_when_its_users_are_killed,
     a_quick_comparison_is_complete,
     references_are_positive_and_classified,

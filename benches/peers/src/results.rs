@@ -200,3 +200,88 @@ impl fmt::Display for Below<'_> {
         write!(f, "\nAll figures. {figures}")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use slipring_harness::clock::Clock;
+    use slipring_harness::cores::Cores;
+    use slipring_harness::machine::Machine;
+    use slipring_harness::measure::Setting;
+    use slipring_harness::process::Pair;
+    use slipring_harness::report::Method;
+    use slipring_harness::stats::Spread;
+    use std::time::Duration;
+
+    fn row(kept: usize, yes: Option<bool>) -> GoalRow {
+        GoalRow {
+            goal: "PERF-3".into(),
+            what: "56 B in place / rtrb".into(),
+            placement: Some(Placement::Near),
+            must: ">= 2.00".into(),
+            reached: "2.13".into(),
+            spread: Some(Spread { median: 2.13, min: 1.9, max: 2.5 }),
+            kept,
+            dropped: 3,
+            loaded: false,
+            yes,
+            note: None,
+        }
+    }
+
+    fn results(goals: Vec<GoalRow>) -> Results {
+        let cores = Cores::Unpinned;
+        let pair = Pair { cores, limit: Duration::from_secs(1) };
+        let setting = Setting { pair, clock: Clock::calibrate(), budget: Duration::from_millis(1) };
+        Results {
+            goals,
+            engines: vec![EngineNote { name: "rtrb".into(), setting: "as threads use it".into() }],
+            absent: vec![Absent { what: "iceoryx2".into(), why: "not built".into() }],
+            rest: None,
+            silence: Vec::new(),
+            figures: Report::new(Machine::this(cores), Method::of(&setting), None, &setting.clock, &[]),
+        }
+    }
+
+    #[test]
+    fn a_row_says_goal_place_bar_figure_range_rounds_and_verdict() {
+        let text = results(vec![row(12, Some(true))]).to_string();
+        let line = text.lines().find(|line| line.starts_with("PERF-3")).unwrap();
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let want = "PERF-3 56 B in place / rtrb near >= 2.00 2.13 1.90 2.50 12/3 yes";
+        assert_eq!(words.join(" "), want);
+        assert!(text.contains("NOT MEASURED: iceoryx2: not built"));
+        assert!(text.contains("rtrb: as threads use it"));
+    }
+
+    #[test]
+    fn doubtful_verdicts_are_marked_and_explained() {
+        let few = results(vec![row(4, Some(false))]).to_string();
+        assert!(few.contains("NO (few)") && few.contains("fewer than 9 rounds"));
+        let loaded = GoalRow { loaded: true, ..row(12, Some(true)) };
+        assert!(results(vec![loaded]).to_string().contains("yes (load)"));
+        let firm = results(vec![row(12, Some(true))]).to_string();
+        assert!(!firm.contains("(few)") && !firm.contains("(load)"));
+    }
+
+    #[test]
+    fn one_missed_goal_is_enough_to_miss_and_unasked_ones_are_not() {
+        assert!(results(vec![row(12, Some(true)), row(12, None)]).all_reached());
+        assert!(!results(vec![row(12, Some(true)), row(12, Some(false))]).all_reached());
+    }
+
+    #[test]
+    fn json_holds_all_and_comes_back() {
+        let results = results(vec![row(12, Some(true))]);
+        let back: Results = serde_json::from_str(&results.to_json().unwrap()).unwrap();
+        assert_eq!((back.goals, back.absent), (results.goals, results.absent));
+    }
+
+    #[test]
+    fn markdown_is_a_table_and_the_printed_rest() {
+        let text = results(vec![row(12, Some(true))]).to_markdown();
+        assert!(text.contains("| goal | what | cores |") && text.contains("\n| --- |"));
+        assert!(text.contains("| PERF-3 | 56 B in place / rtrb | near | >= 2.00 | 2.13 |"));
+        assert!(text.contains("```text\n") && text.ends_with("```\n"));
+    }
+}
