@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use slipring_harness::measure::PayloadSource::{Memory, Registers};
-use slipring_harness::mechanism::{Futex, Park, Pipe, Spin, Spsc};
+use slipring_harness::mechanism::{Futex, Park, Pipe, Slot, Spin, Spsc};
 use slipring_harness::rounds::Cell;
 
 use crate::engine::array_queue::Array;
@@ -54,6 +54,7 @@ pub fn groups() -> Vec<Group> {
 fn latency() -> Vec<(Key, Cell)> {
     vec![
         ("latency/slipring", Cell::latency::<Spsc<Spin>>(56, Registers)),
+        ("latency/bare slot", Cell::latency::<Slot>(56, Registers)),
         ("latency/rtrb", Cell::latency::<PushPop<Lined<56>>>(56, Registers)),
         ("latency/array-queue", Cell::latency::<Array<56>>(56, Registers)),
         ("latency/shmem-ipc", Cell::latency::<Shmem<7, 1>>(56, Registers)),
