@@ -102,10 +102,11 @@ impl Report {
         clock: &Clock,
         groups: &[(&[Cell], &Kept)],
     ) -> Report {
-        let dropped = groups.iter().flat_map(|(_, kept)| &kept.dropped);
-        method.loaded =
-            dropped.map(|(round, reason)| LoadedRound { round: *round, reason: reason.clone() }).collect();
         method.all_loaded = groups.iter().all(|(_, kept)| kept.all_loaded);
+        // A group that was kept in spite of its load dropped nothing; its rows must be marked by whoever shows them.
+        let told = groups.iter().filter(|(_, kept)| method.all_loaded || !kept.all_loaded);
+        let reasons = told.flat_map(|(_, kept)| kept.dropped.iter().cloned());
+        method.loaded = reasons.map(|(round, reason)| LoadedRound { round, reason }).collect();
         let measured = |kept: &Kept| kept.rounds.len() + if kept.all_loaded { 0 } else { kept.dropped.len() };
         method.rounds = groups.iter().map(|(_, kept)| measured(kept)).sum();
         let mut report = Report {
