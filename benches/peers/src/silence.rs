@@ -2,13 +2,15 @@
 //!
 //! Both processes stream bursts of messages with the kernel's *syscall user dispatch* armed (Linux 5.11, x86-64): the
 //! first system call of a burst is not executed but delivered as SIGSYS; the handler notes its number, disarms, and lets
-//! it run. Code without system calls runs at full speed, and nothing is estimated. A burst in which one of the two was
-//! put to sleep or had to give up its core proves nothing and is left out.
+//! it run. Code without system calls runs at full speed, and nothing is estimated. A burst proves nothing, and is left out,
+//! if one of the two lost its core, or, parking, had nothing to do for so long that it made ready to sleep: that begins
+//! with sched_yield(2) and membarrier(2). A wake-up call that nobody had asked for counts.
 #![allow(clippy::disallowed_types, reason = "the library's facade is the library's own")]
 
 use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 
 use serde::{Deserialize, Serialize};
+use slipring::WaitStrategy;
 use slipring_harness::HarnessError;
 use slipring_harness::mechanism::{Flavour, Mechanism, ReceiveMessage, Spsc};
 use slipring_harness::payload::{Registers, Source, verdict};
@@ -37,8 +39,10 @@ struct Burst {
 }
 
 impl Burst {
-    fn is_undisturbed(&self) -> bool {
-        self.switches == 0 && self.call != Some(libc::SYS_membarrier)
+    /// Neither off its core nor, if it `parks`, on its way to sleep.
+    fn is_undisturbed(&self, parks: bool) -> bool {
+        let on_the_way = [Some(libc::SYS_sched_yield), Some(libc::SYS_membarrier)].contains(&self.call);
+        self.switches == 0 && !(parks && on_the_way)
     }
 }
 
@@ -96,13 +100,14 @@ pub fn silence<F: Flavour>(pair: &Pair) -> Result<Silence, HarnessError> {
             )
         },
     )?;
-    Ok(sum(&sender, &receiver))
+    Ok(sum(&sender, &receiver, F::STRATEGY == WaitStrategy::Park))
 }
 
-fn sum(sender: &[Burst], receiver: &[Burst]) -> Silence {
+fn sum(sender: &[Burst], receiver: &[Burst], parks: bool) -> Silence {
     // The first burst warms up.
     let pairs = || sender.iter().zip(receiver).skip(1);
-    let undisturbed = || pairs().filter(|(one, other)| one.is_undisturbed() && other.is_undisturbed());
+    let undisturbed =
+        || pairs().filter(|(one, other)| one.is_undisturbed(parks) && other.is_undisturbed(parks));
     let mut calls: Vec<i64> =
         undisturbed().flat_map(|(one, other)| [one.call, other.call]).flatten().collect();
     calls.sort_unstable();
@@ -185,9 +190,12 @@ mod tests {
         let sender = [warm, burst(None, 0), burst(None, 1), burst(wake, 0), burst(None, 0), burst(wake, 0)];
         let receiver =
             [warm, burst(None, 0), burst(wake, 0), burst(None, 0), burst(Some(24), 1), burst(to_sleep, 0)];
-        let sum = sum(&sender, &receiver);
-        assert_eq!((sum.bursts, sum.undisturbed, sum.silent), (5, 2, 1));
-        assert_eq!(sum.calls, [libc::SYS_futex]);
+        let parked = sum(&sender, &receiver, true);
+        assert_eq!((parked.bursts, parked.undisturbed, parked.silent), (5, 2, 1));
+        assert_eq!(parked.calls, [libc::SYS_futex]);
+        // Whoever spins has no business with the kernel at all.
+        let spun = sum(&sender, &receiver, false);
+        assert_eq!((spun.undisturbed, spun.silent), (3, 1));
     }
 
     #[cfg(target_arch = "x86_64")]
