@@ -38,17 +38,28 @@ pub fn groups() -> Vec<Group> {
         Group { name: "wakeup", goals: &["PERF-6"], cells: wakeup() },
         Group { name: "wake", goals: &["PERF-7"], cells: wake() },
     ];
-    #[cfg(feature = "iceoryx2")]
-    for (group, key, cell) in [
+    for (group, key, cell) in iceoryx2() {
+        groups.iter_mut().filter(|own| own.name == group).for_each(|own| own.cells.push((key, cell)));
+    }
+    groups
+}
+
+/// Its cells, and the groups that they belong to.
+#[cfg(feature = "iceoryx2")]
+fn iceoryx2() -> Vec<(&'static str, Key, Cell)> {
+    vec![
         ("latency", "latency/iceoryx2", Cell::latency::<PubSub<7, 1>>(56, Registers)),
         ("4k", "4k/in place/iceoryx2", Cell::throughput::<PubSub<512, 1>>(4096, Registers)),
         ("4k", "4k/copied/iceoryx2", Cell::throughput::<PubSub<512, 1>>(4096, Memory)),
         ("64k", "64k/in place/iceoryx2", Cell::throughput::<PubSub<512, 16>>(65536, Registers)),
         ("64k", "64k/copied/iceoryx2", Cell::throughput::<PubSub<512, 16>>(65536, Memory)),
-    ] {
-        groups.iter_mut().filter(|own| own.name == group).for_each(|own| own.cells.push((key, cell)));
-    }
-    groups
+    ]
+}
+
+/// None: built without it.
+#[cfg(not(feature = "iceoryx2"))]
+fn iceoryx2() -> Vec<(&'static str, Key, Cell)> {
+    Vec::new()
 }
 
 fn latency() -> Vec<(Key, Cell)> {
