@@ -13,8 +13,8 @@ use crate::layout::{
     SpscHeader, VERSION, Wakeup, slots_offset,
 };
 use crate::liveness::{self, Lease};
-use crate::ring::mpmc;
 use crate::ring::spsc::observed_bytes;
+use crate::ring::sweep;
 use crate::segment::{self, Place, Segment, Trust};
 use crate::sync::{AnyBytes, Shared, register_for_heavy_fences};
 use crate::view::{Common, Geometry, Shape, SlotGeometry, SlotView, View};
@@ -569,7 +569,7 @@ fn prepare(segment: &Segment) -> Result<()> {
             [&spsc.items, &spsc.space]
         }
         Shape::Mpmc(geometry) => {
-            mpmc::prepare(&slots(segment, geometry)?);
+            sweep::prepare(&slots(segment, geometry)?);
             mpmc = lines::<MpmcHeader>(segment)?;
             [&mpmc.items, &mpmc.space]
         }
@@ -746,7 +746,7 @@ impl RingInfo {
         (self.max_len, self.capacity) = (geometry.max_len() as u64, geometry.slots * geometry.slot_len);
         let Ok(view) = slots(segment, geometry) else { return };
         self.used_bytes =
-            mpmc::observed(&view).filter(|word| word.is_used()).count() as u64 * geometry.slot_len;
+            sweep::observed(&view).filter(|word| word.is_used()).count() as u64 * geometry.slot_len;
         for (place, entry) in view.parties.iter().enumerate() {
             let role = match entry.role() {
                 SENDER => Role::Sender,

@@ -9,7 +9,8 @@
 use crate::channel::{Host, Seat};
 use crate::error::Error;
 use crate::layout::{ABSENT, ATTACHED, CLOSED, DIED, ORPHANED, Party};
-use crate::ring::mpmc::{Taken, adopt, sweep};
+use crate::ring::mpmc::Taken;
+use crate::ring::sweep::{adopt, sweep};
 use crate::sync::Ordering::Relaxed;
 use crate::view::SlotView;
 

@@ -12,6 +12,7 @@ use crate::event::{Event, WaitStrategy, Waited};
 use crate::layout::SlotKind::{self, Peeked, Reading};
 use crate::layout::{RECEIVER, SENDER};
 use crate::ring::mpmc::{Claim, Side, Taken};
+use crate::ring::sweep::keep;
 use crate::sync::{Deadline, Pace, TRIES_PER_LEASE_CHECK, fork_epoch};
 use crate::view::SlotView;
 use std::collections::VecDeque;
@@ -912,7 +913,8 @@ impl Drop for Receiver {
     fn drop(&mut self) {
         if self.end.is_usable() {
             // Taken in a batch and never handed out: kept for a receiver that peeks.
-            self.pending.iter().for_each(|taken| self.end.side.keep(taken));
+            let (view, me) = (self.end.side.view(), self.end.members.me());
+            self.pending.iter().for_each(|taken| keep(view, me, taken));
         }
         self.end.leave();
     }

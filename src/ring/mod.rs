@@ -3,3 +3,4 @@
 
 pub mod mpmc;
 pub mod spsc;
+pub mod sweep;

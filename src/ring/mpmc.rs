@@ -24,8 +24,7 @@
 //! there used up moves them, tail before head, so that head never passes tail. In particular `tail - head` says neither
 //! full nor empty, since void positions lie between: both answers come from the slots alone.
 //!
-//! A participant that died owns what its words say. With its lease in hand, [`sweep`] frees those slots, but for those
-//! that it had peeked at, which a receiver that peeks takes over with [`adopt`].
+//! A participant that died owns what its words say: `sweep` gives that back.
 
 use crate::error::{Corrupt, RecvError, SendError};
 use crate::layout::SlotKind::{Free, Full, Peeked, PeekedPinned, Pinned, Reading, Writing};
@@ -70,20 +69,21 @@ pub struct Taken {
 }
 
 impl Taken {
+    /// A message that somebody took whom this participant follows.
+    pub(super) fn adopted(slot: usize, word: SlotWord, len: usize) -> Self {
+        Taken { slot, word, len, again: true }
+    }
+
+    /// Its slot, and the slot's word when it was taken.
+    pub(super) fn place(&self) -> (usize, SlotWord) {
+        (self.slot, self.word)
+    }
+
     /// The same message, seen before.
     #[must_use]
     pub fn seen(self) -> Self {
         Taken { again: true, ..self }
     }
-}
-
-/// What [`sweep`] did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Swept {
-    /// Slots given back.
-    pub freed: usize,
-    /// Slots with messages that the owner had peeked at and not acknowledged. They stay its own until adopted.
-    pub kept: usize,
 }
 
 /// What an attempt ended with.
@@ -142,9 +142,9 @@ impl Side {
 
     /// Whether the slot at the tail is taken by a message or a writer of the lap before: a cheap look, for who waits.
     pub fn looks_full(&self) -> bool {
-        // ord(mpmc.tail) Relaxed <- advance: a look; `claim` decides.
+        // ord(mpmc.end) Relaxed <- advance: a look; `claim` decides.
         let at = self.view.header.tail.0.load(Relaxed);
-        // ord(mpmc.state) Relaxed <- Side::release: a look; `claim` decides.
+        // ord(mpmc.state) Relaxed <- Side::let_go: a look; `claim` decides.
         let word = SlotWord(self.view.state(self.view.slot(at)).load(Relaxed));
         matches!(word.kind(), Some(Full | Writing)) && word.ahead_of(self.view.lap(at)) == -1
     }
@@ -157,7 +157,7 @@ impl Side {
     #[inline(always)]
     fn claim_first(&mut self) -> Result<u64, SendError> {
         for _ in 0..MAX_ATTEMPTS {
-            // ord(mpmc.tail) Acquire <- advance: the slots before this position are seen as claimed or void.
+            // ord(mpmc.end) Acquire <- advance: the slots before this position are seen as claimed or void.
             let at = self.view.header.tail.0.load(Acquire);
             match self.claim_at(at) {
                 Ok(()) => return Ok(at),
@@ -182,7 +182,7 @@ impl Side {
     fn claim_refused(&mut self, at: u64, word: SlotWord) -> Result<(), SendError> {
         let lap = self.view.lap(at);
         match (word.kind(), word.ahead_of(lap)) {
-            (None, _) => return Err(self.corrupt("slot state", word.0, at).into()),
+            (None, _) => return Err(Corrupt::new("slot state", word.0, at).into()),
             // Used up, by now or long ago.
             (_, 0..) => advance(&self.view.header.tail.0, at, 1),
             (Some(Full | Writing), -1) => return Err(SendError::Full),
@@ -191,7 +191,7 @@ impl Side {
                     self.step_over_held(at, word, kind);
                 }
             }
-            _ => return Err(self.corrupt("slot state", word.0, at).into()),
+            _ => return Err(Corrupt::new("slot state", word.0, at).into()),
         }
         Ok(())
     }
@@ -207,7 +207,7 @@ impl Side {
                 (Some(Free), 0) => return Ok(true),
                 (Some(Full | Writing), -1) => return Err(SendError::Full),
                 (Some(kind), -1) if kind.is_held() => {}
-                (None, _) => return Err(self.corrupt("slot state", word.0, next).into()),
+                (None, _) => return Err(Corrupt::new("slot state", word.0, next).into()),
                 _ => return Ok(false),
             }
         }
@@ -219,7 +219,7 @@ impl Side {
         let kind = if matches!(kind, Peeked | PeekedPinned) { PeekedPinned } else { Pinned };
         let pinned = SlotWord::owned(self.view.lap(at), kind, word.owner());
         let state = self.view.state(self.view.slot(at));
-        // ord(mpmc.state) Relaxed: nothing but the word is passed on; who sees tail moved sees it (mpmc.tail).
+        // ord(mpmc.state) Relaxed: nothing but the word is passed on; who sees tail moved sees it (mpmc.end).
         // ord(mpmc.state) Relaxed on failure: the caller looks again.
         if state.compare_exchange(word.0, pinned.0, Relaxed, Relaxed).is_ok() {
             advance(&self.view.header.tail.0, at, 1);
@@ -253,7 +253,7 @@ impl Side {
     #[inline(always)]
     #[must_use = "a refused commit must be sent again"]
     pub fn commit(&self, claim: &Claim, len: usize) -> bool {
-        // ord(mpmc.state) Relaxed -> Side::take: published by the exchange below.
+        // ord(mpmc.state) Relaxed -> Side::take_at: published by the exchange below.
         self.view.len(claim.slot).store(len as u64, Relaxed);
         let (writing, full) = (SlotWord::owned(claim.lap, Writing, self.me), SlotWord::full(claim.lap));
         // ord(mpmc.state) Release -> Side::take_first: payload and length before the news of them.
@@ -312,7 +312,7 @@ impl Side {
     /// Whether the slot at the head holds nothing to take and nothing to step over: a cheap look, for who waits.
     #[inline(always)]
     pub fn looks_empty(&self) -> bool {
-        // ord(mpmc.head) Relaxed <- advance: a look; `take` decides.
+        // ord(mpmc.end) Relaxed <- advance: a look; `take` decides.
         let at = self.view.header.head.0.load(Relaxed);
         // ord(mpmc.state) Relaxed <- Side::commit: a look; `take` decides.
         let word = SlotWord(self.view.state(self.view.slot(at)).load(Relaxed));
@@ -323,7 +323,7 @@ impl Side {
     #[inline(always)]
     fn take_first(&mut self, how: SlotKind, room: usize) -> Result<(u64, Taken), RecvError> {
         for _ in 0..MAX_ATTEMPTS {
-            // ord(mpmc.head) Acquire <- advance: the positions before this one are seen as taken or void.
+            // ord(mpmc.end) Acquire <- advance: the positions before this one are seen as taken or void.
             let at = self.view.header.head.0.load(Acquire);
             // ord(mpmc.state) Acquire <- Side::commit: see the length.
             let word = SlotWord(self.view.state(self.view.slot(at)).load(Acquire));
@@ -351,7 +351,7 @@ impl Side {
         if len > room as u64 && len <= self.view.max_len() as u64 {
             return Err(self.too_long(slot, full, len as usize, room));
         }
-        // ord(mpmc.state) AcqRel <- Side::commit: see the payload; and who sees it taken sees what was passed before it.
+        // ord(mpmc.state) AcqRel <- Side::commit: see the payload; and, at `full_behind`, that what lies before is passed.
         // ord(mpmc.state) Relaxed on failure: the caller looks again.
         match self.view.state(slot).compare_exchange(full.0, mine.0, AcqRel, Relaxed) {
             Ok(_) => Ok(Taken { slot, word: mine, len: len as usize, again: false }),
@@ -374,7 +374,7 @@ impl Side {
     fn checked(&self, at: u64, taken: Taken) -> Result<Taken, RecvError> {
         if taken.len > self.view.max_len() {
             self.release(&taken);
-            return Err(self.corrupt("slot length", taken.len as u64, at).into());
+            return Err(Corrupt::new("slot length", taken.len as u64, at).into());
         }
         Ok(taken)
     }
@@ -384,7 +384,7 @@ impl Side {
     fn take_refused(&mut self, at: u64, word: SlotWord) -> Result<(), RecvError> {
         let lap = self.view.lap(at);
         match (word.kind(), word.ahead_of(lap)) {
-            (None, _) => Err(self.corrupt("slot state", word.0, at).into()),
+            (None, _) => Err(Corrupt::new("slot state", word.0, at).into()),
             (Some(Free), 0) | (_, ..0) => Err(RecvError::Empty),
             (Some(Writing), 0) => match self.full_behind(at, word)? {
                 Done(()) => {
@@ -405,10 +405,10 @@ impl Side {
     fn full_behind(&self, at: u64, writing: SlotWord) -> Result<Step<()>, RecvError> {
         for k in 1..self.view.slots() {
             let next = at.wrapping_add(k);
-            // ord(mpmc.state) Acquire <- Side::take_at: looked at in the order of positions, before the writer again.
+            // ord(mpmc.state) Acquire <- Side::commit: looked at in the order of positions, before the writer again.
             let word = SlotWord(self.view.state(self.view.slot(next)).load(Acquire));
             match (word.kind(), word.ahead_of(self.view.lap(next))) {
-                (None, _) => return Err(self.corrupt("slot state", word.0, next).into()),
+                (None, _) => return Err(Corrupt::new("slot state", word.0, next).into()),
                 (Some(Full), 0) => return Ok(Done(())),
                 (Some(Writing | Pinned | PeekedPinned), 0) => {}
                 (Some(Free), 0) | (_, ..0) => return Err(RecvError::Empty),
@@ -439,7 +439,7 @@ impl Side {
         }
         self.suspect = Some(word.owner());
         let pinned = SlotWord::owned(word.lap(), Pinned, word.owner());
-        // ord(mpmc.state) Relaxed: nothing but the word is passed on; who sees head moved sees it (mpmc.head).
+        // ord(mpmc.state) Relaxed: nothing but the word is passed on; who sees head moved sees it (mpmc.end).
         // ord(mpmc.state) Relaxed on failure: the caller looks again.
         if state.compare_exchange(word.0, pinned.0, Relaxed, Relaxed).is_ok() {
             self.patience = (self.patience * 2).min(PATIENCE_MAX);
@@ -474,25 +474,6 @@ impl Side {
         self.let_go(taken.slot, taken.word);
     }
 
-    /// Leaves a message that this participant took to whoever adopts what it did not acknowledge.
-    pub fn keep(&self, taken: &Taken) {
-        let mut word = taken.word;
-        for _ in 0..MAX_ATTEMPTS {
-            let kind = match word.kind() {
-                Some(Reading) => Peeked,
-                Some(Pinned) => PeekedPinned,
-                _ => return,
-            };
-            let kept = SlotWord::owned(word.lap(), kind, self.me);
-            // ord(mpmc.state) Relaxed: the bytes stay as they are, and the lease hands the slot on.
-            // ord(mpmc.state) Relaxed on failure: pinned meanwhile; look again.
-            match self.view.state(taken.slot).compare_exchange(word.0, kept.0, Relaxed, Relaxed) {
-                Ok(_) => return,
-                Err(found) => word = SlotWord(found),
-            }
-        }
-    }
-
     // --- both ---
 
     /// Frees an owned slot, whose word was `word` when last seen and may have been pinned since.
@@ -514,16 +495,11 @@ impl Side {
 
     /// Messages and operations in flight, roughly: `tail - head`.
     pub fn in_flight(&self) -> u64 {
-        // ord(mpmc.head) Relaxed: may be stale at once.
+        // ord(mpmc.end) Relaxed: may be stale at once.
         let head = self.view.header.head.0.load(Relaxed);
-        // ord(mpmc.tail) Relaxed: may be stale at once.
+        // ord(mpmc.end) Relaxed: may be stale at once.
         let tail = self.view.header.tail.0.load(Relaxed);
         tail.wrapping_sub(head).min(self.view.slots())
-    }
-
-    #[cold]
-    fn corrupt(&self, field: &'static str, found: u64, position: u64) -> Corrupt {
-        Corrupt::new(field, found, position)
     }
 
     /// Nobody's progress explains so many failed attempts.
@@ -532,88 +508,14 @@ impl Side {
         // ord(own) Relaxed: for the message.
         let at = end.load(Relaxed);
         // ord(own) Relaxed: for the message.
-        self.corrupt("slot state", self.view.state(self.view.slot(at)).load(Relaxed), at)
+        Corrupt::new("slot state", self.view.state(self.view.slot(at)).load(Relaxed), at)
     }
 }
 
 /// Moves an end from `at` to behind what was claimed or taken there. Whoever was faster has done the same.
 #[inline(always)]
 fn advance(end: &AtomicU64, at: u64, by: u64) {
-    // ord(mpmc.tail) Release -> Side::claim_first: the slots passed are seen as used.
-    // ord(mpmc.head) Release -> Side::take_first: the same.
-    // ord(mpmc.tail) Relaxed on failure: nothing is read.
+    // ord(mpmc.end) Release -> Side::claim_first: the slots passed are seen as used.
+    // ord(mpmc.end) Relaxed on failure: nothing is read.
     let _ = end.compare_exchange(at, at.wrapping_add(by), Release, Relaxed);
-}
-
-/// Makes zeroed slots a ring: all free for lap 1, both ends at its start. Before anybody else sees it.
-pub fn prepare(view: &SlotView) {
-    for index in 0..view.slots() {
-        // ord(own) Relaxed: nobody else has it yet.
-        view.state(view.slot(index)).store(SlotWord::free(1).0, Relaxed);
-    }
-    // ord(own) Relaxed: nobody else has it yet.
-    view.header.head.0.store(view.slots(), Relaxed);
-    // ord(own) Relaxed: nobody else has it yet.
-    view.header.tail.0.store(view.slots(), Relaxed);
-}
-
-/// Gives back what the dead participant `owner` held. The caller holds the dead one's lease from before the first look
-/// to behind the last exchange: else a new owner of the same number could lose its slots.
-pub fn sweep(view: &SlotView, owner: u32) -> Swept {
-    let mut swept = Swept::default();
-    for index in 0..view.slots() {
-        let state = view.state(view.slot(index));
-        for _ in 0..MAX_ATTEMPTS {
-            // ord(own) Relaxed: the lease, given by the kernel, orders the dead one's last word before this.
-            let word = SlotWord(state.load(Relaxed));
-            match word.kind() {
-                Some(Writing | Reading | Pinned) if word.owner() == owner => {}
-                Some(Peeked | PeekedPinned) if word.owner() == owner => {
-                    swept.kept += 1;
-                    break;
-                }
-                _ => break,
-            }
-            // ord(mpmc.state) Release -> Side::claim_at: what the dead one did to the bytes before the next owner's first.
-            // ord(mpmc.state) Relaxed on failure: pinned meanwhile; look again.
-            if state.compare_exchange(word.0, word.freed().0, Release, Relaxed).is_ok() {
-                swept.freed += 1;
-                break;
-            }
-        }
-    }
-    swept
-}
-
-/// Makes the messages that the dead participant `owner` had not acknowledged those of `heir`, who delivers them again.
-/// The caller holds the dead one's lease, as for [`sweep`].
-pub fn adopt(view: &SlotView, owner: u32, heir: u32) -> Vec<Taken> {
-    let mut adopted = Vec::new();
-    for index in 0..view.slots() {
-        let slot = view.slot(index);
-        for _ in 0..MAX_ATTEMPTS {
-            // ord(own) Relaxed: the lease, given by the kernel, orders the dead one's last word before this.
-            let word = SlotWord(view.state(slot).load(Relaxed));
-            let Some(kind @ (Peeked | PeekedPinned)) = word.kind() else { break };
-            if word.owner() != owner {
-                break;
-            }
-            let mine = SlotWord::owned(word.lap(), kind, heir);
-            // ord(mpmc.state) Acquire <- Side::commit: see the payload and the length.
-            // ord(mpmc.state) Relaxed on failure: pinned meanwhile; look again.
-            if view.state(slot).compare_exchange(word.0, mine.0, Acquire, Relaxed).is_ok() {
-                // ord(mpmc.state) Relaxed <- Side::commit: ordered by the exchange above.
-                let len = (view.len(slot).load(Relaxed) as usize).min(view.max_len());
-                adopted.push(Taken { slot, word: mine, len, again: true });
-                break;
-            }
-        }
-    }
-    adopted
-}
-
-/// The state words of all slots, each as it is when it is looked at.
-pub fn observed(view: &SlotView) -> impl Iterator<Item = SlotWord> + '_ {
-    // ord(own) Relaxed: an observation, nothing is accessed on the strength of it.
-    (0..view.slots()).map(|index| SlotWord(view.state(view.slot(index)).load(Relaxed)))
 }
