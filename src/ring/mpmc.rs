@@ -86,13 +86,6 @@ impl Taken {
     }
 }
 
-/// What an attempt ended with.
-enum Step<T> {
-    Done(T),
-    Again,
-}
-use Step::{Again, Done};
-
 impl Side {
     /// The half of participant `me`, who holds its own lease and owns no slot.
     #[must_use]
@@ -386,13 +379,12 @@ impl Side {
         match (word.kind(), word.ahead_of(lap)) {
             (None, _) => Err(Corrupt::new("slot state", word.0, at).into()),
             (Some(Free), 0) | (_, ..0) => Err(RecvError::Empty),
-            (Some(Writing), 0) => match self.full_behind(at, word)? {
-                Done(()) => {
+            (Some(Writing), 0) => {
+                if self.full_behind(at, word)? {
                     self.step_over_writer(at, word);
-                    Ok(())
                 }
-                Again => Ok(()),
-            },
+                Ok(())
+            }
             // Taken or void. Tail first: a helper killed in between must not leave head ahead of it.
             _ => {
                 self.pass(at);
@@ -402,14 +394,14 @@ impl Side {
     }
 
     /// The slot at `at` is being written. Whether a later one is full, so that it may not be waited for.
-    fn full_behind(&self, at: u64, writing: SlotWord) -> Result<Step<()>, RecvError> {
+    fn full_behind(&self, at: u64, writing: SlotWord) -> Result<bool, RecvError> {
         for k in 1..self.view.slots() {
             let next = at.wrapping_add(k);
             // ord(mpmc.state) Acquire <- Side::commit: looked at in the order of positions, before the writer again.
             let word = SlotWord(self.view.state(self.view.slot(next)).load(Acquire));
             match (word.kind(), word.ahead_of(self.view.lap(next))) {
                 (None, _) => return Err(Corrupt::new("slot state", word.0, next).into()),
-                (Some(Full), 0) => return Ok(Done(())),
+                (Some(Full), 0) => return Ok(true),
                 (Some(Writing | Pinned | PeekedPinned), 0) => {}
                 (Some(Free), 0) | (_, ..0) => return Err(RecvError::Empty),
                 // A message behind was there and is gone: then this position was void before, or is by now.
@@ -417,7 +409,7 @@ impl Side {
                     // ord(mpmc.state) Relaxed <- Side::commit: no older than what the look behind it implies.
                     let now = self.view.state(self.view.slot(at)).load(Relaxed);
                     if now != writing.0 {
-                        return Ok(Again);
+                        return Ok(false);
                     }
                 }
             }
