@@ -825,7 +825,7 @@ impl Receiver {
         // There were none before.
         self.end.loans += self.pending.len() as u32;
         if let Some(taken) = taken {
-            return taken;
+            return taken.inspect_err(|_| self.end.items.notify());
         }
         if let Some(taken) = self.from_pending(room)? {
             return Ok(taken);
@@ -834,7 +834,14 @@ impl Receiver {
             Waited::Ended(error) => error,
             _ => RecvError::TimedOut,
         };
-        self.end.take(how, room).map_err(|error| if error == RecvError::Empty { over } else { error })
+        self.end.take(how, room).map_err(|error| {
+            if error == RecvError::Empty {
+                return over;
+            }
+            // Whoever was woken for a message and leaves it wakes another.
+            self.end.items.notify();
+            error
+        })
     }
 
     /// Takes over what receivers that are gone did not acknowledge, if the participants have changed.
