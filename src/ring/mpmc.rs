@@ -255,18 +255,16 @@ impl Side {
         self.checked(at, taken)
     }
 
-    /// Takes up to `most` consecutive messages, at least one, and adds them to `run`.
+    /// Takes up to `most` consecutive messages and adds them to `run`: at least one if there is no error, and those before
+    /// it if there is one.
     pub fn take_run(&mut self, most: usize, run: &mut Vec<Taken>) -> Result<(), RecvError> {
         let mut taken = Some(self.take_first(Reading, usize::MAX)?);
         let mut next = self.head;
-        let mut fault = None;
+        let mut fault = Ok(());
         while let Some(message) = taken.take() {
-            match self.checked(next, message) {
-                Ok(message) => run.push(message),
-                Err(error) => fault = Some(error),
-            }
+            fault = self.checked(next, message).map(|message| run.push(message));
             next = next.wrapping_add(1);
-            if run.len() < most && fault.is_none() {
+            if run.len() < most && fault.is_ok() {
                 // ord(mpmc.state) Acquire <- Side::commit: see the length.
                 let word = SlotWord(self.view.state(self.view.slot(next)).load(Acquire));
                 if word == SlotWord::full(self.view.lap(next)) {
@@ -275,10 +273,7 @@ impl Side {
             }
         }
         self.taken_to(next);
-        match fault {
-            Some(error) if run.is_empty() => Err(error),
-            _ => Ok(()),
-        }
+        fault
     }
 
     #[inline(always)]
