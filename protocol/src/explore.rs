@@ -1,0 +1,396 @@
+//! Breadth first through all states, so that the first fault found has a shortest trace. Every state is kept, 32 bytes
+//! and its parent: nothing rests on a hash being unique.
+
+use std::hash::BuildHasher;
+use std::time::{Duration, Instant};
+
+use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
+
+use crate::check;
+use crate::model::{Act, Fault, Packed, Pc, Proc, State, fate, settle, step};
+use crate::table::Config;
+
+/// What an exploration found.
+pub struct Report {
+    /// States visited.
+    pub states: usize,
+    /// Transitions taken.
+    pub transitions: usize,
+    /// Transitions from the first state to the farthest.
+    pub depth: usize,
+    /// The most transitions that a process needed alone to the end of its verb.
+    pub alone: usize,
+    /// How long it took.
+    pub time: Duration,
+    /// The broken promise, and how it comes to that.
+    pub fault: Option<(Fault, Vec<String>)>,
+    /// Not everything was visited: there are more states than allowed.
+    pub cut: bool,
+}
+
+const CHUNK: usize = 1 << 16;
+
+/// All states visited, in order, and where they are found.
+#[derive(Default)]
+struct Visited {
+    chunks: Vec<Vec<Packed>>,
+    parents: Vec<u32>,
+    /// Open addressing: id + 1, 0 where there is none.
+    table: Vec<u32>,
+}
+
+impl Visited {
+    fn len(&self) -> usize {
+        self.parents.len()
+    }
+
+    fn get(&self, id: u32) -> &Packed {
+        &self.chunks[id as usize / CHUNK][id as usize % CHUNK]
+    }
+
+    /// Where it stands in the table, or where it would.
+    fn seek(&self, packed: &Packed) -> usize {
+        let mask = self.table.len() - 1;
+        let mut at = FxBuildHasher.hash_one(packed) as usize & mask;
+        while self.table[at] != 0 && self.get(self.table[at] - 1) != packed {
+            at = (at + 1) & mask;
+        }
+        at
+    }
+
+    fn find(&self, packed: &Packed) -> Option<u32> {
+        self.table[self.seek(packed)].checked_sub(1)
+    }
+
+    /// Its id, if it is new.
+    fn insert(&mut self, packed: Packed, parent: u32) -> Option<u32> {
+        if self.table.len() * 5 <= self.len() * 8 {
+            self.table = vec![0; (self.table.len() * 2).max(1 << 12)];
+            for id in 0..self.len() as u32 {
+                let at = self.seek(self.get(id));
+                self.table[at] = id + 1;
+            }
+        }
+        let at = self.seek(&packed);
+        if self.table[at] != 0 {
+            return None;
+        }
+        let id = self.len() as u32;
+        if self.len().is_multiple_of(CHUNK) {
+            self.chunks.push(Vec::with_capacity(CHUNK));
+        }
+        self.chunks.last_mut().expect("there is a chunk").push(packed);
+        self.parents.push(parent);
+        self.table[at] = id + 1;
+        Some(id)
+    }
+}
+
+/// A transition of a process: what it was, where it leads.
+struct Move {
+    by: usize,
+    act: Act,
+    /// Instead of a step: a kill, or the return.
+    fate: Option<&'static str>,
+    next: State,
+}
+
+/// Every transition of a state.
+fn moves(config: &Config, state: &State, mut each: impl FnMut(Move)) {
+    let mut one = |by, fate, mut next: State, act| {
+        if config.settle && !matches!(act, Act::Bad(_)) {
+            settle(config, &mut next);
+        }
+        excuse(config, &mut next);
+        each(Move { by, act, fate, next });
+    };
+    for p in 0..config.roles.len() {
+        if let Some((next, what)) = fate(config, state, p) {
+            one(p, Some(what), next, Act::Run);
+        }
+        if state.proc[p].pc.is_alive() {
+            let mut choice = 0;
+            while let Some((next, act)) = step(config, state, p, choice, config.settle) {
+                one(p, None, next, act);
+                choice += 1;
+            }
+            // A peeker may find nobody to adopt from, and still peek.
+        }
+    }
+}
+
+/// Ghost: whose negative answer would be right at this moment.
+fn excuse(config: &Config, state: &mut State) {
+    let (full, empty) = (state.is_full(config), state.is_empty(config));
+    for (p, role) in config.roles.iter().enumerate() {
+        let proc = &mut state.proc[p];
+        let receiving = matches!(
+            proc.pc,
+            Pc::LoadHead
+                | Pc::AtHead
+                | Pc::Take
+                | Pc::PassTail
+                | Pc::PassHead
+                | Pc::Scan
+                | Pc::Reload
+                | Pc::PinWriting
+        );
+        let sending = role.is_sender() && proc.pc.is_alive() && proc.pc != Pc::Idle;
+        proc.excuse |= receiving && empty || sending && full;
+    }
+}
+
+/// Among neighbours of one role the numbers make no difference: the one of the lesser key comes first.
+fn canonical(config: &Config, state: &mut State) -> Packed {
+    state.clamp(config);
+    let roles = config.roles;
+    for p in 1..roles.len() {
+        let mut q = p;
+        while q > 0 && roles[q - 1] == roles[q] && key(config, state, q) < key(config, state, q - 1) {
+            swap(config, state, q - 1, q);
+            q -= 1;
+        }
+    }
+    state.pack(config)
+}
+
+fn key(config: &Config, state: &State, p: usize) -> impl Ord + use<> {
+    let Proc { pc, pos, k, n, kept, word, tag, excuse, after, .. } = state.proc[p];
+    let mut owned = 0u8;
+    for (i, slot) in state.slot[..config.slots].iter().enumerate() {
+        owned |= u8::from(slot.word.is_of(p)) << i;
+    }
+    (pc, pos, k, n, kept, (word.lap, word.kind), tag, excuse, after.max(state.head), owned, state.is_leased(p))
+}
+
+fn swap(config: &Config, state: &mut State, p: usize, q: usize) {
+    let other = |owner: u8| match usize::from(owner) {
+        o if o == p => q as u8,
+        o if o == q => p as u8,
+        _ => owner,
+    };
+    state.proc.swap(p, q);
+    for slot in &mut state.slot[..config.slots] {
+        if slot.word.kind.is_owned() {
+            slot.word.owner = other(slot.word.owner);
+        }
+    }
+    for proc in &mut state.proc[..config.roles.len()] {
+        if proc.word.kind.is_owned() {
+            proc.word.owner = other(proc.word.owner);
+        }
+        if proc.pc.is_sweeping() {
+            proc.target = other(proc.target);
+        }
+    }
+}
+
+/// The runs of single processes that were already looked at, by all that they depend on.
+#[derive(Default)]
+struct Alone {
+    runs: FxHashMap<[u32; 5], u8>,
+    still: FxHashSet<[u32; 3]>,
+}
+
+impl Alone {
+    fn look(&mut self, config: &Config, state: &State, packed: &Packed) -> Result<u8, Fault> {
+        let mut most = 0;
+        let dead = (0..config.roles.len())
+            .fold(0, |dead, p| dead | u32::from(state.proc[p].pc == Pc::Dead) << p | u32::from(state.is_leased(p)) << (p + 8));
+        for p in 0..config.roles.len() {
+            let pc = state.proc[p].pc;
+            if !pc.is_alive() || pc == Pc::Idle {
+                continue;
+            }
+            let steps = match self.runs.entry([packed[p], packed[6], packed[7], dead, p as u32]) {
+                std::collections::hash_map::Entry::Occupied(known) => *known.get(),
+                std::collections::hash_map::Entry::Vacant(new) => {
+                    *new.insert(check::alone(config, &mut state.clone(), p)?.0 as u8)
+                }
+            };
+            most = most.max(steps);
+        }
+        if check::is_still(config, state) && self.still.insert([packed[6], packed[7], dead]) {
+            check::capacity(config, state)?;
+        }
+        Ok(most)
+    }
+}
+
+/// Visits every state, at most `limit`.
+pub fn explore(config: &Config, limit: usize) -> Report {
+    let start = Instant::now();
+    let mut visited = Visited::default();
+    let mut alone = Alone::default();
+    let mut first = State::first(config);
+    if config.settle {
+        settle(config, &mut first);
+    }
+    visited.insert(canonical(config, &mut first), 0);
+    let mut report = Report {
+        states: 0,
+        transitions: 0,
+        depth: 0,
+        alone: 0,
+        time: Duration::ZERO,
+        fault: None,
+        cut: false,
+    };
+    let (mut id, mut level_end) = (0u32, 1);
+    while (id as usize) < visited.len() && report.fault.is_none() {
+        if id as usize == level_end {
+            level_end = visited.len();
+            report.depth += 1;
+        }
+        if visited.len() > limit {
+            report.cut = true;
+            break;
+        }
+        let state = State::unpack(visited.get(id), config);
+        let mut bad = None;
+        moves(config, &state, |mut m| {
+            if bad.is_some() {
+                return;
+            }
+            report.transitions += 1;
+            let fault = if let Act::Bad(fault) = m.act { Some(fault) } else { check::words(config, &m.next) };
+            if let Some(fault) = fault {
+                bad = Some((fault, Some(describe(config, &m, &state))));
+                return;
+            }
+            let packed = canonical(config, &mut m.next);
+            if visited.insert(packed, id).is_some() {
+                match alone.look(config, &m.next, &packed) {
+                    Ok(steps) => report.alone = report.alone.max(usize::from(steps)),
+                    Err(fault) => bad = Some((fault, None)),
+                }
+            }
+        });
+        if let Some((fault, last)) = bad {
+            // Without a last line the fault is of the state that was visited last.
+            let end = if last.is_some() { id } else { visited.len() as u32 - 1 };
+            let mut trace = trace(config, &visited, &path(&visited, end));
+            trace.extend(last);
+            report.fault = Some((fault, trace));
+        }
+        id += 1;
+    }
+    if report.fault.is_none() && !report.cut && config.lock_free {
+        if let Some((cycle, entry)) = endless(config, &visited) {
+            let mut trace = trace(config, &visited, &[path(&visited, entry), cycle].concat());
+            trace.push("and so on".into());
+            report.fault = Some((Fault::Livelock, trace));
+        }
+    }
+    report.states = visited.len();
+    report.time = start.elapsed();
+    report
+}
+
+/// The ids from the first state to that one.
+fn path(visited: &Visited, mut id: u32) -> Vec<u32> {
+    let mut path = vec![id];
+    while id != 0 {
+        id = visited.parents[id as usize];
+        path.push(id);
+    }
+    path.reverse();
+    path
+}
+
+/// An endless run in which no verb ends: a cycle of the transitions that end none. Depth first, each state once.
+fn endless(config: &Config, visited: &Visited) -> Option<(Vec<u32>, u32)> {
+    const OPEN: u8 = 1;
+    const CLOSED: u8 = 2;
+    let mut colour = vec![0u8; visited.len()];
+    let unended = |id: u32| {
+        let mut next = Vec::new();
+        moves(config, &State::unpack(visited.get(id), config), |mut m| {
+            if m.act == Act::Run && m.fate.is_none() {
+                next.extend(visited.find(&canonical(config, &mut m.next)));
+            }
+        });
+        next
+    };
+    for root in 0..visited.len() as u32 {
+        if colour[root as usize] != 0 {
+            continue;
+        }
+        colour[root as usize] = OPEN;
+        let mut stack = vec![(root, unended(root))];
+        while let Some((id, next)) = stack.last_mut() {
+            let Some(to) = next.pop() else {
+                colour[*id as usize] = CLOSED;
+                stack.pop();
+                continue;
+            };
+            match colour[to as usize] {
+                0 => {
+                    colour[to as usize] = OPEN;
+                    stack.push((to, unended(to)));
+                }
+                OPEN => {
+                    let cycle = stack.iter().map(|(id, _)| *id).skip_while(|id| *id != to);
+                    return Some((cycle.skip(1).chain([to]).collect(), to));
+                }
+                _ => {}
+            }
+        }
+    }
+    None
+}
+
+/// The path in words. States were kept with interchangeable processes in order: here each keeps its number.
+fn trace(config: &Config, visited: &Visited, path: &[u32]) -> Vec<String> {
+    let mut state = State::first(config);
+    if config.settle {
+        settle(config, &mut state);
+    }
+    let mut lines = Vec::new();
+    for id in &path[1..] {
+        let mut found = None;
+        moves(config, &state, |m| {
+            if found.is_none()
+                && !matches!(m.act, Act::Bad(_))
+                && canonical(config, &mut m.next.clone()) == *visited.get(*id)
+            {
+                found = Some((describe(config, &m, &state), m.next));
+            }
+        });
+        let Some((line, next)) = found else {
+            lines.push("(the rest of the path could not be named)".into());
+            break;
+        };
+        lines.push(line);
+        state = next;
+        state.clamp(config);
+    }
+    lines
+}
+
+fn name(config: &Config, p: usize) -> String {
+    format!("{:?}#{p}", config.roles[p])
+}
+
+fn describe(config: &Config, m: &Move, before: &State) -> String {
+    let proc = before.proc[m.by];
+    let mut line = match m.fate {
+        Some(what) => format!("{:<14} {what} (was at {:?})", name(config, m.by), proc.pc),
+        None => format!("{:<14} {:?} {}+{}", name(config, m.by), proc.pc, proc.pos, proc.k),
+    };
+    match m.act {
+        Act::Done(answer) => line += &format!(" -> {answer}"),
+        Act::Again => line += " -> again",
+        Act::Bad(fault) => line += &format!(" -> {fault:?}"),
+        Act::Run => line += &format!(" -> {:?}", m.next.proc[m.by].pc),
+    }
+    let s = &m.next;
+    let words: Vec<String> = s.slot[..config.slots]
+        .iter()
+        .map(|slot| {
+            let owner = if slot.word.kind.is_owned() { format!(",{}", slot.word.owner) } else { String::new() };
+            format!("{:?}({}{owner})", slot.word.kind, slot.word.lap)
+        })
+        .collect();
+    format!("{line:<52} head {} tail {} [{}]", s.head, s.tail, words.join(" "))
+}
