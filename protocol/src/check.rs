@@ -32,6 +32,13 @@ pub fn words(config: &Config, state: &State) -> Option<Fault> {
         if !word.is_of(p) || !own.contains(&word.kind) {
             return Some(Fault::Foreign);
         }
+        // The bytes of a voided grant are copied from where they stayed.
+        if proc.kept > 0 {
+            let from = state.slot[usize::from(proc.kept) - 1];
+            if !from.word.is_of(p) || !from.whole {
+                return Some(Fault::Foreign);
+            }
+        }
     }
     None
 }
@@ -70,7 +77,7 @@ pub fn capacity(config: &Config, state: &State) -> Result<(), Fault> {
         state = next;
         got += usize::from(alone(config, &mut state, HEIR)?.1 == "acknowledged");
     }
-    let mut drain = |state: &mut State| -> Result<usize, Fault> {
+    let drain = |state: &mut State| -> Result<usize, Fault> {
         let mut got = 0;
         while alone(config, state, HEIR)?.1 == "acknowledged" {
             got += 1;

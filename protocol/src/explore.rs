@@ -1,13 +1,14 @@
 //! Breadth first through all states, so that the first fault found has a shortest trace. Every state is kept, 32 bytes
 //! and its parent: nothing rests on a hash being unique.
 
+use std::collections::BTreeSet;
 use std::hash::BuildHasher;
 use std::time::{Duration, Instant};
 
 use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 
 use crate::check;
-use crate::model::{Act, Fault, Packed, Pc, Proc, State, fate, settle, step};
+use crate::model::{Act, BASE, Fault, Packed, Pc, Proc, State, fate, settle, step};
 use crate::table::Config;
 
 /// What an exploration found.
@@ -26,6 +27,10 @@ pub struct Report {
     pub fault: Option<(Fault, Vec<String>)>,
     /// Not everything was visited: there are more states than allowed.
     pub cut: bool,
+    /// What processes were about to do, in some state.
+    pub reached: BTreeSet<Pc>,
+    /// The answers given.
+    pub answers: BTreeSet<&'static str>,
 }
 
 const CHUNK: usize = 1 << 16;
@@ -95,6 +100,10 @@ struct Move {
     next: State,
 }
 
+fn broken(config: &Config, m: &Move) -> Option<Fault> {
+    if let Act::Bad(fault) = m.act { Some(fault) } else { check::words(config, &m.next) }
+}
+
 /// Every transition of a state.
 fn moves(config: &Config, state: &State, mut each: impl FnMut(Move)) {
     let mut one = |by, fate, mut next: State, act| {
@@ -114,7 +123,6 @@ fn moves(config: &Config, state: &State, mut each: impl FnMut(Move)) {
                 one(p, None, next, act);
                 choice += 1;
             }
-            // A peeker may find nobody to adopt from, and still peek.
         }
     }
 }
@@ -235,7 +243,10 @@ pub fn explore(config: &Config, limit: usize) -> Report {
         time: Duration::ZERO,
         fault: None,
         cut: false,
+        reached: BTreeSet::new(),
+        answers: BTreeSet::new(),
     };
+    let mut reached = 0u64;
     let (mut id, mut level_end) = (0u32, 1);
     while (id as usize) < visited.len() && report.fault.is_none() {
         if id as usize == level_end {
@@ -247,15 +258,20 @@ pub fn explore(config: &Config, limit: usize) -> Report {
             break;
         }
         let state = State::unpack(visited.get(id), config);
+        for proc in &state.proc[..config.roles.len()] {
+            reached |= 1 << proc.pc as u32;
+        }
         let mut bad = None;
         moves(config, &state, |mut m| {
             if bad.is_some() {
                 return;
             }
             report.transitions += 1;
-            let fault = if let Act::Bad(fault) = m.act { Some(fault) } else { check::words(config, &m.next) };
-            if let Some(fault) = fault {
-                bad = Some((fault, Some(describe(config, &m, &state))));
+            if let Act::Done(answer) = m.act {
+                report.answers.insert(answer);
+            }
+            if let Some(fault) = broken(config, &m) {
+                bad = Some((fault, Some(m.by)));
                 return;
             }
             let packed = canonical(config, &mut m.next);
@@ -266,22 +282,34 @@ pub fn explore(config: &Config, limit: usize) -> Report {
                 }
             }
         });
-        if let Some((fault, last)) = bad {
-            // Without a last line the fault is of the state that was visited last.
-            let end = if last.is_some() { id } else { visited.len() as u32 - 1 };
-            let mut trace = trace(config, &visited, &path(&visited, end));
-            trace.extend(last);
+        if let Some((fault, by)) = bad {
+            // Without a last move the fault is of the state that was visited last.
+            let end = if by.is_some() { id } else { visited.len() as u32 - 1 };
+            let (mut trace, state, laps) = trace(config, &visited, &path(&visited, end));
+            if by.is_some() {
+                let mut last = None;
+                moves(config, &state, |m| {
+                    if last.is_none() && broken(config, &m) == Some(fault) {
+                        last = Some(describe(config, &m, &state, laps));
+                    }
+                });
+                trace.extend(last);
+            } else {
+                trace.push("from here, what one process does alone:".into());
+            }
+            trace.push(format!("{fault:?}"));
             report.fault = Some((fault, trace));
         }
         id += 1;
     }
     if report.fault.is_none() && !report.cut && config.lock_free {
         if let Some((cycle, entry)) = endless(config, &visited) {
-            let mut trace = trace(config, &visited, &[path(&visited, entry), cycle].concat());
+            let (mut trace, ..) = trace(config, &visited, &[path(&visited, entry), cycle].concat());
             trace.push("and so on".into());
             report.fault = Some((Fault::Livelock, trace));
         }
     }
+    report.reached = Pc::all().filter(|pc| reached >> *pc as u32 & 1 == 1).collect();
     report.states = visited.len();
     report.time = start.elapsed();
     report
@@ -340,13 +368,17 @@ fn endless(config: &Config, visited: &Visited) -> Option<(Vec<u32>, u32)> {
     None
 }
 
-/// The path in words. States were kept with interchangeable processes in order: here each keeps its number.
-fn trace(config: &Config, visited: &Visited, path: &[u32]) -> Vec<String> {
+/// Laps are printed from 1 on, as the ring counts them.
+const FIRST_LAP: i16 = 1 - BASE as i16;
+
+/// The path in words, and where it ends. States were kept with interchangeable processes in order: here each keeps its number.
+fn trace(config: &Config, visited: &Visited, path: &[u32]) -> (Vec<String>, State, i16) {
     let mut state = State::first(config);
     if config.settle {
         settle(config, &mut state);
     }
     let mut lines = Vec::new();
+    let mut laps = FIRST_LAP;
     for id in &path[1..] {
         let mut found = None;
         moves(config, &state, |m| {
@@ -354,7 +386,7 @@ fn trace(config: &Config, visited: &Visited, path: &[u32]) -> Vec<String> {
                 && !matches!(m.act, Act::Bad(_))
                 && canonical(config, &mut m.next.clone()) == *visited.get(*id)
             {
-                found = Some((describe(config, &m, &state), m.next));
+                found = Some((describe(config, &m, &state, laps), m.next));
             }
         });
         let Some((line, next)) = found else {
@@ -363,34 +395,37 @@ fn trace(config: &Config, visited: &Visited, path: &[u32]) -> Vec<String> {
         };
         lines.push(line);
         state = next;
+        laps += i16::from(state.head / config.slots as u8 - BASE);
         state.clamp(config);
     }
-    lines
+    (lines, state, laps)
 }
 
 fn name(config: &Config, p: usize) -> String {
     format!("{:?}#{p}", config.roles[p])
 }
 
-fn describe(config: &Config, m: &Move, before: &State) -> String {
+fn describe(config: &Config, m: &Move, before: &State, laps: i16) -> String {
+    let position = |pos: u8| i16::from(pos) + laps * config.slots as i16;
     let proc = before.proc[m.by];
-    let mut line = match m.fate {
-        Some(what) => format!("{:<14} {what} (was at {:?})", name(config, m.by), proc.pc),
-        None => format!("{:<14} {:?} {}+{}", name(config, m.by), proc.pc, proc.pos, proc.k),
+    let mut line = match (m.fate, proc.pos) {
+        (Some(what), _) => format!("{:<14} {what}, at {:?}", name(config, m.by), proc.pc),
+        (_, 0) => format!("{:<14} {:?}", name(config, m.by), proc.pc),
+        (_, pos) => format!("{:<14} {:?} {}", name(config, m.by), proc.pc, position(pos + proc.k)),
     };
     match m.act {
-        Act::Done(answer) => line += &format!(" -> {answer}"),
-        Act::Again => line += " -> again",
-        Act::Bad(fault) => line += &format!(" -> {fault:?}"),
-        Act::Run => line += &format!(" -> {:?}", m.next.proc[m.by].pc),
+        Act::Done(answer) => line += &format!(": {answer}"),
+        Act::Again => line += ", looks again",
+        Act::Bad(fault) => line += &format!(": {fault:?}"),
+        Act::Run => {}
     }
     let s = &m.next;
     let words: Vec<String> = s.slot[..config.slots]
         .iter()
         .map(|slot| {
             let owner = if slot.word.kind.is_owned() { format!(",{}", slot.word.owner) } else { String::new() };
-            format!("{:?}({}{owner})", slot.word.kind, slot.word.lap)
+            format!("{:?}({}{owner})", slot.word.kind, i16::from(slot.word.lap) + laps)
         })
         .collect();
-    format!("{line:<52} head {} tail {} [{}]", s.head, s.tail, words.join(" "))
+    format!("{line:<44} head {} tail {} [{}]", position(s.head), position(s.tail), words.join(" "))
 }

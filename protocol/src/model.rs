@@ -212,6 +212,11 @@ impl Pc {
         Pc::SweepEnd,
     ];
 
+    /// Each of them.
+    pub fn all() -> impl Iterator<Item = Pc> {
+        [&Pc::COMMON[..], &Pc::SENDER[..], &Pc::OTHER[..]].concat().into_iter()
+    }
+
     /// It holds the lease of the dead.
     pub fn is_sweeping(self) -> bool {
         matches!(self, Pc::Sweep | Pc::SweepCas | Pc::Adopt | Pc::SweepEnd)

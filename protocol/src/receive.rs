@@ -32,6 +32,9 @@ pub fn step(config: &Config, s: &mut State, p: usize, choice: usize, settle: boo
                 return run(s, Pc::Take);
             }
             if w.lap > lap || w.lap == lap && w.kind.is_held() {
+                if config.has(Bug::EmptyWhereTaken) {
+                    return Some(empty(config, s, p));
+                }
                 return run(s, if config.has(Bug::HeadBeforeTail) { Pc::PassHead } else { Pc::PassTail });
             }
             if w.lap < lap || w.kind == Free || config.has(Bug::EmptyWithoutScan) {
@@ -72,7 +75,7 @@ pub fn step(config: &Config, s: &mut State, p: usize, choice: usize, settle: boo
             run(s, Pc::Read)
         }
         Pc::Read => {
-            let flagged = s.proc[p].tag;
+            let flagged = s.proc[p].tag && !config.has(Bug::RedeliveredUnflagged);
             let slot = &mut s.slot[usize::from(pos + k) % config.slots];
             if !slot.whole {
                 return Some(Act::Bad(Fault::Torn));
@@ -142,7 +145,12 @@ pub fn step(config: &Config, s: &mut State, p: usize, choice: usize, settle: boo
             Some(Act::Run)
         }
         Pc::PinWriting => {
-            let pinned = s.cas(at, seen, Word::new(lap, Pinned, usize::from(seen.owner)));
+            let void = if config.has(Bug::PinForgetsOwner) {
+                Word::new(lap + 1, Free, 0)
+            } else {
+                Word::new(lap, Pinned, usize::from(seen.owner))
+            };
+            let pinned = s.cas(at, seen, void);
             s.proc[p].retry(if pinned { Pc::PassTail } else { Pc::LoadHead }, pos);
             Some(Act::Run)
         }

@@ -34,6 +34,8 @@ pub fn step(config: &Config, s: &mut State, p: usize, settle: bool) -> Act {
                 Pc::Claim
             } else if w.lap >= lap && config.has(Bug::NoHelp) {
                 Pc::LoadTail
+            } else if w.lap >= lap && config.has(Bug::FullWhereTaken) {
+                return full(config, s, p);
             } else if w.lap >= lap {
                 Pc::HelpTail
             } else if w.lap + 1 < lap || w.kind == Free {
@@ -59,8 +61,11 @@ pub fn step(config: &Config, s: &mut State, p: usize, settle: bool) -> Act {
             }
             s.proc[p].n = 1;
             s.proc[p].k = 0;
-            let next = if let Role::Batch(_) = role { Pc::ClaimNext } else { Pc::MoveTail };
-            s.proc[p].go(next);
+            s.proc[p].go(match role {
+                Role::Batch(_) => Pc::ClaimNext,
+                _ if config.has(Bug::CommitBeforeTail) => Pc::Write,
+                _ => Pc::MoveTail,
+            });
             Act::Run
         }
         Pc::MoveTail => {
@@ -113,7 +118,7 @@ pub fn step(config: &Config, s: &mut State, p: usize, settle: bool) -> Act {
         }
         Pc::GiveLoad | Pc::GiveCas => match give_back(config, s, p) {
             None => Act::Run,
-            Some(Act::Run) if s.proc[p].tag => s.proc[p].done("Ok"),
+            Some(Act::Run) if s.proc[p].tag && s.proc[p].kept > 0 => s.proc[p].done("Ok"),
             Some(Act::Run) => {
                 let next = if config.has(Bug::BatchWithoutAbort) { Pc::Commit } else { Pc::Abort };
                 next_of_batch(s, p, next)
@@ -145,8 +150,9 @@ pub fn step(config: &Config, s: &mut State, p: usize, settle: bool) -> Act {
         }
         Pc::PinHeld => {
             let kind = match seen.kind {
+                Reading if config.has(Bug::ReadPinnedAsPeeked) => RPinned,
                 Reading | Pinned => Pinned,
-                Peeked if config.has(Bug::OnePinnedKind) => Pinned,
+                Peeked if config.has(Bug::PeekedPinnedAsRead) => Pinned,
                 _ => RPinned,
             };
             let pinned = s.cas(at, seen, Word::new(lap, kind, usize::from(seen.owner)));
@@ -185,6 +191,10 @@ fn commit(config: &Config, s: &mut State, p: usize) -> Act {
         // The bytes are the caller's: they stay where they are until another slot has them.
         proc.retry(Pc::LoadTail, pos);
         proc.kept = at as u8 + 1;
+        if config.has(Bug::GrantGivesBackFirst) {
+            let lap = s.slot[at].word.lap;
+            s.slot[at].word = Word::new(lap + 1, Free, 0);
+        }
         return Act::Run;
     }
     if !done {

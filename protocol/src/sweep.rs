@@ -24,7 +24,7 @@ pub fn step(config: &Config, s: &mut State, p: usize, choice: usize) -> Option<A
             let proc = &mut s.proc[p];
             if !w.is_of(dead) {
                 proc.k += 1;
-            } else if matches!(w.kind, Writing | Pinned | Reading) {
+            } else if matches!(w.kind, Writing | Pinned | Reading) || config.has(Bug::SweepFreesPeeked) {
                 proc.go(Pc::SweepCas);
                 proc.word = w;
             } else if adopts {
@@ -38,7 +38,9 @@ pub fn step(config: &Config, s: &mut State, p: usize, choice: usize) -> Option<A
         Pc::SweepCas => {
             let back = seen.kind == Reading && config.has(Bug::ReadingBackToFull);
             let new = if back { Word::new(seen.lap, Full, 0) } else { Word::new(seen.lap + 1, Free, 0) };
-            if s.cas(at, seen, new) {
+            if config.has(Bug::SweepByStore) {
+                s.slot[at].word = new;
+            } else if s.cas(at, seen, new) {
                 s.slot[at].owed |= back;
             }
             s.proc[p].go(Pc::Sweep);

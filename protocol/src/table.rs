@@ -1,6 +1,6 @@
 //! What is explored: the configurations, and the seeded bugs with those that must find them.
 
-use crate::model::{FILLER, HEIR};
+use crate::model::{FILLER, Fault, HEIR};
 
 /// What a process does, again and again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,12 +34,18 @@ impl Role {
 pub enum Bug {
     /// `tail - head == N` is taken for full.
     FullByCount,
+    /// A position that another sender took is taken for full.
+    FullWhereTaken,
     /// A held slot at the tail is taken for full, whatever is free behind it.
     FullWithoutLookAhead,
     /// A held slot at the tail is pinned, whether anything is free behind it or not.
     PinHeldBlindly,
     /// A position that another sender took is waited for and not passed.
     NoHelp,
+    /// The tail is not moved by the sender that claimed, only by those that help.
+    CommitBeforeTail,
+    /// A void or taken position at the head is taken for empty.
+    EmptyWhereTaken,
     /// WRITING at the head is taken for empty.
     EmptyWithoutScan,
     /// A taken slot behind a WRITING head is passed without another look at the head.
@@ -50,10 +56,20 @@ pub enum Bug {
     HeadBeforeTail,
     /// A dead reader's message is put back.
     ReadingBackToFull,
-    /// A pinned message that is not acknowledged looks like any pinned slot.
-    OnePinnedKind,
+    /// The only pinned kind is PINNED, also for a message that is not acknowledged.
+    PeekedPinnedAsRead,
+    /// The only pinned kind is RPINNED, also for a message that was taken at most once.
+    ReadPinnedAsPeeked,
+    /// What is not acknowledged is swept like the rest.
+    SweepFreesPeeked,
+    /// What is delivered again is not flagged.
+    RedeliveredUnflagged,
     /// The dead are swept by whoever notices.
     SweepWithoutLease,
+    /// A voided slot is free at once, though its writer may still touch the bytes.
+    PinForgetsOwner,
+    /// The sweep is a store.
+    SweepByStore,
     /// The commit is a store.
     CommitByStore,
     /// The release is a store.
@@ -64,13 +80,13 @@ pub enum Bug {
     BatchWithoutAbort,
     /// A batch moves the tail by one CAS, whatever comes of it.
     BatchMovesTailOnce,
+    /// A voided grant is given back before its bytes are elsewhere.
+    GrantGivesBackFirst,
 }
 
 /// Who takes part, and what may happen.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
-    /// How it is called in the printed table.
-    pub name: &'static str,
     /// Slots of the ring.
     pub slots: usize,
     /// The processes. Neighbours of the same role are interchangeable.
@@ -109,9 +125,8 @@ impl Config {
         self.sweepers_die || self.role(p) != Sweep
     }
 
-    const fn new(name: &'static str, slots: usize, roles: &'static [Role], kills: u8) -> Self {
+    const fn new(slots: usize, roles: &'static [Role], kills: u8) -> Self {
         Config {
-            name,
             slots,
             roles,
             kills,
@@ -130,52 +145,98 @@ impl Config {
     const fn reborn(self) -> Self {
         Config { reborn: true, ..self }
     }
+}
 
-    const fn with(self, bug: Bug) -> Self {
-        Config { bug: Some(bug), ..self }
+impl std::fmt::Display for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut rest = self.roles;
+        while let Some(&role) = rest.first() {
+            let many = rest.iter().take_while(|next| **next == role).count();
+            rest = &rest[many..];
+            let many = if many > 1 { format!("{many} ") } else { String::new() };
+            write!(f, "{many}{role:?}{}", if rest.is_empty() { "" } else { ", " })?;
+        }
+        Ok(())
     }
 }
 
-/// t
+/// Seconds each. Run by `cargo test`.
 pub const SHORT: &[Config] = &[
-    Config::new("du", 2, &[Send, Send, Recv, Recv], 0).unsettled(),
-    Config::new("d1", 2, &[Send, Send, Recv, Recv, Sweep], 1),
-    Config::new("d2", 2, &[Send, Send, Recv, Recv, Sweep], 2),
-    Config::new("rp", 2, &[Send, Recv, Peek], 2),
-    Config::new("rpr", 2, &[Send, Recv, Peek], 2).reborn(),
-    Config::new("rp2", 2, &[Send, Send, Recv, Peek], 1),
-    Config::new("pp2", 2, &[Send, Send, Peek, Peek], 1),
-    Config::new("d3", 3, &[Send, Send, Recv, Recv], 0),
-    Config::new("d31", 3, &[Send, Send, Recv, Recv, Sweep], 1),
-    Config::new("b3", 3, &[Batch(2), Batch(2), Recv], 0),
-    Config::new("b3s", 3, &[Batch(2), Send, Recv, Sweep], 1),
-    Config::new("b3t", 3, &[Batch(3), Send, TakeBatch(2), Sweep], 1),
-    Config::new("b3u", 3, &[Batch(2), Send, TakeBatch(2)], 0).unsettled(),
-    Config::new("g", 2, &[Grant, Send, Recv, Sweep], 1),
-    Config::new("g3", 3, &[Grant, Grant, Recv], 0),
-    Config::new("g3r", 3, &[Grant, Send, Recv, Recv], 0),
-    Config::new("g3s", 3, &[Grant, Send, Recv, Peek], 1),
-    Config::new("b3p", 3, &[Batch(2), Send, TakeBatch(2), Peek], 1),
-    Config::new("B1", 2, &[Send, Recv], 0).with(Bug::FullByCount),
-    Config::new("B1", 2, &[Send, Recv, Recv], 0).with(Bug::FullByCount),
-    Config::new("B1", 2, &[Send, Send, Recv, Recv], 0).with(Bug::FullByCount),
-    Config::new("B1", 2, &[Send, Send, Recv], 0).with(Bug::FullByCount),
-    Config::new("B2", 2, &[Send, Recv], 0).with(Bug::FullWithoutLookAhead),
-    Config::new("B3", 2, &[Send, Recv], 0).with(Bug::PinHeldBlindly),
-    Config::new("B3", 2, &[Send, Recv, Recv], 0).with(Bug::PinHeldBlindly),
-    Config::new("B4", 2, &[Send, Send], 0).with(Bug::NoHelp),
-    Config::new("B5", 2, &[Send, Send, Recv], 0).with(Bug::EmptyWithoutScan),
-    Config::new("B6", 2, &[Send, Send, Recv, Recv], 0).with(Bug::EmptyWithoutReload),
-    Config::new("B7", 2, &[Send, Recv], 0).with(Bug::PinWithoutFull),
-    Config::new("B8", 2, &[Send, Recv], 0).with(Bug::HeadBeforeTail),
-    Config::new("B8", 2, &[Send, Recv,Recv], 0).with(Bug::HeadBeforeTail),
-    Config::new("B9", 2, &[Send, Recv, Sweep], 1).with(Bug::ReadingBackToFull),
-    Config::new("B10", 2, &[Send, Peek, Peek, Sweep], 1).with(Bug::OnePinnedKind),
-    Config::new("B11", 2, &[Send, Recv, Sweep, Sweep], 1).with(Bug::SweepWithoutLease).reborn().unsettled(),
-    Config::new("B12", 2, &[Send, Send, Recv], 0).with(Bug::CommitByStore),
-    Config::new("B13", 2, &[Send, Recv], 0).with(Bug::ReleaseByStore),
-    Config::new("B13", 2, &[Send, Send, Recv, Recv], 0).with(Bug::ReleaseByStore),
-    Config::new("B14", 2, &[Send, Send, Recv, Recv], 0).with(Bug::GiveBackOnce),
-    Config::new("B15", 3, &[Batch(2), Send, Recv], 0).with(Bug::BatchWithoutAbort),
-    Config::new("B16", 3, &[Batch(2), Send, Recv], 0).with(Bug::BatchMovesTailOnce),
+    // Every step visited: these carry the argument of `settle`.
+    Config::new(2, &[Send, Recv, Sweep], 2).unsettled(),
+    Config::new(2, &[Send, Peek, Peek], 2).unsettled(),
+    Config::new(2, &[Grant, Recv, Recv], 1).unsettled(),
+    // Two slots.
+    Config::new(2, &[Send, Send, Recv, Recv, Sweep], 2),
+    Config::new(2, &[Send, Send, Recv, Peek], 1),
+    Config::new(2, &[Send, Send, Peek, Peek], 2),
+    Config::new(2, &[Send, Recv, Peek, Sweep], 2).reborn(),
+    // Three.
+    Config::new(3, &[Batch(2), Send, Recv, Sweep], 1),
+    Config::new(3, &[Batch(3), Send, TakeBatch(2), Sweep], 1),
+    Config::new(3, &[Grant, Grant, Recv], 0),
+    Config::new(3, &[Send, Peek, Recv, Sweep], 2),
+];
+
+/// Run by hand, see `docs/verification.md`.
+pub const LONG: &[Config] = &[
+    Config::new(2, &[Send, Send, Recv, Recv], 0).unsettled(),
+    Config::new(2, &[Send, Send, Recv, Sweep], 1).unsettled(),
+    Config::new(3, &[Batch(2), Send, TakeBatch(2)], 0).unsettled(),
+    Config::new(2, &[Send, Send, Recv, Recv, Sweep, Sweep], 2),
+    Config::new(2, &[Send, Send, Recv, Recv, Sweep], 2).reborn(),
+    Config::new(2, &[Send, Send, Recv, Peek, Sweep], 2).reborn(),
+    Config::new(2, &[Send, Send, Peek, Peek, Sweep], 2).reborn(),
+    Config::new(2, &[Grant, Batch(2), TakeBatch(2), Peek, Sweep], 2),
+    Config::new(3, &[Send, Send, Recv, Recv, Sweep], 2),
+    Config::new(3, &[Send, Send, Peek, Peek], 2),
+    Config::new(3, &[Send, Send, Recv, Peek], 2),
+    Config::new(3, &[Batch(2), Batch(3), Recv, Sweep], 2),
+    Config::new(3, &[Batch(2), Send, TakeBatch(2), Peek], 1),
+    Config::new(3, &[Grant, Send, Recv, Peek], 1),
+];
+
+/// A rule broken, where, and what it breaks.
+pub struct Seeded {
+    /// With the broken rule.
+    pub config: Config,
+    /// The first promise that breaks.
+    pub fault: Fault,
+}
+
+const fn seeded(bug: Bug, config: Config, fault: Fault) -> Seeded {
+    Seeded { config: Config { bug: Some(bug), ..config }, fault }
+}
+
+/// All of them are found within seconds: processes that repeat their verbs reach any depth.
+pub const BUGS: &[Seeded] = &[
+    seeded(Bug::FullByCount, Config::new(2, &[Send, Recv, Recv], 0), Fault::WrongFull),
+    seeded(Bug::FullWhereTaken, Config::new(2, &[Send, Send], 0), Fault::WrongFull),
+    seeded(Bug::FullWithoutLookAhead, Config::new(2, &[Send, Recv, Recv], 0), Fault::WrongFull),
+    seeded(Bug::PinHeldBlindly, Config::new(2, &[Send, Recv, Recv], 0), Fault::Blocked),
+    seeded(Bug::NoHelp, Config::new(2, &[Send, Send], 0), Fault::Blocked),
+    seeded(Bug::CommitBeforeTail, Config::new(2, &[Send, Recv], 0), Fault::HeadBeyondTail),
+    seeded(Bug::EmptyWhereTaken, Config::new(2, &[Send, Recv, Recv], 0), Fault::WrongEmpty),
+    seeded(Bug::EmptyWithoutScan, Config::new(2, &[Send, Send, Recv], 0), Fault::WrongEmpty),
+    seeded(Bug::EmptyWithoutReload, Config::new(2, &[Send, Send, Recv, Recv], 0), Fault::WrongEmpty),
+    seeded(Bug::PinWithoutFull, Config::new(2, &[Send, Recv], 0), Fault::Livelock),
+    seeded(Bug::HeadBeforeTail, Config::new(2, &[Send, Recv, Recv], 0), Fault::HeadBeyondTail),
+    seeded(Bug::ReadingBackToFull, Config::new(2, &[Send, Recv, Sweep], 1), Fault::Lost),
+    seeded(Bug::PeekedPinnedAsRead, Config::new(2, &[Send, Peek, Peek, Sweep], 1), Fault::Lost),
+    seeded(Bug::ReadPinnedAsPeeked, Config::new(2, &[Send, Recv, Recv, Sweep], 1), Fault::Duplicate),
+    seeded(Bug::SweepFreesPeeked, Config::new(2, &[Send, Peek, Sweep], 1), Fault::Lost),
+    seeded(Bug::RedeliveredUnflagged, Config::new(2, &[Send, Peek, Peek], 1), Fault::Duplicate),
+    seeded(
+        Bug::SweepWithoutLease,
+        Config::new(2, &[Send, Recv, Sweep, Sweep], 1).reborn().unsettled(),
+        Fault::Foreign,
+    ),
+    seeded(Bug::PinForgetsOwner, Config::new(2, &[Send, Send, Recv], 0), Fault::Foreign),
+    seeded(Bug::SweepByStore, Config::new(2, &[Send, Recv, Recv, Sweep], 1).unsettled(), Fault::TailBeyondClaims),
+    seeded(Bug::CommitByStore, Config::new(2, &[Send, Send, Recv], 0), Fault::Reordered),
+    seeded(Bug::ReleaseByStore, Config::new(2, &[Send, Recv, Recv], 0), Fault::TailBeyondClaims),
+    seeded(Bug::GiveBackOnce, Config::new(2, &[Send, Recv, Recv], 0), Fault::Capacity),
+    seeded(Bug::BatchWithoutAbort, Config::new(3, &[Batch(2), Send, Recv], 0), Fault::Reordered),
+    seeded(Bug::BatchMovesTailOnce, Config::new(3, &[Batch(2), Send, Recv], 0), Fault::HeadBeyondTail),
+    seeded(Bug::GrantGivesBackFirst, Config::new(2, &[Grant, Send, Recv], 0), Fault::Foreign),
 ];
