@@ -103,7 +103,8 @@ pub fn capacity(config: &Config, state: &State) -> Result<(), Fault> {
 pub fn is_still(config: &Config, state: &State) -> bool {
     (0..config.roles.len()).all(|p| {
         let pc = state.proc[p].pc;
-        !pc.is_alive() || !pc.is_sweeping() && !state.owns(config, p) && config.role(p) != Role::Sweep
+        !pc.is_alive()
+            || !pc.is_sweeping() && !state.owns(config, p) && config.role(p) != Role::Sweep
             || pc == Pc::Idle
     })
 }

@@ -11,6 +11,9 @@ use crate::check;
 use crate::model::{Act, BASE, Fault, Packed, Pc, Proc, State, fate, settle, step};
 use crate::table::Config;
 
+#[cfg(test)]
+mod tests;
+
 /// What an exploration found.
 pub struct Report {
     /// States visited.
@@ -151,7 +154,7 @@ fn excuse(config: &Config, state: &mut State) {
 /// Among neighbours of one role the numbers make no difference: the one of the lesser key comes first.
 fn canonical(config: &Config, state: &mut State) -> Packed {
     state.clamp(config);
-    let roles = config.roles;
+    let roles = if config.symmetry { config.roles } else { &[] };
     for p in 1..roles.len() {
         let mut q = p;
         while q > 0 && roles[q - 1] == roles[q] && key(config, state, q) < key(config, state, q - 1) {
@@ -168,7 +171,19 @@ fn key(config: &Config, state: &State, p: usize) -> impl Ord + use<> {
     for (i, slot) in state.slot[..config.slots].iter().enumerate() {
         owned |= u8::from(slot.word.is_of(p)) << i;
     }
-    (pc, pos, k, n, kept, (word.lap, word.kind), tag, excuse, after.max(state.head), owned, state.is_leased(p))
+    (
+        pc,
+        pos,
+        k,
+        n,
+        kept,
+        (word.lap, word.kind),
+        tag,
+        excuse,
+        after.max(state.head),
+        owned,
+        state.is_leased(p),
+    )
 }
 
 fn swap(config: &Config, state: &mut State, p: usize, q: usize) {
@@ -193,6 +208,18 @@ fn swap(config: &Config, state: &mut State, p: usize, q: usize) {
     }
 }
 
+/// The state under every renumbering of interchangeable pairs. Where two have equal keys any may be the one kept.
+fn images(config: &Config, state: State) -> Vec<State> {
+    let mut images = vec![state];
+    for p in (1..config.roles.len()).filter(|&p| config.roles[p - 1] == config.roles[p]) {
+        for mut other in images.clone() {
+            swap(config, &mut other, p - 1, p);
+            images.push(other);
+        }
+    }
+    images
+}
+
 /// The runs of single processes that were already looked at, by all that they depend on.
 #[derive(Default)]
 struct Alone {
@@ -203,8 +230,9 @@ struct Alone {
 impl Alone {
     fn look(&mut self, config: &Config, state: &State, packed: &Packed) -> Result<u8, Fault> {
         let mut most = 0;
-        let dead = (0..config.roles.len())
-            .fold(0, |dead, p| dead | u32::from(state.proc[p].pc == Pc::Dead) << p | u32::from(state.is_leased(p)) << (p + 8));
+        let dead = (0..config.roles.len()).fold(0, |dead, p| {
+            dead | u32::from(state.proc[p].pc == Pc::Dead) << p | u32::from(state.is_leased(p)) << (p + 8)
+        });
         for p in 0..config.roles.len() {
             let pc = state.proc[p].pc;
             if !pc.is_alive() || pc == Pc::Idle {
@@ -227,8 +255,11 @@ impl Alone {
 
 /// Visits every state, at most `limit`.
 pub fn explore(config: &Config, limit: usize) -> Report {
+    visit(config, limit, &mut Visited::default())
+}
+
+fn visit(config: &Config, limit: usize, visited: &mut Visited) -> Report {
     let start = Instant::now();
-    let mut visited = Visited::default();
     let mut alone = Alone::default();
     let mut first = State::first(config);
     if config.settle {
@@ -285,7 +316,7 @@ pub fn explore(config: &Config, limit: usize) -> Report {
         if let Some((fault, by)) = bad {
             // Without a last move the fault is of the state that was visited last.
             let end = if by.is_some() { id } else { visited.len() as u32 - 1 };
-            let (mut trace, state, laps) = trace(config, &visited, &path(&visited, end));
+            let (mut trace, state, laps) = trace(config, visited, &path(visited, end));
             if by.is_some() {
                 let mut last = None;
                 moves(config, &state, |m| {
@@ -303,8 +334,8 @@ pub fn explore(config: &Config, limit: usize) -> Report {
         id += 1;
     }
     if report.fault.is_none() && !report.cut && config.lock_free {
-        if let Some((cycle, entry)) = endless(config, &visited) {
-            let (mut trace, ..) = trace(config, &visited, &[path(&visited, entry), cycle].concat());
+        if let Some((cycle, entry)) = endless(config, visited) {
+            let (mut trace, ..) = trace(config, visited, &[path(visited, entry), cycle].concat());
             trace.push("and so on".into());
             report.fault = Some((Fault::Livelock, trace));
         }
@@ -382,10 +413,12 @@ fn trace(config: &Config, visited: &Visited, path: &[u32]) -> (Vec<String>, Stat
     for id in &path[1..] {
         let mut found = None;
         moves(config, &state, |m| {
-            if found.is_none()
-                && !matches!(m.act, Act::Bad(_))
-                && canonical(config, &mut m.next.clone()) == *visited.get(*id)
-            {
+            if found.is_some() || broken(config, &m).is_some() {
+                return;
+            }
+            let mut clamped = m.next;
+            clamped.clamp(config);
+            if images(config, clamped).iter().any(|image| image.pack(config) == *visited.get(*id)) {
                 found = Some((describe(config, &m, &state, laps), m.next));
             }
         });
@@ -423,7 +456,8 @@ fn describe(config: &Config, m: &Move, before: &State, laps: i16) -> String {
     let words: Vec<String> = s.slot[..config.slots]
         .iter()
         .map(|slot| {
-            let owner = if slot.word.kind.is_owned() { format!(",{}", slot.word.owner) } else { String::new() };
+            let owner =
+                if slot.word.kind.is_owned() { format!(",{}", slot.word.owner) } else { String::new() };
             format!("{:?}({}{owner})", slot.word.kind, i16::from(slot.word.lap) + laps)
         })
         .collect();

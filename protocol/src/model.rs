@@ -257,7 +257,10 @@ impl Proc {
     fn pack(self, state: &State, sender: bool) -> u32 {
         let pc = self.pc as u32 & 31;
         let aux = if sender { state.ahead(self.after) } else { self.target };
-        assert!(self.pos < 32 && self.k < 4 && self.n < 4 && self.kept < 4 && aux < 16, "no room for {self:?}");
+        assert!(
+            self.pos < 32 && self.k < 4 && self.n < 4 && self.kept < 4 && aux < 16,
+            "no room for {self:?}"
+        );
         pc | u32::from(self.pos) << 5
             | u32::from(self.k) << 10
             | u32::from(self.n) << 12
@@ -442,8 +445,7 @@ impl State {
             if proc.word.lap > 0 {
                 proc.word.lap = oldest(proc.word.lap);
             }
-            proc.after =
-                if role.is_sender() { proc.after.saturating_sub(by * n).max(self.head) } else { 0 };
+            proc.after = if role.is_sender() { proc.after.saturating_sub(by * n).max(self.head) } else { 0 };
         }
     }
 

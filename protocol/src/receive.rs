@@ -90,7 +90,16 @@ pub fn step(config: &Config, s: &mut State, p: usize, choice: usize, settle: boo
             }
             let more = k + 1 < taken;
             s.proc[p].k = if more { k + 1 } else { 0 };
-            run(s, if more { Pc::Read } else if peeks { Pc::Ack } else { Pc::Release })
+            run(
+                s,
+                if more {
+                    Pc::Read
+                } else if peeks {
+                    Pc::Ack
+                } else {
+                    Pc::Release
+                },
+            )
         }
         Pc::Release => {
             let q = pos + k;
