@@ -1,6 +1,7 @@
 //! What must hold in a state: its words, what a process reaches alone, and what remains of the ring after all have gone.
 
-use crate::model::{Act, FILLER, Fault, HEIR, Kind, Pc, Proc, State, step};
+use crate::model::{Act, FILLER, Fault, HEIR, Kind, Pc, Proc, State};
+use crate::rules::step;
 use crate::table::{Config, Role};
 
 /// More transitions than this and a process that runs alone counts as blocked.

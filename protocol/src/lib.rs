@@ -5,15 +5,17 @@
 //! is one that is not scheduled. Processes repeat their verbs for ever and positions are kept relative to the head, so
 //! that the runs covered have any length and any number of laps.
 //!
-//! [`model`] is the state and what must hold in it, [`send`], [`receive`] and [`sweep`] are the rules, [`check`] looks
-//! at one state, [`explore`] visits them all, [`table`] names the configurations and the seeded bugs.
+//! [`model`] is the state, [`send`], [`receive`] and [`sweep`] are the rules and [`rules`] what they share, [`check`] says
+//! what must hold in a state, [`explore`] visits them all, [`table`] names the configurations and the seeded bugs.
 
 #![forbid(unsafe_code)]
 
 pub mod check;
 pub mod explore;
 pub mod model;
+pub mod pack;
 pub mod receive;
+pub mod rules;
 pub mod send;
 pub mod sweep;
 pub mod table;

@@ -1,10 +1,8 @@
 //! The state: the ring's words, what each process is about to do, and the ghosts by which promises are judged.
 //!
-//! A message has no number: it is known by its position, and the ghosts of its slot say what became of it. A state packs
-//! into 32 bytes. Positions are `lap * slots + index`, moved so that the head is always on lap [`BASE`].
+//! A message has no number: it is known by its position, and the ghosts of its slot say what became of it. Positions are `lap * slots + index`, moved so that the head is always on lap [`BASE`].
 
-use crate::table::{Bug, Config, Role};
-use crate::{receive, send, sweep};
+use crate::table::Config;
 
 /// The most slots and the most processes of a configuration; two more take part in the check of what a state leads to.
 pub const SLOTS: usize = 3;
@@ -34,7 +32,7 @@ pub enum Kind {
 use Kind::*;
 
 impl Kind {
-    const ALL: [Kind; 7] = [Free, Writing, Full, Reading, Peeked, Pinned, RPinned];
+    pub(crate) const ALL: [Kind; 7] = [Free, Writing, Full, Reading, Peeked, Pinned, RPinned];
 
     /// Somebody may still read, or write for a void position.
     pub fn is_held(self) -> bool {
@@ -67,18 +65,6 @@ impl Word {
     /// Owned by that process.
     pub fn is_of(self, p: usize) -> bool {
         self.kind.is_owned() && usize::from(self.owner) == p
-    }
-
-    fn pack(self) -> u32 {
-        u32::from(self.lap) | (self.kind as u32) << 4 | u32::from(self.owner) << 7
-    }
-
-    fn unpack(bits: u32) -> Self {
-        Word {
-            lap: (bits & 15) as u8,
-            kind: Kind::ALL[(bits >> 4 & 7) as usize],
-            owner: (bits >> 7 & 7) as u8,
-        }
     }
 }
 
@@ -175,8 +161,8 @@ pub enum Pc {
 }
 
 impl Pc {
-    const COMMON: [Pc; 5] = [Pc::Idle, Pc::Dead, Pc::Gone, Pc::GiveLoad, Pc::GiveCas];
-    const SENDER: [Pc; 14] = [
+    pub(crate) const COMMON: [Pc; 5] = [Pc::Idle, Pc::Dead, Pc::Gone, Pc::GiveLoad, Pc::GiveCas];
+    pub(crate) const SENDER: [Pc; 14] = [
         Pc::LoadTail,
         Pc::Count,
         Pc::AtTail,
@@ -192,7 +178,7 @@ impl Pc {
         Pc::LookAhead,
         Pc::PinHeld,
     ];
-    const OTHER: [Pc; 17] = [
+    pub(crate) const OTHER: [Pc; 17] = [
         Pc::LoadHead,
         Pc::AtHead,
         Pc::Take,
@@ -251,43 +237,6 @@ pub struct Proc {
     pub excuse: bool,
     /// Ghost: all messages of sends that had returned when this one began are before this position.
     pub after: u8,
-}
-
-impl Proc {
-    fn pack(self, state: &State, sender: bool) -> u32 {
-        let pc = self.pc as u32 & 31;
-        let aux = if sender { state.ahead(self.after) } else { self.target };
-        assert!(
-            self.pos < 32 && self.k < 4 && self.n < 4 && self.kept < 4 && aux < 16,
-            "no room for {self:?}"
-        );
-        pc | u32::from(self.pos) << 5
-            | u32::from(self.k) << 10
-            | u32::from(self.n) << 12
-            | u32::from(self.kept) << 14
-            | self.word.pack() << 16
-            | u32::from(aux) << 26
-            | u32::from(self.tag) << 30
-            | u32::from(self.excuse) << 31
-    }
-
-    fn unpack(bits: u32, head: u8, sender: bool) -> Self {
-        let pc = (bits & 31) as usize;
-        let own = if sender { &Pc::SENDER[..] } else { &Pc::OTHER[..] };
-        let aux = (bits >> 26 & 15) as u8;
-        Proc {
-            pc: *Pc::COMMON.get(pc).unwrap_or_else(|| &own[pc - Pc::COMMON.len()]),
-            pos: (bits >> 5 & 31) as u8,
-            k: (bits >> 10 & 3) as u8,
-            n: (bits >> 12 & 3) as u8,
-            kept: (bits >> 14 & 3) as u8,
-            word: Word::unpack(bits >> 16 & 1023),
-            target: if sender { 0 } else { aux },
-            tag: bits >> 30 & 1 == 1,
-            excuse: bits >> 31 == 1,
-            after: if sender { head + aux } else { 0 },
-        }
-    }
 }
 
 /// A promise that was broken.
@@ -353,9 +302,6 @@ pub struct State {
     pub sent: u8,
 }
 
-/// 32 bytes that say the same.
-pub type Packed = [u32; 8];
-
 impl State {
     /// An empty ring, everybody idle.
     pub fn first(config: &Config) -> Self {
@@ -365,65 +311,6 @@ impl State {
         let mut proc = [Proc { pc: Pc::Gone, ..Proc::default() }; PROCS + 2];
         proc[..config.roles.len()].fill(Proc::default());
         State { head, tail: head, slot: [free; SLOTS], proc, kills: config.kills, credit: 0, sent: head }
-    }
-
-    /// How far a position is ahead of the head; what is behind the head makes no difference.
-    fn ahead(&self, pos: u8) -> u8 {
-        pos.saturating_sub(self.head)
-    }
-
-    /// As 32 bytes. The state must be clamped.
-    pub fn pack(&self, config: &Config) -> Packed {
-        let mut out = [0; 8];
-        for (p, role) in config.roles.iter().enumerate() {
-            out[p] = self.proc[p].pack(self, role.is_sender());
-        }
-        let n = config.slots as u8;
-        let (length, sent) = (self.tail - self.head, self.ahead(self.sent));
-        assert!(self.head / n == BASE && length < 16 && self.credit < 4, "no room for {self:?}");
-        let mut shared = 0u64;
-        for slot in &self.slot[..config.slots] {
-            assert!(slot.word.lap < 16, "no room for {slot:?}");
-            let ghosts = u32::from(slot.whole) | u32::from(slot.owed) << 1 | u32::from(slot.seen) << 2;
-            shared = shared << 13 | u64::from(slot.word.pack() << 3 | ghosts);
-        }
-        for (value, bits) in [(self.head % n, 2), (length, 4), (sent, 4), (self.kills, 2), (self.credit, 2)] {
-            shared = shared << bits | u64::from(value);
-        }
-        out[PROCS] = (shared >> 32) as u32;
-        out[PROCS + 1] = shared as u32;
-        out
-    }
-
-    /// Back again.
-    pub fn unpack(packed: &Packed, config: &Config) -> Self {
-        let mut state = State::first(config);
-        let mut shared = u64::from(packed[PROCS]) << 32 | u64::from(packed[PROCS + 1]);
-        let mut take = |bits: u32| {
-            let value = shared & ((1 << bits) - 1);
-            shared >>= bits;
-            value as u8
-        };
-        state.credit = take(2);
-        state.kills = take(2);
-        let (sent, length) = (take(4), take(4));
-        state.head = BASE * config.slots as u8 + take(2);
-        state.tail = state.head + length;
-        state.sent = state.head + sent;
-        for slot in state.slot[..config.slots].iter_mut().rev() {
-            let ghosts = shared as u8;
-            *slot = Slot {
-                word: Word::unpack((shared >> 3 & 1023) as u32),
-                whole: ghosts & 1 == 1,
-                owed: ghosts >> 1 & 1 == 1,
-                seen: ghosts >> 2 & 1 == 1,
-            };
-            shared >>= 13;
-        }
-        for (p, role) in config.roles.iter().enumerate() {
-            state.proc[p] = Proc::unpack(packed[p], state.head, role.is_sender());
-        }
-        state
     }
 
     /// Moves the head to lap [`BASE`] and everything with it. What a stopped process remembers from longer ago than two
@@ -509,167 +396,4 @@ impl State {
     pub fn is_leased(&self, p: usize) -> bool {
         self.proc.iter().any(|proc| proc.pc.is_sweeping() && usize::from(proc.target) == p)
     }
-}
-
-/// One transition of a process that runs; `choice` counts where the rules leave one. None: there is no such choice.
-pub fn step(config: &Config, state: &State, p: usize, choice: usize, settle: bool) -> Option<(State, Act)> {
-    let mut next = *state;
-    let role = config.role(p);
-    let pc = state.proc[p].pc;
-    let act = if choice > 0 && !(pc == Pc::Idle || pc == Pc::Scan) {
-        return None;
-    } else if pc.is_sweeping() || pc == Pc::Idle && (choice > 0 || role == Role::Sweep) {
-        // The heir and the peekers sweep as one of their choices.
-        let choice = if role == Role::Sweep { choice } else { choice.wrapping_sub(1) };
-        if pc == Pc::Idle && !(role == Role::Sweep || role == Role::Peek) {
-            return None;
-        }
-        sweep::step(config, &mut next, p, choice)?
-    } else if role.is_sender() {
-        send::step(config, &mut next, p, settle)
-    } else {
-        receive::step(config, &mut next, p, choice, settle)?
-    };
-    Some((next, act))
-}
-
-/// The kill of a process, and its return as another one of the same number. None: neither can happen.
-pub fn fate(config: &Config, state: &State, p: usize) -> Option<(State, &'static str)> {
-    let mut next = *state;
-    let pc = state.proc[p].pc;
-    if pc == Pc::Gone && config.reborn {
-        next.proc[p] = Proc::default();
-        return Some((next, "is there again"));
-    }
-    if !pc.is_alive() || state.kills == 0 || !config.is_mortal(p) {
-        return None;
-    }
-    let owned = state.slot[..config.slots].iter().filter(|slot| slot.word.is_of(p));
-    // Who owns nothing and holds no lease is missed by nobody: its kill is like its stop.
-    if owned.clone().next().is_none() && !pc.is_sweeping() && (!config.reborn || pc == Pc::Idle) {
-        return None;
-    }
-    let unacked = owned.clone().filter(|slot| matches!(slot.word.kind, Peeked | RPinned)).count();
-    next.credit += unacked as u8;
-    next.kills -= 1;
-    let left = owned.count() > 0;
-    next.proc[p] = Proc { pc: if left { Pc::Dead } else { Pc::Gone }, ..Proc::default() };
-    Some((next, "is killed"))
-}
-
-/// Takes, for every process, the transitions that touch nothing and can only go one way: a CAS whose word, head or tail
-/// has changed for good, and the load that follows it. Nobody else can see when they happen, so the states between them
-/// need no visit. Rests on the head, the tail and the words never going back, which the unsettled configurations check.
-pub fn settle(config: &Config, state: &mut State) {
-    let n = config.slots as u8;
-    // Seeded bugs that store blindly, or do not repeat, do just what is skipped here.
-    let plain = config.bug.is_none();
-    for p in 0..config.roles.len() {
-        let Proc { pos, k, word, target, .. } = state.proc[p];
-        let lap = |at: u8| at / n;
-        let own = |kind| Word::new(lap(pos + k), kind, p);
-        let here = state.at(config, pos).word;
-        let behind = state.at(config, pos + k).word;
-        let proc = &mut state.proc[p];
-        match proc.pc {
-            Pc::LoadTail | Pc::AtTail => {
-                proc.pc = Pc::AtTail;
-                proc.pos = state.tail;
-            }
-            Pc::Claim if here != Word::new(lap(pos), Free, 0) => proc.retry(Pc::AtTail, state.tail),
-            Pc::HelpTail if pos != state.tail => proc.retry(Pc::AtTail, state.tail),
-            Pc::LookAhead if pos + n <= state.tail => proc.retry(Pc::AtTail, state.tail),
-            Pc::PinHeld if (here.lap, here.kind) != (word.lap, word.kind) => {
-                proc.retry(Pc::AtTail, state.tail);
-            }
-            Pc::MoveTail if pos != state.tail => proc.go(Pc::Write),
-            Pc::Commit if plain && config.role(p) != Role::Grant && behind != own(Writing) => {
-                proc.go(Pc::GiveLoad);
-            }
-            Pc::LoadHead | Pc::AtHead => {
-                proc.pc = Pc::AtHead;
-                proc.pos = state.head;
-            }
-            Pc::Take if here != Word::new(lap(pos), Full, 0) => proc.retry(Pc::AtHead, state.head),
-            Pc::PassTail if pos < state.head => proc.retry(Pc::AtHead, state.head),
-            Pc::PassTail if pos != state.tail => proc.go(Pc::PassHead),
-            Pc::PassHead if pos != state.head => proc.retry(Pc::AtHead, state.head),
-            Pc::MoveHead if pos != state.head => proc.go(Pc::Read),
-            Pc::Scan if pos + 2 * n <= state.head => proc.retry(Pc::AtHead, state.head),
-            Pc::Reload | Pc::PinWriting if here != word => proc.retry(Pc::AtHead, state.head),
-            Pc::Release if plain && behind != own(Reading) => proc.go(Pc::GiveLoad),
-            Pc::SweepCas => {
-                let now = state.slot[usize::from(k)].word;
-                if (now.lap, now.kind) != (word.lap, word.kind) {
-                    proc.go(Pc::Sweep);
-                }
-            }
-            _ => {}
-        }
-        if state.proc[p].pc == Pc::Sweep {
-            let at = &mut state.proc[p];
-            while usize::from(at.k) < config.slots
-                && !state.slot[usize::from(at.k)].word.is_of(usize::from(target))
-            {
-                at.k += 1;
-            }
-            if usize::from(at.k) == config.slots {
-                at.k = 0;
-                at.pc = Pc::SweepEnd;
-            }
-        }
-        if plain && matches!(state.proc[p].pc, Pc::GiveLoad | Pc::GiveCas) {
-            let slot = state.proc[p].gives(config);
-            state.proc[p].word = state.slot[slot].word;
-            state.proc[p].pc = Pc::GiveCas;
-        }
-    }
-}
-
-impl Proc {
-    /// On to the next access of the verb.
-    pub fn go(&mut self, pc: Pc) {
-        self.pc = pc;
-        self.word = Word::default();
-    }
-
-    /// Again from the start of the verb.
-    pub fn retry(&mut self, pc: Pc, pos: u8) {
-        *self = Proc { pc, pos, kept: self.kept, excuse: self.excuse, after: self.after, ..Proc::default() };
-    }
-
-    /// The verb is over.
-    pub fn done(&mut self, answer: &'static str) -> Act {
-        *self = Proc::default();
-        Act::Done(answer)
-    }
-
-    /// The slot that give_back works on.
-    pub fn gives(&self, config: &Config) -> usize {
-        if self.tag && self.kept > 0 {
-            usize::from(self.kept) - 1
-        } else {
-            usize::from(self.pos + self.k) % config.slots
-        }
-    }
-}
-
-/// give_back: the word, whatever pins have made of it, becomes FREE of the next lap. None: not there yet.
-pub fn give_back(config: &Config, state: &mut State, p: usize) -> Option<Act> {
-    let slot = state.proc[p].gives(config);
-    let now = state.slot[slot].word;
-    if !now.is_of(p) {
-        return Some(Act::Bad(Fault::Foreign));
-    }
-    if state.proc[p].pc == Pc::GiveLoad {
-        state.proc[p].word = now;
-        state.proc[p].pc = Pc::GiveCas;
-        return None;
-    }
-    let word = state.proc[p].word;
-    if state.cas(slot, word, Word::new(word.lap + 1, Free, 0)) || config.has(Bug::GiveBackOnce) {
-        return Some(Act::Run);
-    }
-    state.proc[p].pc = Pc::GiveLoad;
-    None
 }

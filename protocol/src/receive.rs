@@ -1,6 +1,7 @@
 //! The receivers' rules: one by one, in batches, and with an acknowledgement.
 
-use crate::model::{Act, Fault, Kind::*, Pc, Proc, State, Word, give_back};
+use crate::model::{Act, Fault, Kind::*, Pc, Proc, State, Word};
+use crate::rules::give_back;
 use crate::table::{Bug, Config, Role};
 
 /// One transition of receiver `p`. None: there is no such choice.

@@ -1,6 +1,7 @@
 //! The senders' rules: one by one, in batches, and in place where a voided grant keeps its bytes.
 
-use crate::model::{Act, Fault, Kind::*, Pc, Proc, State, Word, give_back};
+use crate::model::{Act, Fault, Kind::*, Pc, Proc, State, Word};
+use crate::rules::give_back;
 use crate::table::{Bug, Config, Role};
 
 /// One transition of sender `p`.

@@ -97,7 +97,7 @@ pub struct Config {
     pub sweepers_die: bool,
     /// The number of a swept process is given to a new one, of the same role.
     pub reborn: bool,
-    /// Steps that nobody can see are not visited, see [`crate::model::settle`].
+    /// Steps that nobody can see are not visited, see [`crate::rules::settle`].
     pub settle: bool,
     /// Of states that differ in the numbers of interchangeable processes, one is visited.
     pub symmetry: bool,

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use super::symmetry::images;
 use super::*;
 use crate::table::Role::{self, *};
 use crate::table::SHORT;
