@@ -9,7 +9,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::check;
 use crate::model::{Act, Fault, Pc, State};
 use crate::pack::Packed;
-use crate::rules::{fate, settle, step};
+use crate::rules::{ends, fate, settle, step};
 use crate::table::Config;
 
 mod endless;
@@ -65,6 +65,9 @@ fn broken(config: &Config, m: &Move) -> Option<Fault> {
 /// Every transition of a state.
 pub fn moves(config: &Config, state: &State, mut each: impl FnMut(Move)) {
     let mut one = |by, fate, mut next: State, act| {
+        if config.cursors {
+            ends(config, &mut next);
+        }
         if config.settle && !matches!(act, Act::Bad(_)) {
             settle(config, &mut next);
         }

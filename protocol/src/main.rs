@@ -1,6 +1,7 @@
 //! Explores the configurations of the table and prints what was found.
 //!
-//! `cargo run --release -p slipring-protocol [-- --all]`: the short form, or all of them. Exit 0: no promise is broken
+//! `cargo run --release -p slipring-protocol [-- --all [WORD]]`: the short form, or all, or all whose row has that word.
+//! Exit 0: no promise is broken
 //! and every seeded bug is found; 1: otherwise, with the shortest trace; 2: wrong arguments.
 
 #![forbid(unsafe_code)]
@@ -16,15 +17,19 @@ const LIMIT: usize = 120_000_000;
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let all = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => false,
-        ["--all"] => true,
+    let (all, word) = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => (false, ""),
+        ["--all"] => (true, ""),
+        ["--all", word] => (true, word),
         _ => {
-            eprintln!("usage: slipring-protocol [--all]");
+            eprintln!(
+                "usage: slipring-protocol [--all [WORD]]\n\nWORD: only configurations whose row has it"
+            );
             return ExitCode::from(2);
         }
     };
-    let configs: Vec<&Config> = SHORT.iter().chain(if all { LONG } else { &[] }).collect();
+    let configs = SHORT.iter().chain(if all { LONG } else { &[] });
+    let configs: Vec<&Config> = configs.filter(|config| row(config).contains(word)).collect();
     let mut good = rules(&configs);
     println!();
     good &= bugs();
@@ -61,6 +66,15 @@ fn each<T: Sync>(items: &[T], explore: impl Fn(&T) -> Report + Sync, mut done: i
     });
 }
 
+/// The columns that say what is explored.
+fn row(config: &Config) -> String {
+    let says = |yes, what| if yes { what } else { "" };
+    let reborn = says(config.reborn, ", numbers reused");
+    let whole = says(!config.settle, ", every step");
+    let cursors = says(config.cursors, ", cursors");
+    format!("| {} | {config} | {}{reborn}{whole}{cursors} |", config.slots, config.kills)
+}
+
 fn rules(configs: &[&Config]) -> bool {
     println!("| slots | processes | kills | states | transitions | depth | alone | verdict | seconds |");
     println!("|---|---|---|---|---|---|---|---|---|");
@@ -74,12 +88,9 @@ fn rules(configs: &[&Config]) -> bool {
                 None if report.cut => "not all visited".into(),
                 None => "holds".into(),
             };
-            let reborn = if config.reborn { ", numbers reused" } else { "" };
-            let settled = if config.settle { "" } else { ", every step" };
             println!(
-                "| {} | {config} | {}{reborn}{settled} | {} | {} | {} | {} | {verdict} | {:.1} |",
-                config.slots,
-                config.kills,
+                "{} {} | {} | {} | {} | {verdict} | {:.1} |",
+                row(config),
                 report.states,
                 report.transitions,
                 report.depth,

@@ -1,6 +1,6 @@
 //! What all verbs share: who makes a transition, kills and returns, give_back; and the transitions that nobody can see.
 
-use crate::model::{Act, Fault, Kind::*, Pc, Proc, State, Word};
+use crate::model::{Act, Fault, Kind, Kind::*, Pc, Proc, State, Word};
 use crate::table::{Bug, Config, Role};
 use crate::{receive, send, sweep};
 
@@ -48,6 +48,21 @@ pub fn fate(config: &Config, state: &State, p: usize) -> Option<(State, &'static
     let left = owned.count() > 0;
     next.proc[p] = Proc { pc: if left { Pc::Dead } else { Pc::Gone }, ..Proc::default() };
     Some((next, "is killed"))
+}
+
+/// Puts both ends where the words say they are: the tail behind all positions past FREE, the head behind all past FULL.
+///
+/// That is the ring with cursors. A participant that finds its position used goes on to the next or to a hint, and acts
+/// only where it is not used: at one of these two positions, however old its cursor was. Its walk there touches nothing
+/// and cannot be seen, so it is skipped like the rest of what [`settle`] skips. The exchanges of the ends that the rules
+/// still name find them moved.
+pub fn ends(config: &Config, state: &mut State) {
+    let n = config.slots as u8;
+    let first = |used: fn(Kind) -> bool| {
+        let next = |i: usize| state.position(config, i) + if used(state.slot[i].word.kind) { n } else { 0 };
+        (0..config.slots).map(next).min().unwrap_or(0)
+    };
+    (state.tail, state.head) = (first(|kind| kind != Free), first(Kind::is_held));
 }
 
 /// Takes, for every process, the transitions that touch nothing and can only go one way: a CAS whose word, head or tail

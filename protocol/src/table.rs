@@ -101,6 +101,8 @@ pub struct Config {
     pub settle: bool,
     /// Of states that differ in the numbers of interchangeable processes, one is visited.
     pub symmetry: bool,
+    /// Nobody exchanges a shared end: where the ends are, the words say. See [`crate::rules::ends`].
+    pub cursors: bool,
     /// Some verb ends in every endless run: looked for where the second pass is affordable.
     pub lock_free: bool,
     /// The rule that is broken.
@@ -136,6 +138,7 @@ impl Config {
             reborn: false,
             settle: true,
             symmetry: true,
+            cursors: false,
             lock_free: true,
             bug: None,
         }
@@ -143,6 +146,10 @@ impl Config {
 
     const fn unsettled(self) -> Self {
         Config { settle: false, ..self }
+    }
+
+    const fn cursors(self) -> Self {
+        Config { cursors: true, ..self }
     }
 
     const fn reborn(self) -> Self {
@@ -176,6 +183,10 @@ pub const SHORT: &[Config] = &[
     // Three: a batch is aborted in the middle only where a message follows it.
     Config::new(3, &[Batch(2), Send, TakeBatch(2)], 0),
     Config::new(3, &[Grant, Grant, Recv], 0),
+    // As `src/ring/mpmc.rs` has it.
+    Config::new(2, &[Send, Send, Recv, Recv, Sweep], 2).cursors(),
+    Config::new(2, &[Send, Send, Recv, Peek], 2).cursors(),
+    Config::new(3, &[Batch(2), Grant, TakeBatch(2)], 0).cursors(),
 ];
 
 /// Minutes, and gigabytes. Run by hand, see `docs/verification.md`.
@@ -199,6 +210,12 @@ pub const LONG: &[Config] = &[
     Config::new(3, &[Batch(2), Batch(3), Recv, Sweep], 2),
     Config::new(3, &[Batch(2), Send, TakeBatch(2), Peek], 1),
     Config::new(3, &[Grant, Send, Recv, Peek], 1),
+    Config::new(2, &[Send, Send, Recv, Peek, Sweep], 2).reborn().cursors(),
+    Config::new(3, &[Send, Send, Recv, Recv, Sweep], 2).cursors(),
+    Config::new(3, &[Send, Send, Recv, Peek], 2).cursors(),
+    Config::new(3, &[Send, Send, Peek, Peek], 2).cursors(),
+    Config::new(3, &[Batch(2), Send, TakeBatch(2), Peek], 2).cursors(),
+    Config::new(3, &[Grant, Send, Recv, Peek], 2).cursors(),
 ];
 
 /// A rule broken, where, and what it breaks.

@@ -111,10 +111,10 @@ fn history(config: &Config, dice: &mut Dice, steps: usize) -> Vec<Op> {
             }
             let ends = matches!(m.act, Act::Done(_) | Act::Bad(_)) || m.fate.is_some();
             // A peek has answered when it has read.
-            if ends || m.next.proc[by].pc == Pc::Ack {
-                if let Some(op) = open[by].take() {
-                    ops[op].ended = now;
-                }
+            if (ends || m.next.proc[by].pc == Pc::Ack)
+                && let Some(op) = open[by].take()
+            {
+                ops[op].ended = now;
             }
             if matches!(m.act, Act::Bad(_)) {
                 return ops;

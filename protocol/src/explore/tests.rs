@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use super::symmetry::images;
 use super::*;
+use crate::model::{Kind, Slot};
 use crate::table::Role::{self, *};
 use crate::table::SHORT;
 
@@ -54,6 +55,33 @@ fn symmetry_skips_no_state_but_for_the_numbers() {
             let kept = images(&small, state).iter().any(|image| reduced.contains(&image.pack(&small)));
             assert!(kept, "{small}: {state:?}");
         }
+    }
+}
+
+#[test]
+fn cursors_bring_the_slots_into_the_same_states() {
+    for small in [
+        config(2, &[Send, Recv, Peek, Sweep], 1),
+        config(2, &[Send, Send, Recv, Recv], 0),
+        config(3, &[Batch(2), TakeBatch(2), Sweep], 1),
+    ] {
+        // Without the ends: they are what differs. With the laps from the oldest on, since those count from the head.
+        let slots = |config: &Config| -> BTreeSet<Vec<(u8, Kind, u8, bool, bool, bool)>> {
+            let of = |packed: &Packed| {
+                let state = State::unpack(packed, config);
+                let slots = &state.slot[..config.slots];
+                let oldest = slots.iter().map(|slot| slot.word.lap).min().unwrap_or(0);
+                let of = |slot: &Slot| {
+                    let Slot { word, whole, owed, seen } = *slot;
+                    (word.lap - oldest, word.kind, word.owner, whole, owed, seen)
+                };
+                slots.iter().map(of).collect()
+            };
+            all(config).iter().map(of).collect()
+        };
+        let shared = slots(&Config { symmetry: false, ..small });
+        let cursors = slots(&Config { symmetry: false, cursors: true, ..small });
+        assert!(cursors.len() > 100 && cursors == shared, "{small}");
     }
 }
 
