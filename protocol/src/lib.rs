@@ -1,9 +1,9 @@
 //! An explicit-state model of the ring for many senders and receivers, and an explorer that visits all its states.
 //!
-//! The rules are those of `src/ring/mpmc.rs` with one atomic access a transition (sequential consistency; the orderings
-//! are loom's subject) and kills and sweeps as transitions of their own. A stop needs no transition: a stopped process
-//! is one that is not scheduled. Processes repeat their verbs for ever and positions are kept relative to the head, so
-//! that the runs covered have any length and any number of laps.
+//! The rules are those of `src/ring/mpmc.rs`, as they are there (`cursors`) and with shared ends that every operation
+//! exchanges, from which they come. One atomic access is a transition (sequential consistency: the orderings are loom's
+//! subject); kills and sweeps are transitions too. A stop needs none: a stopped process is one that is not scheduled. Processes
+//! repeat their verbs for ever and positions are relative to the head, so the runs have any length, any number of laps.
 //!
 //! [`model`] is the state, [`send`], [`receive`] and [`sweep`] are the rules and [`rules`] what they share, [`check`] says
 //! what must hold in a state, [`explore`] visits them all, [`table`] names the configurations and the seeded bugs.

@@ -1,6 +1,7 @@
 //! The state: the ring's words, what each process is about to do, and the ghosts by which promises are judged.
 //!
-//! A message has no number: it is known by its position, and the ghosts of its slot say what became of it. Positions are `lap * slots + index`, moved so that the head is always on lap [`BASE`].
+//! A message has no number: it is known by its position, and the ghosts of its slot say what became of it. Positions are
+//! `lap * slots + index`, moved so that the head is always on lap [`BASE`].
 
 use crate::table::Config;
 
@@ -12,7 +13,7 @@ pub const PROCS: usize = 6;
 pub const HEIR: usize = PROCS;
 /// The sender that fills the ring when the capacity is checked.
 pub const FILLER: usize = PROCS + 1;
-/// Where the head's lap is moved: two older laps and three newer ones can be told apart, see [`State::clamp`].
+/// Where the head's lap is moved: two older laps can be told apart from it and from each other, see [`State::clamp`].
 pub const BASE: u8 = 3;
 
 /// What a slot's word says; the names are those of the design.
