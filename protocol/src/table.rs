@@ -208,8 +208,6 @@ pub const LONG: &[Config] = &[
     Config::new(3, &[Send, Send, Peek, Peek], 2),
     Config::new(3, &[Send, Send, Recv, Peek], 2),
     Config::new(3, &[Batch(2), Batch(3), Recv, Sweep], 2),
-    Config::new(3, &[Batch(2), Send, TakeBatch(2), Peek], 1),
-    Config::new(3, &[Grant, Send, Recv, Peek], 1),
     Config::new(2, &[Send, Send, Recv, Peek, Sweep], 2).reborn().cursors(),
     Config::new(3, &[Send, Send, Recv, Recv, Sweep], 2).cursors(),
     Config::new(3, &[Send, Send, Recv, Peek], 2).cursors(),
