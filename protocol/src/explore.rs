@@ -215,7 +215,9 @@ fn visit(config: &Config, limit: usize, visited: &mut Visited) -> Report {
                 });
                 trace.extend(last);
             } else {
-                trace.push("here a process that runs alone, or the ring when it is swept and drained, breaks it:".into());
+                trace.push(
+                    "here a process that runs alone, or the ring when swept and drained, breaks it:".into(),
+                );
             }
             trace.push(format!("{fault:?}"));
             report.fault = Some((fault, trace));
