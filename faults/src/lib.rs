@@ -7,7 +7,10 @@
 
 pub mod audit;
 pub mod child;
+pub mod ends;
 pub mod log;
 pub mod payload;
+pub mod scene;
+pub mod stepping;
 pub mod trace;
 pub mod words;

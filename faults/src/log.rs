@@ -135,6 +135,18 @@ impl Log {
         self.word(0).load(Acquire)
     }
 
+    /// The greatest number of a message of `sender` in this log, which must not be longer than it has room.
+    #[must_use]
+    pub fn last_of(&self, sender: u32) -> Option<u64> {
+        let took = |at: u64| {
+            let at = HEADER + at as usize % self.records * WORDS;
+            let first = self.word(at).load(Relaxed);
+            let is_it = matches!(first & 0xff, 5 | 6) && (first >> 8) as u32 == sender;
+            is_it.then(|| self.word(at + 1).load(Relaxed))
+        };
+        (0..self.written()).rev().find_map(took)
+    }
+
     /// Takes the records that were written since the last call.
     pub fn read(&self, mut each: impl FnMut(Stamped)) {
         let written = self.word(0).load(Acquire);
