@@ -82,12 +82,12 @@ impl Child {
         self.reaped = true;
         loop {
             match waitpid(self.pid, None) {
+                Ok(end @ (WaitStatus::Exited(..) | WaitStatus::Signaled(..))) => return end,
                 // A stop that was reported late, of one that was stopped or traced.
-                Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..)) | Err(_) => break,
                 Ok(_) => {}
+                Err(_) => return WaitStatus::Signaled(self.pid, Signal::SIGKILL, false),
             }
         }
-        WaitStatus::Signaled(self.pid, Signal::SIGKILL, false)
     }
 
     /// SIGSTOP, and the stop awaited. `false` if it ended instead.

@@ -12,5 +12,6 @@ pub mod log;
 pub mod payload;
 pub mod scene;
 pub mod stepping;
+pub mod storm;
 pub mod trace;
 pub mod words;

@@ -125,6 +125,7 @@ const SHORT: Duration = Duration::from_millis(2);
 const BEFORE: u32 = 1;
 const VICTIM: u32 = 2;
 const AFTER: u32 = 3;
+const BEFORE_RX: u32 = 11;
 const VICTIM_RX: u32 = 12;
 const AFTER_RX: u32 = 13;
 const SLEEPER: u32 = 14;
@@ -223,9 +224,15 @@ impl<'a> Stage<'a> {
         let named = matches!(act, Act::AttachSender | Act::AttachReceiver);
         let ring = if named { Ring::create(&self.name, &options) } else { Ring::anonymous(&options) };
         let ring = self.ring.insert(ring.map_err(text)?);
+        if act == Act::Wake && kind == Spsc {
+            // Nobody may have been the producer yet: a sleeper would hear that it left.
+            return self.sleep();
+        }
         // An SPSC ring has one of each: the survivors have the role that the victim has not.
         let mut tx = Talker::attach(kind, ring, BEFORE, self.logs.of(BEFORE)).map_err(text)?;
-        let mut rx = Listener::attach(kind, ring, self.logs.of(AFTER_RX)).map_err(text)?;
+        let followed = kind == Spsc && !self.verb.victim_sends();
+        let reader = if followed { BEFORE_RX } else { AFTER_RX };
+        let mut rx = Listener::attach(kind, ring, self.logs.of(reader)).map_err(text)?;
         let how = self.verb.survivors_take();
         for _ in 0..past {
             tx.send(Put::Copy, None).map_err(text)?;
@@ -288,7 +295,9 @@ impl<'a> Stage<'a> {
         for i in 0..3 {
             patiently("a participant takes its slot", || ready[i].load(SeqCst) == 1)?;
         }
-        dead.into_iter().for_each(|child| drop(child.kill()));
+        dead.into_iter().for_each(|child| {
+            child.kill();
+        });
         Ok(())
     }
 
@@ -330,7 +339,7 @@ impl<'a> Stage<'a> {
             Act::WaitToTake => drop(listener(log).marked().take(Take::Recv, Some(SHORT))),
             Act::Sweep => {
                 let rx = listener(log).waiting(WaitStrategy::Yield);
-                drop(rx.marked().take(Take::Peek, Some(Duration::ZERO)));
+                let _ = rx.marked().take(Take::Peek, Some(Duration::ZERO));
             }
             Act::AttachSender => {
                 mark();
@@ -342,7 +351,7 @@ impl<'a> Stage<'a> {
                 mark();
                 let rx = Ring::open(&self.name).and_then(|ring| Listener::attach(kind, &ring, log));
                 mark();
-                rx.expect("a receiver").take(Take::Recv, None).map(drop).expect("a message");
+                let _ = rx.expect("a receiver").take(Take::Recv, None);
             }
             Act::DetachSender => {
                 let tx = talker(log);
@@ -395,8 +404,10 @@ impl<'a> Stage<'a> {
                     moved += 1;
                 }
                 let peer = tx.peer();
-                let gone = matches!(peer, Some(Peer::Died { .. }));
-                if gone || peer == Some(Peer::Closed) && self.verb.act != Act::DetachReceiver && !at_end {
+                let died = matches!(peer, Some(Peer::Died { .. }));
+                // Before the victim attached, its predecessor is seen, who left.
+                let left = matches!(self.verb.act, Act::DetachReceiver | Act::AttachReceiver);
+                if died || peer == Some(Peer::Closed) && !left && !at_end {
                     return Err(format!("frozen: the stopped consumer is seen as {peer:?}"));
                 }
             }
@@ -523,7 +534,7 @@ impl<'a> Stage<'a> {
         let mut taken = 0;
         let mut victims = 0;
         let mut prepared = 0;
-        for who in [BEFORE, VICTIM, AFTER, VICTIM_RX, AFTER_RX, SLEEPER].into_iter().chain(CORPSES..CORPSES + 3) {
+        for who in [BEFORE, VICTIM, AFTER, BEFORE_RX, VICTIM_RX, SLEEPER, AFTER_RX].into_iter().chain(CORPSES..CORPSES + 3) {
             let auditor = &mut self.auditor;
             self.logs.of(who).read(|record| {
                 auditor.note(who, record.event);
@@ -567,7 +578,7 @@ impl<'a> Stage<'a> {
         let least = match self.verb.act {
             Act::Send(_) if self.verb.name.ends_with("full") => 0,
             Act::Send(Put::Batch(_)) | Act::Send(_) | Act::Wake | Act::AttachSender => 1,
-            Act::Take(_) | Act::AttachReceiver if self.verb.kind == Spsc && self.verb.there > 0 => 1,
+            Act::Take(_) if self.verb.kind == Spsc && self.verb.there > 0 => 1,
             _ => 0,
         };
         if moved < least {

@@ -42,7 +42,7 @@ pub struct Report {
     pub tried: usize,
     /// How many of these were not the recorded instruction, but another one of the verb.
     pub elsewhere: usize,
-    /// The instruction from which on the verb has its effect.
+    /// The first instruction at which a death found the verb's effect done.
     pub effect_at: Option<usize>,
     /// Messages that others moved past a frozen victim.
     pub moved_meanwhile: u64,
@@ -90,10 +90,10 @@ pub fn step_through(verb: Verb, fault: Fault, density: impl Fn(usize) -> Density
             Ok(News::At(k)) => step = k,
             Ok(News::Tried { arrived, outcome, moved }) => {
                 report.tried += 1;
-                report.elsewhere += usize::from(arrived != Arrived::There);
+                report.elsewhere += usize::from(arrived != Arrived::There && step < report.instructions);
                 report.worst_recovery = report.worst_recovery.max(outcome.recovery);
                 report.moved_meanwhile += moved;
-                if outcome.moved > 0 && report.effect_at.is_none() && arrived == Arrived::There {
+                if fault == Fault::Kill && outcome.moved > 0 && report.effect_at.is_none() {
                     report.effect_at = Some(step);
                 }
             }

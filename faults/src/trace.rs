@@ -144,7 +144,9 @@ impl Victim {
 /// The instructions of a verb, from mark to mark, as they were once executed.
 pub struct Record {
     pcs: Vec<u64>,
-    /// How often each was executed.
+    /// For each step, how often its instruction had been executed by then, this time included.
+    nth: Vec<u32>,
+    /// How often each was executed in all.
     times: HashMap<u64, u32>,
 }
 
@@ -164,8 +166,13 @@ impl Record {
                 At::Gone => return Err(format!("the victim is gone after {} instructions", pcs.len())),
             }
         }
-        pcs.iter().for_each(|&pc| *times.entry(pc).or_insert(0) += 1);
-        Ok(Record { pcs, times })
+        let count = |&pc: &u64| {
+            let times: &mut u32 = times.entry(pc).or_insert(0);
+            *times += 1;
+            *times
+        };
+        let nth = pcs.iter().map(count).collect();
+        Ok(Record { pcs, nth, times })
     }
 
     /// How many instructions the verb has.
@@ -196,21 +203,27 @@ impl Record {
         steps.into_iter().step_by(stride).collect()
     }
 
-    /// Moves a fresh victim from its first mark to step `k`. Whether it stands where the recorded one stood; if not
+    /// Moves a fresh victim from its first mark to step `k`, or to its second mark behind the last step. Whether it stands where the recorded one stood; if not
     /// (it took another way, as when the clock was read at another moment), it stands at some other instruction of the
     /// verb, or at its second mark.
     pub fn go(&self, victim: &mut Victim, k: usize) -> Arrived {
-        let near = (1..=k).rev().find(|&at| self.times[&self.pcs[at]] == 1);
-        let from = match near {
-            // Shorter by steps.
-            Some(at) if at < 50 => 0,
-            Some(at) => match victim.to(self.pcs[at]) {
-                At::Step => at,
+        if k >= self.len() {
+            return match victim.to_mark() {
+                At::Mark => Arrived::AtEnd,
+                _ => Arrived::Gone,
+            };
+        }
+        // A breakpoint hit costs about as much as a few steps.
+        let cost = |at: usize| self.nth[at] as usize * 4 + (k - at);
+        let near = (k.saturating_sub(1000).max(1)..=k).min_by_key(|&at| cost(at));
+        let from = near.filter(|&at| cost(at) < k).unwrap_or(0);
+        for _ in 0..if from > 0 { self.nth[from] } else { 0 } {
+            match victim.to(self.pcs[from]) {
+                At::Step => {}
                 At::Mark => return Arrived::AtEnd,
                 At::Gone => return Arrived::Gone,
-            },
-            None => 0,
-        };
+            }
+        }
         for _ in from..k {
             match victim.step() {
                 At::Step => {}
