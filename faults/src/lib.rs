@@ -9,6 +9,8 @@ pub mod audit;
 pub mod child;
 pub mod ends;
 pub mod log;
+#[cfg(slipring_steps)]
+pub mod pairs;
 pub mod payload;
 pub mod scene;
 pub mod stepping;

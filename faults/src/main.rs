@@ -21,6 +21,13 @@ enum Command {
     Kills(Steps),
     /// Freeze a victim at every machine instruction of every verb while the others go on
     Stops(Steps),
+    /// Kill and freeze pairs of victims at every two steps of the protocol
+    #[cfg(slipring_steps)]
+    Pairs {
+        /// Every how many pairs of steps
+        #[arg(long, default_value_t = 1)]
+        stride: u64,
+    },
     /// Kill and stop random participants at random moments
     Storm(Storm),
 }
@@ -85,6 +92,8 @@ fn main() -> ExitCode {
     let sound = match Args::parse().command {
         Command::Kills(steps) => stepped(&steps, Fault::Kill),
         Command::Stops(steps) => stepped(&steps, Fault::Freeze),
+        #[cfg(slipring_steps)]
+        Command::Pairs { stride } => pairs(stride),
         Command::Storm(wanted) => match storm(&wanted) {
             Ok(sound) => sound,
             Err(what) => {
@@ -146,4 +155,23 @@ fn storm(wanted: &Storm) -> Result<bool, String> {
         println!("{verdict}");
     }
     Ok(verdict.is_sound())
+}
+
+#[cfg(slipring_steps)]
+fn pairs(stride: u64) -> bool {
+    use slipring_faults::pairs::{Pair, acts, step_through};
+    let logs = slipring_faults::scene::Logs::default();
+    let (mut tried, mut violations) = (0, 0);
+    for pair in [Pair::KillBoth, Pair::KillSweeper, Pair::FreezeBoth] {
+        for kind in [Kind::Spsc, Kind::Mpmc] {
+            for verbs in acts(kind, pair) {
+                let report = step_through(kind, verbs, pair, stride, &logs);
+                println!("{kind:?} {report}");
+                tried += report.tried;
+                violations += report.violations.len();
+            }
+        }
+    }
+    println!("{tried} pairs of steps tried, {violations} violations");
+    violations == 0 && tried > 0
 }
