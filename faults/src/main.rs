@@ -28,6 +28,15 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         stride: u64,
     },
+    /// Record histories of several processes, kills included, and check that a queue could have answered so
+    Histories {
+        /// How many, of each kind of plan
+        #[arg(long, default_value_t = 10_000)]
+        count: u64,
+        /// Decides who is killed and when
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Kill and stop random participants at random moments
     Storm(Storm),
 }
@@ -94,6 +103,13 @@ fn main() -> ExitCode {
         Command::Stops(steps) => stepped(&steps, Fault::Freeze),
         #[cfg(slipring_steps)]
         Command::Pairs { stride } => pairs(stride),
+        Command::Histories { count, seed } => match histories(count, seed) {
+            Ok(sound) => sound,
+            Err(what) => {
+                println!("{what}");
+                false
+            }
+        },
         Command::Storm(wanted) => match storm(&wanted) {
             Ok(sound) => sound,
             Err(what) => {
@@ -174,4 +190,20 @@ fn pairs(stride: u64) -> bool {
     }
     println!("{tried} pairs of steps tried, {violations} violations");
     violations == 0 && tried > 0
+}
+
+fn histories(count: u64, seed: u64) -> Result<bool, String> {
+    use slipring_faults::recorder::{Plan, record};
+    let mut sound = true;
+    for (kind, senders, receivers) in
+        [(Kind::Spsc, 1, 1), (Kind::Mpmc, 1, 1), (Kind::Mpmc, 2, 1), (Kind::Mpmc, 1, 2), (Kind::Mpmc, 2, 2)]
+    {
+        let figures = record(&Plan { kind, senders, receivers, histories: count, kill_every: 4, seed })?;
+        println!("{kind:?} {senders} x {receivers}: {figures}");
+        for (history, wrong) in &figures.wrong {
+            println!("  {wrong:?} in {history:?}");
+        }
+        sound &= figures.wrong.is_empty() && figures.histories == count;
+    }
+    Ok(sound)
 }

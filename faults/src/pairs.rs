@@ -6,7 +6,7 @@
 
 use crate::child::{Child, fork};
 use crate::ends::{Kind, Put, Take};
-use crate::scene::{Act, HANG, Logs, Stage, Verb};
+use crate::scene::{Act, HANG, Logs, PLACES, Stage, Verb};
 use crate::trace::on_mark;
 use nix::sys::signal::{Signal, raise};
 use nix::sys::wait::WaitStatus;
@@ -119,8 +119,10 @@ pub fn step_through(kind: Kind, (first, second): (Act, Act), pair: Pair, stride:
         violations: Vec::new(),
         took: Duration::ZERO,
     };
-    let (past, there) = if kind == Kind::Spsc { (61, 3) } else { (2, 2) };
-    let verb = Verb { name: "a pair", kind, act: first, past, there, second: Some(second), long: false };
+    let (past, there) = if kind == Kind::Spsc { (61, 3) } else { (6, 2) };
+    // More than two victims can have in their hands.
+    let capacity = if kind == Kind::Spsc { PLACES } else { 8 };
+    let verb = Verb { name: "a pair", kind, act: first, past, there, capacity, second: Some(second), long: false };
     let mut nth = 0;
     'first: for i in 0.. {
         for j in 0.. {
@@ -178,10 +180,14 @@ fn try_one(verb: Verb, pair: Pair, i: u64, j: u64, logs: &Logs) -> Result<(End, 
     let end = settle(&mut second, signals.1)?;
     if pair == Pair::FreezeBoth {
         stage.go_on(true)?;
-        for child in [&mut first, &mut second].into_iter().filter(|child| !child.is_reaped()) {
-            child.resume();
-            match child.ended(HANG) {
-                Some(WaitStatus::Exited(_, 0)) => {}
+        let mut frozen: Vec<_> = [first, second].into_iter().filter(|child| !child.is_reaped()).collect();
+        frozen.iter().for_each(Child::resume);
+        let patience = Instant::now() + HANG;
+        while let Some(child) = frozen.last_mut() {
+            stage.make_room();
+            match child.ended(Duration::from_millis(1)) {
+                Some(WaitStatus::Exited(_, 0)) => drop(frozen.pop()),
+                None if Instant::now() < patience => {}
                 other => return Err(format!("a victim went on and failed: {other:?}")),
             }
         }

@@ -51,6 +51,8 @@ pub struct Verb {
     pub past: u64,
     /// How many messages are in the ring.
     pub there: u64,
+    /// How many messages fit.
+    pub capacity: u64,
     /// What a second victim does, if there is one. On an SPSC ring the first sends and the second receives.
     pub second: Option<Act>,
     /// Whether it is thousands of instructions long, most of them in loops or in setting up.
@@ -74,7 +76,8 @@ const fn verb(name: &'static str, kind: Kind, act: Act, past: u64, there: u64) -
             | Act::Create
             | Act::Sweep
     );
-    Verb { name, kind, act, past, there, second: None, long }
+    let capacity = if matches!(kind, Kind::Spsc) { PLACES } else { SLOTS };
+    Verb { name, kind, act, past, there, capacity, second: None, long }
 }
 
 use Kind::{Mpmc, Spsc};
@@ -240,7 +243,7 @@ impl<'a> Stage<'a> {
 
     fn furnish(&mut self) -> Result<(), String> {
         let Verb { kind, act, past, there, .. } = self.verb;
-        let options = kind.options(SLOTS as usize);
+        let options = kind.options(self.verb.capacity as usize);
         let options = if kind == Mpmc { options.participants(12) } else { options };
         let named = matches!(act, Act::AttachSender | Act::AttachReceiver);
         let ring = if named { Ring::create(&self.name, &options) } else { Ring::anonymous(&options) };
@@ -399,7 +402,7 @@ impl<'a> Stage<'a> {
                 mark();
             }
             Act::Create => {
-                let options = kind.options(SLOTS as usize);
+                let options = kind.options(self.verb.capacity as usize);
                 mark();
                 let ring = Ring::create(&self.name, &options);
                 mark();
@@ -427,7 +430,7 @@ impl<'a> Stage<'a> {
                 while rx.take(how, None).is_ok() {
                     moved += 1;
                 }
-                for _ in 0..3 * SLOTS {
+                for _ in 0..3 * self.verb.capacity {
                     tx.send(Put::Copy, Some(HANG)).map_err(|e| format!("frozen: send: {e}"))?;
                     moved += rx.take(how, Some(HANG)).map_err(|e| format!("frozen: receive: {e}"))?;
                 }
@@ -456,6 +459,14 @@ impl<'a> Stage<'a> {
             _ => {}
         }
         Ok((moved, Duration::from_nanos(now() - begin)))
+    }
+
+    /// Survivors take what is there: a victim that goes on may have to send again what it was passed over with.
+    pub fn make_room(&mut self) {
+        let how = self.verb.survivors_take();
+        if let Some(rx) = &mut self.rx {
+            while rx.take(how, None).is_ok() {}
+        }
     }
 
     /// After the victim's end, by SIGKILL or, if `lived`, cleanly: the survivors get every message that was committed,
@@ -490,7 +501,7 @@ impl<'a> Stage<'a> {
             }
         };
         // What was committed.
-        let capacity = if kind == Spsc { PLACES } else { SLOTS };
+        let capacity = self.verb.capacity;
         for _ in 0..4 * capacity {
             match rx.take(how, None) {
                 Ok(_) => {}
