@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use core::sync::atomic::Ordering;
-pub use core::sync::atomic::{AtomicU32, AtomicU64, fence};
+pub use super::words::{AtomicU32, AtomicU64, fence};
 
 /// True on the machine: sizes and offsets are those of shared memory. False under the model.
 pub const REAL: bool = true;
@@ -397,7 +397,7 @@ impl Pace {
 }
 
 // Bumped in every forked child: a handle inherited through fork(2) must not move the parent's indices.
-static FORKS: AtomicU32 = AtomicU32::new(0);
+static FORKS: core::sync::atomic::AtomicU32 = core::sync::atomic::AtomicU32::new(0);
 
 /// How many forks lie between this process and the one that first loaded the crate.
 #[inline(always)]
