@@ -13,7 +13,7 @@ use crate::layout::{
     SpscHeader, VERSION, Wakeup, slots_offset,
 };
 use crate::liveness::{self, Lease};
-use crate::ring::spsc::observed_bytes;
+use crate::ring::observed_bytes;
 use crate::ring::sweep;
 use crate::segment::{self, Place, Segment, Trust};
 use crate::sync::{AnyBytes, Shared, register_for_heavy_fences};

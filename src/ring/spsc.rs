@@ -21,14 +21,15 @@
 //! clears ahead, *after* a commit, when nobody waits for it: header words at boundaries in `tail..cleared_to` are 0.
 
 use crate::error::{Corrupt, SendError};
+use crate::ring::scan::committed_end;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::view::{HEADER_LEN, View};
 
 /// Header kind of a message.
-const DATA: u64 = 1 << 32;
+pub(super) const DATA: u64 = 1 << 32;
 /// Header kind of the gap before the end of the data.
-const PAD: u64 = 2 << 32;
-const KIND: u64 = !0 << 32;
+pub(super) const PAD: u64 = 2 << 32;
+pub(super) const KIND: u64 = !0 << 32;
 
 /// How far ahead of `tail` the producer clears, in bytes: the next record's header and one line more.
 const CLEAR_AHEAD: u64 = 128;
@@ -78,6 +79,29 @@ impl ProducerSide {
         &self.view
     }
 
+    /// The position behind all that was committed.
+    #[must_use]
+    pub fn tail(&self) -> u64 {
+        self.tail
+    }
+
+    /// Where `head` must be for a waiting producer to go on: half the ring free, or more if a record of up to `max`
+    /// payload bytes needs it. Never behind `tail`, so a consumer that has read everything is there.
+    #[must_use]
+    pub fn enough_room(&self, max: usize) -> u64 {
+        let capacity = self.view.geometry.capacity;
+        let stride = self.view.stride(max);
+        let needed =
+            self.start_of(self.tail, stride).wrapping_add(stride + self.view.align()).wrapping_sub(capacity);
+        let half = self.tail.wrapping_sub(capacity / 2);
+        if is_behind(needed, half) { half } else { needed }
+    }
+
+    fn start_of(&self, tail: u64, stride: u64) -> u64 {
+        let room = self.view.room_to_end(tail);
+        if stride <= room { tail } else { tail.wrapping_add(room) }
+    }
+
     /// Whether [`ProducerSide::claim`] would now say something else than `Full`.
     pub fn has_room(&mut self, max: usize) -> bool {
         !matches!(self.claim(max), Err(SendError::Full))
@@ -106,8 +130,7 @@ impl ProducerSide {
     #[cold]
     #[inline(never)]
     fn make_room(&mut self, tail: u64, stride: u64) -> Result<u64, SendError> {
-        let room = self.view.room_to_end(tail);
-        let start = if stride <= room { tail } else { tail.wrapping_add(room) };
+        let start = self.start_of(tail, stride);
         let end = start.wrapping_add(stride);
         if is_behind(self.limit, end) {
             self.refresh_limit()?;
@@ -457,37 +480,4 @@ fn is_behind(at: u64, than: u64) -> bool {
 
 fn limit(view: &View, head: u64) -> u64 {
     head.wrapping_add(view.geometry.capacity - view.align())
-}
-
-/// Walks committed headers from `head` to the first 0. Nobody overwrites them meanwhile: the caller is the producer.
-fn committed_end(view: &View, head: u64) -> Result<u64, Corrupt> {
-    if !head.is_multiple_of(view.align()) {
-        return Err(Corrupt::new("head", head, head));
-    }
-    let mut at = head;
-    loop {
-        // ord(spsc.commit) Acquire <- ProducerSide::publish: of the producer before us.
-        let word = view.memory.word(view.index(at)).load(Acquire);
-        let stride = match word & KIND {
-            _ if word == 0 => return Ok(at),
-            DATA if view.stride((word & !KIND) as usize) <= view.longest_at(at) => {
-                view.stride((word & !KIND) as usize)
-            }
-            PAD if word == PAD && view.index(at) != 0 => view.room_to_end(at),
-            _ => return Err(Corrupt::new("record header", word, at)),
-        };
-        let next = at.wrapping_add(stride);
-        if next.wrapping_sub(head).wrapping_add(view.align()) > view.geometry.capacity {
-            return Err(Corrupt::new("record header", word, at));
-        }
-        at = next;
-    }
-}
-
-/// Bytes between `head` and the first uncommitted header, as an observer sees them: may be stale, never fails.
-#[must_use]
-pub fn observed_bytes(view: &View) -> u64 {
-    // ord(own) Relaxed: an observation, nothing is accessed on the strength of it.
-    let head = view.header.head.0.load(Relaxed);
-    committed_end(view, head).map_or(0, |end| end.wrapping_sub(head))
 }
