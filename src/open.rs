@@ -616,6 +616,8 @@ fn slots(segment: &Segment, geometry: SlotGeometry) -> Result<SlotView> {
     let parties = parties.ok_or_else(|| impossible(segment, "participants", participants.into()))?;
     let memory = segment.memory(slots_offset(participants), (geometry.slots * geometry.slot_len) as usize);
     let memory = memory.ok_or_else(|| impossible(segment, "capacity", geometry.slots))?;
+    // Larger ones page by page, as they are touched.
+    memory.map_pages(0, memory.len().min(8 << 20));
     Ok(SlotView::new(lines(segment)?, parties, memory, geometry))
 }
 

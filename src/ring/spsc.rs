@@ -43,7 +43,13 @@ pub struct ProducerSide {
     /// The same, or the end of this lap if that comes first: up to here a record needs no second thought.
     plain: u64,
     cleared_to: u64,
+    /// So many bytes from position `mapped_to` on were not touched by this side yet: their pages may not be mapped.
+    untouched: u64,
+    mapped_to: u64,
 }
+
+/// How many bytes are mapped at once in the first lap, as many as the kernel maps around a page: some 4 us.
+const MAP_AHEAD: u64 = 64 << 10;
 
 /// Room for one record, handed out by [`ProducerSide::claim`]. Forgetting it is harmless: nothing is visible.
 pub struct Claim {
@@ -69,8 +75,9 @@ impl ProducerSide {
         let head = view.header.head.0.load(Acquire);
         let tail = committed_end(&view, head)?;
         let cleared_to = tail.wrapping_add(view.align());
-        let limit = limit(&view, head);
-        Ok(ProducerSide { view, tail, limit, plain: tail, cleared_to })
+        let limit = view.limit(head);
+        let untouched = view.geometry.capacity;
+        Ok(ProducerSide { view, tail, limit, plain: tail, cleared_to, untouched, mapped_to: tail })
     }
 
     /// The ring.
@@ -89,17 +96,11 @@ impl ProducerSide {
     /// payload bytes needs it. Never behind `tail`, so a consumer that has read everything is there.
     #[must_use]
     pub fn enough_room(&self, max: usize) -> u64 {
-        let capacity = self.view.geometry.capacity;
         let stride = self.view.stride(max);
-        let needed =
-            self.start_of(self.tail, stride).wrapping_add(stride + self.view.align()).wrapping_sub(capacity);
-        let half = self.tail.wrapping_sub(capacity / 2);
+        let end = self.view.start_of(self.tail, stride).wrapping_add(stride);
+        let needed = end.wrapping_sub(self.view.limit(0));
+        let half = self.tail.wrapping_sub(self.view.geometry.capacity / 2);
         if is_behind(needed, half) { half } else { needed }
-    }
-
-    fn start_of(&self, tail: u64, stride: u64) -> u64 {
-        let room = self.view.room_to_end(tail);
-        if stride <= room { tail } else { tail.wrapping_add(room) }
     }
 
     /// Whether [`ProducerSide::claim`] would now say something else than `Full`.
@@ -130,7 +131,7 @@ impl ProducerSide {
     #[cold]
     #[inline(never)]
     fn make_room(&mut self, tail: u64, stride: u64) -> Result<u64, SendError> {
-        let start = self.start_of(tail, stride);
+        let start = self.view.start_of(tail, stride);
         let end = start.wrapping_add(stride);
         if is_behind(self.limit, end) {
             self.refresh_limit()?;
@@ -142,14 +143,32 @@ impl ProducerSide {
         // be given up.
         let lap_end = self.tail.wrapping_add(self.view.room_to_end(self.tail));
         self.plain = if is_behind(lap_end, self.limit) { lap_end } else { self.limit };
+        if self.untouched > 0 {
+            self.map_ahead(end);
+        }
         Ok(start)
+    }
+
+    /// In the first lap: maps pages before they are written to, which would map them one by one.
+    fn map_ahead(&mut self, end: u64) {
+        while self.untouched > 0 && is_behind(self.mapped_to, end) {
+            let index = self.view.index(self.mapped_to);
+            let step =
+                (MAP_AHEAD.min(self.view.geometry.capacity) - index as u64 % MAP_AHEAD).min(self.untouched);
+            self.view.memory.map_pages(index, step as usize);
+            self.mapped_to = self.mapped_to.wrapping_add(step);
+            self.untouched -= step;
+        }
+        if self.untouched > 0 && is_behind(self.mapped_to, self.plain) {
+            self.plain = self.mapped_to;
+        }
     }
 
     /// Looks at the consumer's own word, the only line the two sides share besides the data.
     fn refresh_limit(&mut self) -> Result<(), SendError> {
         // ord(spsc.free) Acquire <- ConsumerSide::release: its reads happened before our next writes there.
         let head = self.view.header.head.0.load(Acquire);
-        let limit = limit(&self.view, head);
+        let limit = self.view.limit(head);
         // The own tail, even for a batch: nobody can have read what is not visible yet.
         let plausible = self.tail.wrapping_sub(head) <= self.view.geometry.capacity
             && head.is_multiple_of(self.view.align())
@@ -415,11 +434,13 @@ impl ConsumerSide {
             if word & KIND != DATA {
                 return false;
             }
-            self.usual = word;
-            self.len = (word & !KIND) as usize;
-            self.stride = self.view.stride(self.len);
+            let len = (word & !KIND) as usize;
+            if len > self.view.max_len() {
+                return false;
+            }
+            (self.usual, self.len, self.stride) = (word, len, self.view.stride(len));
         }
-        self.stride <= self.view.longest_at(at)
+        self.stride <= self.view.room_to_end(at)
     }
 
     /// Whether there is a message at `head`, behind a PAD if there is one: then [`ConsumerSide::record`] is it.
@@ -476,8 +497,4 @@ impl ConsumerSide {
 #[inline(always)]
 fn is_behind(at: u64, than: u64) -> bool {
     (at.wrapping_sub(than) as i64) < 0
-}
-
-fn limit(view: &View, head: u64) -> u64 {
-    head.wrapping_add(view.geometry.capacity - view.align())
 }
