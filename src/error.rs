@@ -57,6 +57,10 @@ pub enum Error {
     BadOption { option: &'static str, found: String, allowed: String },
     /// A live participant has the role.
     Busy { name: String, role: &'static str, pid: Option<u32> },
+    /// As many handles as the ring was made for are attached to it.
+    TooManyParticipants { name: String, max: u32 },
+    /// A clone that found no place in its ring was cloned.
+    Unattached,
     /// The last user is taking the name away, and has not finished.
     BeingRemoved { name: String },
     /// The ring has live participants, so it is not removed.
@@ -156,6 +160,14 @@ impl fmt::Display for Error {
                 }
                 write!(f, "; an SPSC ring has one at a time, so wait for it to leave or use another ring")
             }
+            TooManyParticipants { name, max } => write!(
+                f,
+                "{name}: has {max} participants, as many as it was made for; drop a sender or receiver, or make the \
+                 ring for more"
+            ),
+            Unattached => {
+                write!(f, "this handle has no place in its ring, so it cannot be cloned; open the ring again")
+            }
             BeingRemoved { name } => write!(
                 f,
                 "{name}: is being removed by its last user; try again, or, if that process is stopped, force the removal"
@@ -191,6 +203,9 @@ impl std::error::Error for Error {
         }
     }
 }
+
+const UNATTACHED: &str = "this clone found no place in its ring (as many participants as it was made for, or no more \
+                          file descriptors); use try_clone to hear why";
 
 /// A value in shared memory that no correct participant writes. The ring's data are lost; nothing else is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -243,6 +258,8 @@ pub enum SendError {
     },
     /// The handle belongs to the parent of this forked process; open the ring again.
     Forked,
+    /// The handle is a clone that found no place in its ring: `try_clone` says why.
+    Unattached,
     /// Shared memory holds a value that no consumer writes.
     Corrupt(Corrupt),
 }
@@ -264,6 +281,7 @@ impl fmt::Display for SendError {
                     "the ring is full and the consumer (pid {pid}) has died; open a new consumer to go on"
                 )
             }
+            SendError::Unattached => write!(f, "{UNATTACHED}"),
             SendError::Forked => write!(f, "this handle belongs to the parent process; open the ring again"),
             SendError::Corrupt(fault) => fault.fmt(f),
         }
@@ -296,6 +314,8 @@ pub enum RecvError {
     },
     /// The handle belongs to the parent of this forked process; open the ring again.
     Forked,
+    /// The handle is a clone that found no place in its ring: `try_clone` says why.
+    Unattached,
     /// Shared memory holds a value that no producer writes.
     Corrupt(Corrupt),
 }
@@ -315,6 +335,7 @@ impl fmt::Display for RecvError {
             RecvError::PeerDied { pid } => {
                 write!(f, "the producer (pid {pid}) has died and everything it committed was read")
             }
+            RecvError::Unattached => write!(f, "{UNATTACHED}"),
             RecvError::Forked => write!(f, "this handle belongs to the parent process; open the ring again"),
             RecvError::Corrupt(fault) => fault.fmt(f),
         }
@@ -322,3 +343,15 @@ impl fmt::Display for RecvError {
 }
 
 impl std::error::Error for RecvError {}
+
+impl From<Corrupt> for SendError {
+    fn from(fault: Corrupt) -> Self {
+        SendError::Corrupt(fault)
+    }
+}
+
+impl From<Corrupt> for RecvError {
+    fn from(fault: Corrupt) -> Self {
+        RecvError::Corrupt(fault)
+    }
+}

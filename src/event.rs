@@ -83,6 +83,18 @@ impl Event {
         }
     }
 
+    /// As `notify`, for so many things at once.
+    pub fn notify_many(&self, count: usize) {
+        if count > 0 {
+            self.notify();
+        }
+    }
+
+    /// As `notify`, for everybody.
+    pub fn notify_all(&self) {
+        self.notify();
+    }
+
     /// Odd + 1: clears SLEEPING and makes a new value in one step, so that nobody goes to sleep on the old one. Two
     /// wakers at once may leave it odd; that costs one superfluous wake-up later.
     #[cold]

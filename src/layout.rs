@@ -1,5 +1,6 @@
-//! Every byte that two processes share: the segment header, the participants, the SPSC control lines. Offsets are
-//! pinned by the asserts at the end and listed in `docs/layout.md`; a change here is a new [`VERSION`].
+//! Every byte that two processes share: the segment header, the participants, the control lines of each kind of ring,
+//! the state word of a slot. Offsets are pinned by the asserts at the end and listed in `docs/layout.md`; a change here
+//! is a new [`VERSION`].
 //!
 //! Nothing in here has compiler-chosen padding, a pointer, a bool, an enum or a usize: shared memory is input.
 #![forbid(unsafe_code)]
@@ -11,9 +12,11 @@ use core::mem::{align_of, offset_of, size_of};
 /// First eight bytes of every segment.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"SLIPRING");
 /// Layout version. Another version is refused at open.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Ring kind: one producer, one consumer, variable-length records.
 pub const KIND_SPSC: u32 = 1;
+/// Ring kind: any number of senders and receivers, slots of one size.
+pub const KIND_MPMC: u32 = 2;
 
 /// Flag: the name outlives its last participant.
 pub const FLAG_PERSISTENT: u32 = 1;
@@ -24,18 +27,36 @@ pub const FLAGS_KNOWN: u32 = FLAG_PERSISTENT | FLAG_ASYMMETRIC_FENCES;
 
 /// Bytes reserved for the segment header at offset 0.
 pub const SEGMENT_HEADER_LEN: usize = 256;
-/// Where the control lines of an SPSC ring start.
-pub const SPSC_OFFSET: usize = 1024;
-/// Where its data start: page aligned.
+/// Where the control lines of a ring start.
+pub const RING_OFFSET: usize = 1024;
+/// Where the data of an SPSC ring start: page aligned.
 pub const SPSC_DATA_OFFSET: usize = 4096;
-/// The least capacity of a ring, in bytes.
+/// The least capacity of an SPSC ring, in bytes.
 pub const MIN_CAPACITY: u64 = 4096;
-/// The greatest capacity of a ring, in bytes: a record's length has 32 bits and half a ring is its limit.
+/// The greatest capacity of an SPSC ring, in bytes: a record's length has 32 bits and half a ring is its limit.
 pub const MAX_CAPACITY: u64 = 1 << 32;
+/// Where the participants of an MPMC ring stand.
+pub const PARTIES_OFFSET: usize = 2048;
+/// The most participants that a ring can have at once: an owner has 12 bits in a slot's state word.
+pub const MAX_PARTICIPANTS: u32 = 4096;
+/// The most slots of an MPMC ring.
+pub const MAX_SLOTS: u64 = 1 << 24;
+/// The longest slot of an MPMC ring, in bytes.
+pub const MAX_SLOT_LEN: u64 = 1 << 26;
+/// Bytes of a slot before its payload: the state word and the length.
+pub const SLOT_HEADER_LEN: usize = 16;
+/// Slots start on cache lines and fill them.
+pub const SLOT_ALIGN: u64 = 64;
+
+/// Where the slots of an MPMC ring for so many participants start: page aligned.
+#[must_use]
+pub const fn slots_offset(participants: u32) -> usize {
+    (PARTIES_OFFSET + participants as usize * size_of::<Party>()).next_multiple_of(4096)
+}
 
 /// The header of a segment: written before the segment has a name, constant from then on, read once with pread(2).
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "docs/layout.md has a row per field")]
 pub struct SegmentHeader {
     pub magic: u64,
@@ -51,6 +72,8 @@ pub struct SegmentHeader {
     pub creator_pid: u32,
     pub creator_uid: u32,
     pub mode: u32,
+    pub slot_len: u32,
+    pub participants: u32,
     pub created_ns: u64,
     pub checksum: u64,
 }
@@ -61,8 +84,8 @@ pub const CHECKED_LEN: usize = offset_of!(SegmentHeader, checksum);
 macro_rules! header_fields {
     ($with:ident) => {
         $with!(magic: u64, version: u32, kind: u32, segment_len: u64, ring_offset: u64, data_offset: u64, capacity: u64,
-            align: u32, wakeup: u32, flags: u32, creator_pid: u32, creator_uid: u32, mode: u32, created_ns: u64,
-            checksum: u64)
+            align: u32, wakeup: u32, flags: u32, creator_pid: u32, creator_uid: u32, mode: u32, slot_len: u32,
+            participants: u32, created_ns: u64, checksum: u64)
     };
 }
 
@@ -181,10 +204,12 @@ pub struct EventLine {
 /// One participant: who holds the role, and in which state.
 #[repr(C, align(128))]
 pub struct Party {
-    /// `attachments:30 | pid:32 | state:2`, see [`PartyWord`].
+    /// `attachments:29 | pid:32 | state:3`, see [`PartyWord`].
     pub word: AtomicU64,
     /// When the participant attached, in nanoseconds since 1970. For people; no decision rests on it.
     pub since_ns: AtomicU64,
+    /// What it does: [`SENDER`] or [`RECEIVER`]. An SPSC ring tells by the index and leaves 0.
+    pub role: AtomicU32,
 }
 
 /// The state word of a participant.
@@ -197,31 +222,42 @@ pub const ABSENT: u64 = 0;
 pub const ATTACHED: u64 = 1;
 /// The last participant left cleanly.
 pub const CLOSED: u64 = 2;
+/// The last participant died, and what it held was given back (MPMC).
+pub const DIED: u64 = 3;
+/// The last participant is gone, and messages that it did not acknowledge wait for a receiver to adopt them (MPMC).
+pub const ORPHANED: u64 = 4;
+
+/// Role of a participant of an MPMC ring: it sends.
+pub const SENDER: u32 = 1;
+/// Role of a participant of an MPMC ring: it receives.
+pub const RECEIVER: u32 = 2;
 
 impl PartyWord {
-    /// [`ABSENT`], [`ATTACHED`], [`CLOSED`], or 3 in a damaged segment.
+    const STATE: u64 = 7;
+
+    /// [`ABSENT`], [`ATTACHED`], [`CLOSED`], [`DIED`], [`ORPHANED`], or another number in a damaged segment.
     #[must_use]
     pub fn state(self) -> u64 {
-        self.0 & 3
+        self.0 & Self::STATE
     }
 
     /// The process that last attached.
     #[must_use]
     pub fn pid(self) -> u32 {
-        (self.0 >> 2) as u32
+        (self.0 >> 3) as u32
     }
 
     /// The word of the next participant: one more attachment, so that no two words of one segment are alike.
     #[must_use]
     pub fn next_attached(self, pid: u32) -> Self {
-        let attachments = (self.0 >> 34).wrapping_add(1);
-        PartyWord(attachments << 34 | u64::from(pid) << 2 | ATTACHED)
+        let attachments = (self.0 >> 35).wrapping_add(1);
+        PartyWord(attachments << 35 | u64::from(pid) << 3 | ATTACHED)
     }
 
-    /// The word after a clean close.
+    /// The same participant in another state.
     #[must_use]
-    pub fn closed(self) -> Self {
-        PartyWord(self.0 & !3 | CLOSED)
+    pub fn with(self, state: u64) -> Self {
+        PartyWord(self.0 & !Self::STATE | state)
     }
 }
 
@@ -243,6 +279,154 @@ pub struct SpscHeader {
     pub parties: [Party; 2],
 }
 
+/// The control lines of an MPMC ring.
+#[repr(C)]
+pub struct MpmcHeader {
+    /// Position that the next message goes to, or a little less: whoever finds it behind moves it.
+    pub tail: Line<AtomicU64>,
+    /// Position of the next message to take, or a little less.
+    pub head: Line<AtomicU64>,
+    /// Receivers sleep here until there is a message.
+    pub items: EventLine,
+    /// Senders sleep here until there is room.
+    pub space: EventLine,
+    /// Hints on who is there.
+    pub census: Census,
+}
+
+/// Hints on who is there; the participants' own words and leases decide.
+#[repr(C, align(128))]
+pub struct Census {
+    /// Roles that somebody ever had: the sum of [`SENDER`] and [`RECEIVER`].
+    pub seen: AtomicU32,
+    /// Changes whenever a participant comes, leaves or is found dead.
+    pub changes: AtomicU32,
+}
+
+/// The state word of a slot: `lap:48 | kind:4 | owner:12`. Position p lives in slot p % N at lap p / N, laps start at 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlotWord(pub u64);
+
+/// What a slot is for at its lap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SlotKind {
+    /// May be claimed for the position of its lap.
+    Free,
+    /// Its owner fills it.
+    Writing,
+    /// Committed, not taken.
+    Full,
+    /// Its owner reads it, at most once: the message ends with its reader.
+    Reading,
+    /// The position of its lap is void; its owner may still touch the bytes.
+    Pinned,
+    /// As [`SlotKind::Reading`], until acknowledged: a message whose reader is gone is delivered again.
+    Peeked,
+    /// As [`SlotKind::Pinned`], and its owner has peeked at the message of an earlier lap.
+    PeekedPinned,
+}
+
+impl SlotKind {
+    const ALL: [SlotKind; 7] = [
+        SlotKind::Free,
+        SlotKind::Writing,
+        SlotKind::Full,
+        SlotKind::Reading,
+        SlotKind::Pinned,
+        SlotKind::Peeked,
+        SlotKind::PeekedPinned,
+    ];
+
+    const fn code(self) -> u64 {
+        self as u64 + 1
+    }
+
+    /// Whether a slot may be in somebody's hands for longer than its position lasts.
+    #[must_use]
+    pub const fn is_held(self) -> bool {
+        matches!(self, SlotKind::Reading | SlotKind::Pinned | SlotKind::Peeked | SlotKind::PeekedPinned)
+    }
+
+    /// Whether a participant owns a slot of this kind.
+    #[must_use]
+    pub const fn is_owned(self) -> bool {
+        !matches!(self, SlotKind::Free | SlotKind::Full)
+    }
+}
+
+impl SlotWord {
+    const LAP_SHIFT: u32 = 16;
+    const KIND_SHIFT: u32 = 12;
+
+    /// Laps are counted modulo 2^48.
+    pub const LAPS: u64 = u64::MAX >> Self::LAP_SHIFT;
+
+    /// The word of a slot in somebody's hands.
+    #[inline(always)]
+    #[must_use]
+    pub const fn owned(lap: u64, kind: SlotKind, owner: u32) -> Self {
+        SlotWord(lap << Self::LAP_SHIFT | kind.code() << Self::KIND_SHIFT | owner as u64)
+    }
+
+    /// A slot to be claimed for the position of this lap.
+    #[inline(always)]
+    #[must_use]
+    pub const fn free(lap: u64) -> Self {
+        SlotWord::owned(lap, SlotKind::Free, 0)
+    }
+
+    /// A slot with the message of the position of this lap.
+    #[inline(always)]
+    #[must_use]
+    pub const fn full(lap: u64) -> Self {
+        SlotWord::owned(lap, SlotKind::Full, 0)
+    }
+
+    /// The lap, modulo 2^48.
+    #[inline(always)]
+    #[must_use]
+    pub const fn lap(self) -> u64 {
+        self.0 >> Self::LAP_SHIFT
+    }
+
+    /// How many laps it is ahead of `lap`; negative if behind.
+    #[inline(always)]
+    #[must_use]
+    pub const fn ahead_of(self, lap: u64) -> i64 {
+        ((self.lap().wrapping_sub(lap)) << Self::LAP_SHIFT) as i64 >> Self::LAP_SHIFT
+    }
+
+    /// The kind; `None` in a damaged segment.
+    #[inline(always)]
+    #[must_use]
+    pub const fn kind(self) -> Option<SlotKind> {
+        match (self.0 >> Self::KIND_SHIFT) & 15 {
+            code @ 1..=7 => Some(SlotKind::ALL[code as usize - 1]),
+            _ => None,
+        }
+    }
+
+    /// Whether a slot with this word is not free, as far as it can be told.
+    #[must_use]
+    pub const fn is_used(self) -> bool {
+        !matches!(self.kind(), Some(SlotKind::Free))
+    }
+
+    /// The participant that owns it, if its kind has an owner.
+    #[inline(always)]
+    #[must_use]
+    pub const fn owner(self) -> u32 {
+        self.0 as u32 & 0xfff
+    }
+
+    /// The slot of the next lap, free.
+    #[inline(always)]
+    #[must_use]
+    pub const fn freed(self) -> Self {
+        SlotWord::free(self.lap().wrapping_add(1) & Self::LAPS)
+    }
+}
+
 const fn pinned(actual: usize, documented: usize) {
     assert!(!REAL || actual == documented, "the shared layout moved: bump VERSION and docs/layout.md");
 }
@@ -261,14 +445,17 @@ const _: () = {
     pinned(offset_of!(SegmentHeader, creator_pid), 60);
     pinned(offset_of!(SegmentHeader, creator_uid), 64);
     pinned(offset_of!(SegmentHeader, mode), 68);
-    pinned(offset_of!(SegmentHeader, created_ns), 72);
-    pinned(offset_of!(SegmentHeader, checksum), 80);
-    pinned(size_of::<SegmentHeader>(), 88);
+    pinned(offset_of!(SegmentHeader, slot_len), 72);
+    pinned(offset_of!(SegmentHeader, participants), 76);
+    pinned(offset_of!(SegmentHeader, created_ns), 80);
+    pinned(offset_of!(SegmentHeader, checksum), 88);
+    pinned(size_of::<SegmentHeader>(), 96);
     pinned(offset_of!(EventLine, state), 0);
     pinned(offset_of!(EventLine, semaphore), 16);
     pinned(size_of::<EventLine>(), 128);
     pinned(offset_of!(Party, word), 0);
     pinned(offset_of!(Party, since_ns), 8);
+    pinned(offset_of!(Party, role), 16);
     pinned(size_of::<Party>(), 128);
     pinned(offset_of!(SpscHeader, head), 0);
     pinned(offset_of!(SpscHeader, items), 128);
@@ -276,5 +463,15 @@ const _: () = {
     pinned(offset_of!(SpscHeader, parties), 384);
     pinned(size_of::<SpscHeader>(), 640);
     pinned(align_of::<SpscHeader>(), 128);
-    assert!(SPSC_OFFSET + 640 <= SPSC_DATA_OFFSET && SPSC_OFFSET.is_multiple_of(128));
+    pinned(offset_of!(MpmcHeader, tail), 0);
+    pinned(offset_of!(MpmcHeader, head), 128);
+    pinned(offset_of!(MpmcHeader, items), 256);
+    pinned(offset_of!(MpmcHeader, space), 384);
+    pinned(offset_of!(MpmcHeader, census), 512);
+    pinned(offset_of!(Census, seen), 0);
+    pinned(offset_of!(Census, changes), 4);
+    pinned(size_of::<MpmcHeader>(), 640);
+    pinned(align_of::<MpmcHeader>(), 128);
+    assert!(RING_OFFSET + 640 <= SPSC_DATA_OFFSET && RING_OFFSET + 640 <= PARTIES_OFFSET);
+    assert!(RING_OFFSET.is_multiple_of(128) && PARTIES_OFFSET.is_multiple_of(128));
 };

@@ -36,19 +36,29 @@ pub use error::{Corrupt, Error, RecvError, Result, SendError};
 pub use event::WaitStrategy;
 pub use layout::{Align, Wakeup};
 pub use open::{
-    Fences, Listed, Options, Party, Ring, RingInfo, list, stat, stat_file, unlink, unlink_file,
-    unlink_file_forced, unlink_forced,
+    Fences, Listed, Options, Participant, Party, Ring, RingInfo, Role, list, stat, stat_file, unlink,
+    unlink_file, unlink_file_forced, unlink_forced,
 };
 pub use segment::Trust;
 
 /// One producer, one consumer, records of any length.
 pub mod spsc {
-    pub use crate::channel::loan::{Frame, Grant, RecvBatch, SendBatch};
-    pub use crate::channel::spsc::{Consumer, NoWakeup, Producer};
+    pub use crate::channel::NoWakeup;
+    pub use crate::channel::loan::spsc::{Frame, Grant, RecvBatch, SendBatch};
+    pub use crate::channel::spsc::{Consumer, Producer};
+}
+
+/// Any number of senders and receivers, messages in slots of one size.
+pub mod mpmc {
+    pub use crate::channel::NoWakeup;
+    pub use crate::channel::loan::mpmc::{Delivery, Frame, Grant};
+    pub use crate::channel::mpmc::{Receiver, Sender};
 }
 
 static_assertions::assert_impl_all!(spsc::Producer: Send);
 static_assertions::assert_impl_all!(spsc::Consumer: Send);
+static_assertions::assert_impl_all!(mpmc::Sender: Send, Clone);
+static_assertions::assert_impl_all!(mpmc::Receiver: Send, Clone);
 static_assertions::assert_impl_all!(Ring: Send, Sync);
 
 /// The examples of the README, as tests.

@@ -55,6 +55,25 @@ impl Lease {
         lock(&self.segment, self.fd(), libc::F_WRLCK, FIRST_PARTY + party as i64, 1)
     }
 
+    /// Gives the lease of a party back.
+    pub fn give_back(&self, party: usize) {
+        // An error here means that the kernel refuses to unlock; closing does it as well.
+        let _ = lock(&self.segment, self.fd(), libc::F_UNLCK, FIRST_PARTY + party as i64, 1);
+    }
+
+    /// Another lease of this process on the same segment, on an open file description of its own.
+    pub fn another(&self) -> Result<Lease> {
+        let from = match self.segment.base() {
+            Some(base) => base,
+            None if self.is_own() => self.fd(),
+            None => return Err(Error::Forked { name: self.segment.label() }),
+        };
+        match Lease::join(from, self.segment.clone(), self.persistent)? {
+            Some(lease) => Ok(lease),
+            None => Err(Error::BeingRemoved { name: self.segment.label() }),
+        }
+    }
+
     /// Whether another open file description holds the lease of this party: a live process, even if stopped.
     #[must_use]
     pub fn is_held(&self, party: usize) -> bool {

@@ -1,18 +1,23 @@
 //! From a name and options to handles: the one place that knows segments, leases and channels together.
 #![forbid(unsafe_code)]
 
-use crate::channel::spsc::{Consumer, Producer, Seat};
-use crate::channel::{Host, Peer};
-use crate::error::{Corrupt, Error, Result};
+use crate::channel::members::NoPlace;
+use crate::channel::mpmc::{Receiver, Sender};
+use crate::channel::spsc::{Consumer, Producer};
+use crate::channel::{Host, Peer, Seat};
+use crate::error::{Error, Result};
 use crate::layout::{
-    Align, CONSUMER, FLAG_ASYMMETRIC_FENCES, FLAG_PERSISTENT, KIND_SPSC, MAGIC, MAX_CAPACITY, MIN_CAPACITY,
-    PRODUCER, SPSC_DATA_OFFSET, SPSC_OFFSET, SegmentHeader, SpscHeader, VERSION, Wakeup,
+    self, Align, CONSUMER, EventLine, FLAG_ASYMMETRIC_FENCES, FLAG_PERSISTENT, KIND_MPMC, KIND_SPSC, MAGIC,
+    MAX_CAPACITY, MAX_PARTICIPANTS, MAX_SLOT_LEN, MAX_SLOTS, MIN_CAPACITY, MpmcHeader, PARTIES_OFFSET,
+    PRODUCER, RECEIVER, RING_OFFSET, SENDER, SLOT_ALIGN, SLOT_HEADER_LEN, SPSC_DATA_OFFSET, SegmentHeader,
+    SpscHeader, VERSION, Wakeup, slots_offset,
 };
 use crate::liveness::{self, Lease};
 use crate::ring::spsc::observed_bytes;
+use crate::ring::sweep;
 use crate::segment::{self, Place, Segment, Trust};
-use crate::sync::{Shared, register_for_heavy_fences};
-use crate::view::{Geometry, View};
+use crate::sync::{AnyBytes, Shared, register_for_heavy_fences};
+use crate::view::{Common, Geometry, Shape, SlotGeometry, SlotView, View};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
@@ -32,8 +37,10 @@ pub enum Fences {
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Options {
-    capacity: usize,
-    align: Align,
+    kind: Kind,
+    capacity: Option<usize>,
+    align: Option<Align>,
+    participants: Option<u32>,
     wakeup: Wakeup,
     fences: Fences,
     persistent: bool,
@@ -41,11 +48,19 @@ pub struct Options {
     trust: Trust,
 }
 
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Spsc,
+    Mpmc { slots: usize, max_len: usize },
+}
+
 impl Default for Options {
     fn default() -> Self {
         Options {
-            capacity: 1 << 20,
-            align: Align::default(),
+            kind: Kind::Spsc,
+            capacity: None,
+            align: None,
+            participants: None,
             wakeup: Wakeup::default(),
             fences: Fences::default(),
             persistent: false,
@@ -55,21 +70,38 @@ impl Default for Options {
     }
 }
 
+/// How many participants an MPMC ring is made for, if nobody says.
+const PARTICIPANTS: u32 = 64;
+
 impl Options {
-    /// 1 MiB, records on cache lines, futex wake-up, gone with its last user, mode 0600.
+    /// A ring for one producer and one consumer: 1 MiB, records on cache lines, futex wake-up, gone with its last user,
+    /// mode 0600.
     pub fn new() -> Self {
         Options::default()
     }
 
-    /// Data bytes, a power of two from 4 KiB to 4 GiB. A message takes its length + 8, rounded up to the boundary of
-    /// [`Options::align`]; the longest is half the capacity less 8.
-    pub fn capacity(self, bytes: usize) -> Self {
-        Options { capacity: bytes, ..self }
+    /// A ring for any number of senders and receivers: `slots` messages, a power of two from 2 to 2^24, of up to
+    /// `max_len` bytes each. A slot takes `max_len` + 16 bytes, rounded up to 64: messages of up to 48 bytes fit into one
+    /// cache line. Else as [`Options::new`].
+    pub fn mpmc(slots: usize, max_len: usize) -> Self {
+        Options { kind: Kind::Mpmc { slots, max_len }, ..Options::default() }
     }
 
-    /// On which boundary records start.
+    /// Data bytes of an SPSC ring, a power of two from 4 KiB to 4 GiB. A message takes its length + 8, rounded up to the
+    /// boundary of [`Options::align`]; the longest is half the capacity less 8.
+    pub fn capacity(self, bytes: usize) -> Self {
+        Options { capacity: Some(bytes), ..self }
+    }
+
+    /// On which boundary the records of an SPSC ring start.
     pub fn align(self, align: Align) -> Self {
-        Options { align, ..self }
+        Options { align: Some(align), ..self }
+    }
+
+    /// The most senders and receivers that an MPMC ring can have at once, clones included: 1 to 4096, by default 64.
+    /// Each takes 128 bytes.
+    pub fn participants(self, most: u32) -> Self {
+        Options { participants: Some(most), ..self }
     }
 
     /// What waiters sleep on.
@@ -100,11 +132,6 @@ impl Options {
 
     fn header(&self, place: &Place) -> Result<SegmentHeader> {
         let bad = |option, found: String, allowed: String| Err(Error::BadOption { option, found, allowed });
-        let capacity = self.capacity as u64;
-        if !capacity.is_power_of_two() || !(MIN_CAPACITY..=MAX_CAPACITY).contains(&capacity) {
-            let allowed = format!("a power of two from {MIN_CAPACITY} to {MAX_CAPACITY} bytes");
-            return bad("capacity", capacity.to_string(), allowed);
-        }
         if self.mode & !0o777 != 0 || self.mode & 0o600 != 0o600 {
             let allowed = "permission bits that let the owner read and write, as 0600".into();
             return bad("mode", format!("{:04o}", self.mode), allowed);
@@ -123,22 +150,78 @@ impl Options {
         let mut header = SegmentHeader {
             magic: MAGIC,
             version: VERSION,
-            kind: KIND_SPSC,
-            segment_len: SPSC_DATA_OFFSET as u64 + capacity,
-            ring_offset: SPSC_OFFSET as u64,
-            data_offset: SPSC_DATA_OFFSET as u64,
-            capacity,
-            align: self.align.bytes() as u32,
+            ring_offset: RING_OFFSET as u64,
             wakeup: self.wakeup.code(),
             flags: u32::from(persistent) * FLAG_PERSISTENT + u32::from(asymmetric) * FLAG_ASYMMETRIC_FENCES,
             creator_pid: std::process::id(),
             creator_uid: nix::unistd::geteuid().as_raw(),
             mode: self.mode,
             created_ns: now_ns(),
-            checksum: 0,
+            ..self.shape()?
         };
         header.checksum = header.expected_checksum();
         Ok(header)
+    }
+
+    /// The fields that say what the ring looks like; the others are 0.
+    fn shape(&self) -> Result<SegmentHeader> {
+        let bad = |option, found: String, allowed: String| Err(Error::BadOption { option, found, allowed });
+        let header = SegmentHeader::default();
+        match self.kind {
+            Kind::Spsc => {
+                if let Some(most) = self.participants {
+                    let allowed = "left out: an SPSC ring has one producer and one consumer".into();
+                    return bad("participants", most.to_string(), allowed);
+                }
+                let capacity = self.capacity.unwrap_or(1 << 20) as u64;
+                if !capacity.is_power_of_two() || !(MIN_CAPACITY..=MAX_CAPACITY).contains(&capacity) {
+                    let allowed = format!("a power of two from {MIN_CAPACITY} to {MAX_CAPACITY} bytes");
+                    return bad("capacity", capacity.to_string(), allowed);
+                }
+                Ok(SegmentHeader {
+                    kind: KIND_SPSC,
+                    segment_len: SPSC_DATA_OFFSET as u64 + capacity,
+                    data_offset: SPSC_DATA_OFFSET as u64,
+                    capacity,
+                    align: self.align.unwrap_or_default().bytes() as u32,
+                    ..header
+                })
+            }
+            Kind::Mpmc { slots, max_len } => {
+                if let Some(bytes) = self.capacity {
+                    let allowed = "left out: an MPMC ring has a number of slots".into();
+                    return bad("capacity", bytes.to_string(), allowed);
+                }
+                if self.align.is_some() {
+                    return bad("align", "of records".into(), "left out: slots start on cache lines".into());
+                }
+                if !slots.is_power_of_two() || !(2..=MAX_SLOTS).contains(&(slots as u64)) {
+                    let allowed = format!("a power of two from 2 to {MAX_SLOTS}");
+                    return bad("number of slots", slots.to_string(), allowed);
+                }
+                let longest = MAX_SLOT_LEN as usize - SLOT_HEADER_LEN;
+                if max_len > longest {
+                    return bad("longest message", max_len.to_string(), format!("at most {longest} bytes"));
+                }
+                let participants = self.participants.unwrap_or(PARTICIPANTS);
+                if !(1..=MAX_PARTICIPANTS).contains(&participants) {
+                    let allowed = format!("from 1 to {MAX_PARTICIPANTS}");
+                    return bad("participants", participants.to_string(), allowed);
+                }
+                let (data_offset, slot_len) =
+                    (slots_offset(participants) as u64, SlotGeometry::slot_len_for(max_len));
+                Ok(SegmentHeader {
+                    kind: KIND_MPMC,
+                    segment_len: data_offset + slots as u64 * slot_len,
+                    data_offset,
+                    capacity: slots as u64,
+                    align: SLOT_ALIGN as u32,
+                    slot_len: slot_len as u32,
+                    participants,
+                    ..header
+                })
+            }
+        }
     }
 }
 
@@ -146,11 +229,19 @@ fn now_ns() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_nanos() as u64)
 }
 
-/// An SPSC ring that this process has open: mapped, and marked as in use, so that its name does not vanish. The ends
-/// come from [`Ring::producer`] and [`Ring::consumer`] and live on their own. `Send` and `Sync`.
+/// A ring that this process has open: mapped, and marked as in use, so that its name does not vanish. The ends come
+/// from [`Ring::producer`] and [`Ring::consumer`], or from [`Ring::sender`] and [`Ring::receiver`], whichever the ring was
+/// made for, and live on their own. `Send` and `Sync`.
 pub struct Ring {
     lease: Lease,
-    geometry: Geometry,
+    terms: Terms,
+}
+
+/// On which terms handles of a ring are made.
+#[derive(Clone, Copy)]
+struct Terms {
+    shape: Shape,
+    common: Common,
     trust: Trust,
 }
 
@@ -230,13 +321,7 @@ impl Ring {
     fn create_at(place: Place, options: &Options) -> Result<Ring> {
         let header = options.header(&place)?;
         let (fd, segment) = Segment::create(place, header, options.mode)?;
-        if Wakeup::from_code(header.wakeup) == Some(Wakeup::Semaphore) {
-            let lines = control_lines(&segment)?;
-            for event in [&lines.items, &lines.space] {
-                let io = |source| Error::Io { name: segment.label(), call: "sem_init", source };
-                event.semaphore.init().map_err(io)?;
-            }
-        }
+        prepare(&segment)?;
         // The lease before the name: whoever finds the name finds it in use.
         match Self::join(fd, segment, options.trust)? {
             Some(ring) => {
@@ -280,8 +365,8 @@ impl Ring {
     }
 
     fn join(fd: OwnedFd, segment: Segment, trust: Trust) -> Result<Option<Ring>> {
-        let geometry = geometry(&segment)?;
-        if trust == Trust::Distrust && geometry.wakeup == Wakeup::Semaphore {
+        let (shape, common) = checked(&segment)?;
+        if trust == Trust::Distrust && common.wakeup == Wakeup::Semaphore {
             // The C library obeys what it finds in a sem_t, flags for futex(2) included, and aborts on nonsense.
             return Err(Error::Unsupported {
                 name: segment.label(),
@@ -289,15 +374,15 @@ impl Ring {
                 instead: "make the ring with a futex to wake up by",
             });
         }
-        if geometry.asymmetric && !register_for_heavy_fences() {
+        if common.asymmetric && !register_for_heavy_fences() {
             return Err(Error::Unsupported {
                 name: segment.label(),
                 what: "membarrier(2), which this ring was made to use,",
                 instead: "make the ring with plain fences",
             });
         }
-        let lease = Lease::join(fd.as_fd(), Arc::new(segment), geometry.persistent)?;
-        Ok(lease.map(|lease| Ring { lease, geometry, trust }))
+        let lease = Lease::join(fd.as_fd(), Arc::new(segment), common.persistent)?;
+        Ok(lease.map(|lease| Ring { lease, terms: Terms { shape, common, trust } }))
     }
 
     fn segment(&self) -> &Arc<Segment> {
@@ -310,23 +395,21 @@ impl Ring {
         self.segment().base()
     }
 
-    /// The sending end, for this process alone until it is dropped.
+    /// The sending end of an SPSC ring, for this process alone until it is dropped.
     ///
     /// # Errors
-    /// [`Error::Busy`] while another live handle, here or elsewhere, is the producer; [`Error::Forked`] in a child
-    /// that inherited a named ring; [`Error::Corrupt`].
+    /// [`Error::Busy`] while another live handle, here or elsewhere, is the producer; [`Error::WrongKind`];
+    /// [`Error::Forked`] in a child that inherited a named ring; [`Error::Corrupt`].
     pub fn producer(&self) -> Result<Producer> {
-        let (view, seat) = self.seat(self.another_lease()?, PRODUCER, "producer")?;
-        Producer::attach(view, seat).map_err(|fault| self.corrupt(fault))
+        self.terms.producer(self.lease.another()?)
     }
 
-    /// The receiving end, for this process alone until it is dropped.
+    /// The receiving end of an SPSC ring, for this process alone until it is dropped.
     ///
     /// # Errors
     /// As [`Ring::producer`].
     pub fn consumer(&self) -> Result<Consumer> {
-        let (view, seat) = self.seat(self.another_lease()?, CONSUMER, "consumer")?;
-        Consumer::attach(view, seat).map_err(|fault| self.corrupt(fault))
+        self.terms.consumer(self.lease.another()?)
     }
 
     /// As [`Ring::producer`], with the ring's own file descriptor instead of another.
@@ -334,10 +417,7 @@ impl Ring {
     /// # Errors
     /// As [`Ring::producer`].
     pub fn into_producer(self) -> Result<Producer> {
-        let name = self.segment().label();
-        let Ring { lease, geometry, trust } = self;
-        let (view, seat) = seat(lease, geometry, trust, PRODUCER, "producer")?;
-        Producer::attach(view, seat).map_err(|fault| Error::Corrupt { name, fault })
+        self.terms.producer(self.lease)
     }
 
     /// As [`Ring::consumer`], with the ring's own file descriptor instead of another.
@@ -345,93 +425,198 @@ impl Ring {
     /// # Errors
     /// As [`Ring::producer`].
     pub fn into_consumer(self) -> Result<Consumer> {
-        let name = self.segment().label();
-        let Ring { lease, geometry, trust } = self;
-        let (view, seat) = seat(lease, geometry, trust, CONSUMER, "consumer")?;
-        Consumer::attach(view, seat).map_err(|fault| Error::Corrupt { name, fault })
+        self.terms.consumer(self.lease)
     }
 
-    fn corrupt(&self, fault: Corrupt) -> Error {
-        Error::Corrupt { name: self.segment().label(), fault }
+    /// A sending end of an MPMC ring: one of as many as the ring has places for.
+    ///
+    /// # Errors
+    /// [`Error::TooManyParticipants`]; [`Error::WrongKind`]; [`Error::Forked`] in a child that inherited a named ring.
+    pub fn sender(&self) -> Result<Sender> {
+        self.terms.sender(self.lease.another()?)
     }
 
-    fn another_lease(&self) -> Result<Lease> {
-        let segment = self.segment();
-        let from = match segment.base() {
-            Some(base) => base,
-            None if self.lease.is_own() => self.lease.fd(),
-            None => return Err(Error::Forked { name: segment.label() }),
-        };
-        match Lease::join(from, segment.clone(), self.geometry.persistent)? {
-            Some(lease) => Ok(lease),
-            None => Err(Error::BeingRemoved { name: segment.label() }),
-        }
+    /// A receiving end of an MPMC ring.
+    ///
+    /// # Errors
+    /// As [`Ring::sender`].
+    pub fn receiver(&self) -> Result<Receiver> {
+        self.terms.receiver(self.lease.another()?)
     }
 
-    fn seat(&self, lease: Lease, party: usize, role: &'static str) -> Result<(View, Seat)> {
-        seat(lease, self.geometry, self.trust, party, role)
+    /// As [`Ring::sender`], with the ring's own file descriptor instead of another.
+    ///
+    /// # Errors
+    /// As [`Ring::sender`].
+    pub fn into_sender(self) -> Result<Sender> {
+        self.terms.sender(self.lease)
+    }
+
+    /// As [`Ring::receiver`], with the ring's own file descriptor instead of another.
+    ///
+    /// # Errors
+    /// As [`Ring::sender`].
+    pub fn into_receiver(self) -> Result<Receiver> {
+        self.terms.receiver(self.lease)
     }
 
     /// What can be known of the ring now. Asks the kernel who lives.
     #[must_use]
     pub fn info(&self) -> RingInfo {
         let fd = self.segment().base().unwrap_or(self.lease.fd());
-        RingInfo::of(self.segment(), self.geometry, fd)
+        RingInfo::of(self.segment(), self.terms.shape, self.terms.common, fd)
     }
 }
 
-fn control_lines(segment: &Segment) -> Result<Shared<SpscHeader>> {
-    let header = segment.header();
-    let impossible =
-        || Error::Geometry { name: segment.label(), field: "ring_offset", found: header.ring_offset };
-    segment.shared(SPSC_OFFSET).ok_or_else(impossible)
-}
-
-fn geometry(segment: &Segment) -> Result<Geometry> {
-    let header = segment.header();
-    if header.kind != KIND_SPSC {
-        return Err(Error::WrongKind { name: segment.label(), found: header.kind, wanted: "1 (SPSC)" });
+impl Terms {
+    fn producer(self, lease: Lease) -> Result<Producer> {
+        let name = lease.segment().label();
+        let (view, seat) = self.role(lease, PRODUCER, "producer")?;
+        Producer::attach(view, seat).map_err(|fault| Error::Corrupt { name, fault })
     }
-    Geometry::of(header).map_err(|(field, found)| Error::Geometry { name: segment.label(), field, found })
+
+    fn consumer(self, lease: Lease) -> Result<Consumer> {
+        let name = lease.segment().label();
+        let (view, seat) = self.role(lease, CONSUMER, "consumer")?;
+        Consumer::attach(view, seat).map_err(|fault| Error::Corrupt { name, fault })
+    }
+
+    fn role(self, lease: Lease, party: usize, role: &'static str) -> Result<(View, Seat)> {
+        let Shape::Spsc(geometry) = self.shape else {
+            return Err(self.wrong_kind(&lease, "1 (SPSC), which has a producer and a consumer"));
+        };
+        let view = records(lease.segment(), geometry)?;
+        let seat = self.seat(lease)?;
+        if !seat.host.take(party) {
+            let word = view.header.parties[party].state();
+            let pid = (word.pid() != 0).then_some(word.pid());
+            return Err(Error::Busy { name: seat.host.ring(), role, pid });
+        }
+        Ok((view, seat))
+    }
+
+    fn sender(self, lease: Lease) -> Result<Sender> {
+        let (view, seat, full) = self.place(lease)?;
+        Sender::attach(view, seat).map_err(|NoPlace| full)
+    }
+
+    fn receiver(self, lease: Lease) -> Result<Receiver> {
+        let (view, seat, full) = self.place(lease)?;
+        Receiver::attach(view, seat).map_err(|NoPlace| full)
+    }
+
+    fn place(self, lease: Lease) -> Result<(SlotView, Seat, Error)> {
+        let Shape::Mpmc(geometry) = self.shape else {
+            return Err(self.wrong_kind(&lease, "2 (MPMC), which has senders and receivers"));
+        };
+        let full = Error::TooManyParticipants { name: lease.segment().label(), max: geometry.participants };
+        Ok((slots(lease.segment(), geometry)?, self.seat(lease)?, full))
+    }
+
+    fn wrong_kind(self, lease: &Lease, wanted: &'static str) -> Error {
+        let segment = lease.segment();
+        Error::WrongKind { name: segment.label(), found: segment.header().kind, wanted }
+    }
+
+    fn seat(self, lease: Lease) -> Result<Seat> {
+        if !lease.is_own() {
+            return Err(Error::Forked { name: lease.segment().label() });
+        }
+        Ok(Seat {
+            host: Box::new(Occupant { lease, terms: self }),
+            pid: std::process::id(),
+            now_ns: now_ns(),
+            trusted: self.trust == Trust::Kernel,
+        })
+    }
 }
 
-fn view(segment: &Segment, geometry: Geometry) -> Result<View> {
-    let lines = control_lines(segment)?;
-    let impossible =
-        || Error::Geometry { name: segment.label(), field: "capacity", found: geometry.capacity };
-    let memory = segment.memory(SPSC_DATA_OFFSET, geometry.capacity as usize).ok_or_else(impossible)?;
-    Ok(View::new(lines, memory, geometry))
-}
-
-fn seat(
+/// What a handle knows of the kernel: its lease, and how to get another.
+struct Occupant {
     lease: Lease,
-    geometry: Geometry,
-    trust: Trust,
-    party: usize,
-    role: &'static str,
-) -> Result<(View, Seat)> {
-    let view = view(lease.segment(), geometry)?;
-    if !lease.is_own() {
-        return Err(Error::Forked { name: lease.segment().label() });
-    }
-    if !lease.take(party)? {
-        let word = view.header.parties[party].state();
-        let pid = (word.pid() != 0).then_some(word.pid());
-        return Err(Error::Busy { name: lease.segment().label(), role, pid });
-    }
-    let seat = Seat {
-        host: Box::new(lease),
-        pid: std::process::id(),
-        now_ns: now_ns(),
-        trusted: trust == Trust::Kernel,
-    };
-    Ok((view, seat))
+    terms: Terms,
 }
 
-impl Host for Lease {
+impl Host for Occupant {
     fn is_held(&self, party: usize) -> bool {
-        Lease::is_held(self, party)
+        self.lease.is_held(party)
     }
+
+    fn take(&self, party: usize) -> bool {
+        self.lease.take(party).unwrap_or(false)
+    }
+
+    fn give_back(&self, party: usize) {
+        self.lease.give_back(party);
+    }
+
+    fn another(&self) -> Result<Seat> {
+        self.terms.seat(self.lease.another()?)
+    }
+
+    fn ring(&self) -> String {
+        self.lease.segment().label()
+    }
+}
+
+/// Makes what an untouched segment needs before anybody may see it. Zeroes do for everything else.
+fn prepare(segment: &Segment) -> Result<()> {
+    let (shape, common) = checked(segment)?;
+    let (spsc, mpmc);
+    let events: [&EventLine; 2] = match shape {
+        Shape::Spsc(_) => {
+            spsc = lines::<SpscHeader>(segment)?;
+            [&spsc.items, &spsc.space]
+        }
+        Shape::Mpmc(geometry) => {
+            sweep::prepare(&slots(segment, geometry)?);
+            mpmc = lines::<MpmcHeader>(segment)?;
+            [&mpmc.items, &mpmc.space]
+        }
+    };
+    if common.wakeup == Wakeup::Semaphore {
+        let io = |source| Error::Io { name: segment.label(), call: "sem_init", source };
+        events.into_iter().try_for_each(|event| event.semaphore.init()).map_err(io)?;
+    }
+    Ok(())
+}
+
+fn impossible(segment: &Segment, field: &'static str, found: u64) -> Error {
+    Error::Geometry { name: segment.label(), field, found }
+}
+
+fn lines<T: AnyBytes>(segment: &Segment) -> Result<Shared<T>> {
+    segment
+        .shared(RING_OFFSET)
+        .ok_or_else(|| impossible(segment, "ring_offset", segment.header().ring_offset))
+}
+
+fn checked(segment: &Segment) -> Result<(Shape, Common)> {
+    let header = segment.header();
+    if ![KIND_SPSC, KIND_MPMC].contains(&header.kind) {
+        return Err(Error::WrongKind {
+            name: segment.label(),
+            found: header.kind,
+            wanted: "1 (SPSC) or 2 (MPMC)",
+        });
+    }
+    let judge = || Ok((Shape::of(header)?, Common::of(header)?));
+    judge().map_err(|(field, found)| impossible(segment, field, found))
+}
+
+fn records(segment: &Segment, geometry: Geometry) -> Result<View> {
+    let memory = segment.memory(SPSC_DATA_OFFSET, geometry.capacity as usize);
+    let memory = memory.ok_or_else(|| impossible(segment, "capacity", geometry.capacity))?;
+    Ok(View::new(lines(segment)?, memory, geometry))
+}
+
+fn slots(segment: &Segment, geometry: SlotGeometry) -> Result<SlotView> {
+    let participants = geometry.participants;
+    let parties = segment.shared_slice(PARTIES_OFFSET, participants as usize);
+    let parties = parties.ok_or_else(|| impossible(segment, "participants", participants.into()))?;
+    let memory = segment.memory(slots_offset(participants), (geometry.slots * geometry.slot_len) as usize);
+    let memory = memory.ok_or_else(|| impossible(segment, "capacity", geometry.slots))?;
+    Ok(SlotView::new(lines(segment)?, parties, memory, geometry))
 }
 
 /// One participant of a ring, seen from outside.
@@ -449,10 +634,12 @@ pub struct Party {
 pub struct RingInfo {
     /// Name or path.
     pub name: String,
-    /// The kind of ring; so far always `spsc`.
+    /// The kind of ring: `spsc` or `mpmc`.
     pub kind: &'static str,
-    /// Data bytes.
+    /// Data bytes. Of an MPMC ring: those of all slots.
     pub capacity: u64,
+    /// How many messages fit, if that is fixed: the slots of an MPMC ring.
+    pub slots: Option<u64>,
     /// The longest message in bytes.
     pub max_len: u64,
     /// Record boundary.
@@ -465,7 +652,8 @@ pub struct RingInfo {
     pub persistent: bool,
     /// Bytes of shared memory.
     pub segment_bytes: u64,
-    /// Bytes committed and not released, record headers and padding included.
+    /// Bytes committed and not released, record headers and padding included. Of an MPMC ring: bytes of the slots that
+    /// are not free.
     pub used_bytes: u64,
     /// Permission bits.
     pub mode: u32,
@@ -475,58 +663,128 @@ pub struct RingInfo {
     pub created: SystemTime,
     /// The process that made it.
     pub creator_pid: u32,
-    /// The sending end.
+    /// The sending end; of an MPMC ring, the sender that came last, a live one if there is any.
     pub producer: Party,
-    /// The receiving end.
+    /// The receiving end; of an MPMC ring, the receiver that came last, a live one if there is any.
     pub consumer: Party,
+    /// Everybody who has or had a place: the two ends of an SPSC ring, all participants of an MPMC ring.
+    pub participants: Vec<Participant>,
+}
+
+/// What a participant does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Role {
+    /// Sends, alone.
+    Producer,
+    /// Receives, alone.
+    Consumer,
+    /// Sends, with others.
+    Sender,
+    /// Receives, with others.
+    Receiver,
+}
+
+/// One place in a ring and who has or had it.
+#[derive(Clone, Copy, Debug)]
+pub struct Participant {
+    /// The number of the place; in an MPMC ring it stands in the slots that the participant holds.
+    pub place: u32,
+    /// What it does.
+    pub role: Role,
+    /// Who, and in which state.
+    pub party: Party,
 }
 
 impl RingInfo {
     /// `fd` must be a description that holds no role of this ring.
-    fn of(segment: &Segment, geometry: Geometry, fd: BorrowedFd<'_>) -> RingInfo {
+    fn of(segment: &Segment, shape: Shape, common: Common, fd: BorrowedFd<'_>) -> RingInfo {
         let header = segment.header();
-        let time = |ns| UNIX_EPOCH + Duration::from_nanos(ns);
         let absent = Party { peer: Peer::Absent, since: None };
-        let (mut used_bytes, mut producer, mut consumer) = (0, absent, absent);
-        if let Ok(view) = view(segment, geometry) {
-            let party = |index: usize| {
-                let party = &view.header.parties[index];
-                let since = party.since();
-                Party {
-                    peer: party.peer(|| liveness::is_held(fd, index)),
-                    since: (since != 0).then(|| time(since)),
-                }
-            };
-            (producer, consumer, used_bytes) = (party(PRODUCER), party(CONSUMER), observed_bytes(&view));
-        }
-        RingInfo {
+        let mut info = RingInfo {
             name: segment.label(),
             kind: "spsc",
-            capacity: geometry.capacity,
-            max_len: geometry.max_len() as u64,
-            align: geometry.align,
-            wakeup: geometry.wakeup,
-            fences: if geometry.asymmetric { Fences::Asymmetric } else { Fences::Plain },
-            persistent: geometry.persistent,
+            capacity: header.capacity,
+            slots: None,
+            max_len: 0,
+            align: Align::default(),
+            wakeup: common.wakeup,
+            fences: if common.asymmetric { Fences::Asymmetric } else { Fences::Plain },
+            persistent: common.persistent,
             segment_bytes: header.segment_len,
-            used_bytes,
+            used_bytes: 0,
             mode: segment.stat().st_mode & 0o7777,
             uid: segment.stat().st_uid,
-            created: time(header.created_ns),
+            created: UNIX_EPOCH + Duration::from_nanos(header.created_ns),
             creator_pid: header.creator_pid,
-            producer,
-            consumer,
+            producer: absent,
+            consumer: absent,
+            participants: Vec::new(),
+        };
+        match shape {
+            Shape::Spsc(geometry) => info.look_at_records(segment, geometry, fd),
+            Shape::Mpmc(geometry) => info.look_at_slots(segment, geometry, fd),
+        }
+        info
+    }
+
+    fn look_at_records(&mut self, segment: &Segment, geometry: Geometry, fd: BorrowedFd<'_>) {
+        (self.max_len, self.align) = (geometry.max_len() as u64, geometry.align);
+        let Ok(view) = records(segment, geometry) else { return };
+        self.used_bytes = observed_bytes(&view);
+        self.producer = Party::of(&view.header.parties[PRODUCER], || liveness::is_held(fd, PRODUCER));
+        self.consumer = Party::of(&view.header.parties[CONSUMER], || liveness::is_held(fd, CONSUMER));
+        for (place, role, party) in [(0, Role::Producer, self.producer), (1, Role::Consumer, self.consumer)] {
+            if party.peer != Peer::Absent {
+                self.participants.push(Participant { place, role, party });
+            }
         }
     }
 
-    /// The processes that are attached now.
+    fn look_at_slots(&mut self, segment: &Segment, geometry: SlotGeometry, fd: BorrowedFd<'_>) {
+        (self.kind, self.slots) = ("mpmc", Some(geometry.slots));
+        (self.max_len, self.capacity) = (geometry.max_len() as u64, geometry.slots * geometry.slot_len);
+        let Ok(view) = slots(segment, geometry) else { return };
+        self.used_bytes =
+            sweep::observed(&view).filter(|word| word.is_used()).count() as u64 * geometry.slot_len;
+        for (place, entry) in view.parties.iter().enumerate() {
+            let role = match entry.role() {
+                SENDER => Role::Sender,
+                RECEIVER => Role::Receiver,
+                _ => continue,
+            };
+            let party = Party::of(entry, || liveness::is_held(fd, place));
+            self.participants.push(Participant { place: place as u32, role, party });
+        }
+        let latest = |role| {
+            let those = self.participants.iter().filter(|participant| participant.role == role);
+            let rank = |p: &&Participant| (matches!(p.party.peer, Peer::Attached { .. }), p.party.since);
+            those.max_by_key(rank).map_or(self.producer, |participant| participant.party)
+        };
+        (self.producer, self.consumer) = (latest(Role::Sender), latest(Role::Receiver));
+    }
+
+    /// The processes that are attached now, each once.
     #[must_use]
     pub fn pids(&self) -> Vec<u32> {
-        let pid = |party: &Party| match party.peer {
+        let pid = |participant: &Participant| match participant.party.peer {
             Peer::Attached { pid } => Some(pid),
             _ => None,
         };
-        [&self.producer, &self.consumer].into_iter().filter_map(pid).collect()
+        let mut pids: Vec<_> = self.participants.iter().filter_map(pid).collect();
+        pids.sort_unstable();
+        pids.dedup();
+        pids
+    }
+}
+
+impl Party {
+    fn of(entry: &layout::Party, is_held: impl Fn() -> bool) -> Party {
+        let since = entry.since();
+        Party {
+            peer: entry.peer(is_held),
+            since: (since != 0).then(|| UNIX_EPOCH + Duration::from_nanos(since)),
+        }
     }
 }
 
@@ -570,8 +828,8 @@ pub fn list() -> Result<Vec<Listed>> {
 fn look(place: &Place) -> Result<(RingInfo, bool)> {
     let fd = Segment::open_file(place, Trust::Kernel)?;
     let (fd, segment) = Segment::open(place.clone(), fd, Trust::Kernel)?;
-    let geometry = geometry(&segment)?;
-    let info = RingInfo::of(&segment, geometry, fd.as_fd());
+    let (shape, common) = checked(&segment)?;
+    let info = RingInfo::of(&segment, shape, common, fd.as_fd());
     Ok((info, liveness::is_in_use(fd.as_fd())))
 }
 
@@ -617,7 +875,8 @@ fn unlink_at(place: &Place) -> Result<()> {
     if liveness::unlink_if_unused(&segment, fd.as_fd())? {
         return Ok(());
     }
-    let pids = geometry(&segment).map(|geometry| RingInfo::of(&segment, geometry, fd.as_fd()).pids());
+    let pids =
+        checked(&segment).map(|(shape, common)| RingInfo::of(&segment, shape, common, fd.as_fd()).pids());
     Err(Error::InUse { name: place.label(), pids: pids.unwrap_or_default() })
 }
 

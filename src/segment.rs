@@ -247,6 +247,15 @@ impl Segment {
         at.is_aligned().then(|| unsafe { Shared::new(at, self.mapping.clone()) })
     }
 
+    /// `count` structs at `offset` of the segment, if they lie inside and are aligned.
+    #[must_use]
+    pub fn shared_slice<T: AnyBytes>(&self, offset: usize, count: usize) -> Option<Shared<[T]>> {
+        let at = self.inside(offset, size_of::<T>().checked_mul(count)?)?.cast::<T>();
+        let all = NonNull::slice_from_raw_parts(at, count);
+        // SAFETY: `inside` checked the range; T is valid for any bytes; the mapping is kept by the Arc.
+        at.is_aligned().then(|| unsafe { Shared::new(all, self.mapping.clone()) })
+    }
+
     /// The bytes at `offset` of the segment, if they lie inside.
     #[must_use]
     pub fn memory(&self, offset: usize, len: usize) -> Option<Memory> {

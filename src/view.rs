@@ -2,18 +2,34 @@
 //! control lines and the data. Whatever a peer writes into the segment later, an index masked by a [`View`] is inside.
 
 use crate::layout::{
-    Align, FLAG_ASYMMETRIC_FENCES, FLAG_PERSISTENT, FLAGS_KNOWN, KIND_SPSC, MAX_CAPACITY, MIN_CAPACITY,
-    SPSC_DATA_OFFSET, SPSC_OFFSET, SegmentHeader, SpscHeader, Wakeup,
+    Align, FLAG_ASYMMETRIC_FENCES, FLAG_PERSISTENT, FLAGS_KNOWN, KIND_MPMC, KIND_SPSC, MAX_CAPACITY,
+    MAX_PARTICIPANTS, MAX_SLOT_LEN, MAX_SLOTS, MIN_CAPACITY, MpmcHeader, Party, RING_OFFSET, SLOT_ALIGN,
+    SLOT_HEADER_LEN, SPSC_DATA_OFFSET, SegmentHeader, SlotWord, SpscHeader, Wakeup, slots_offset,
 };
-use crate::sync::{AnyBytes, Memory, Shared};
+use crate::sync::{AnyBytes, AtomicU64, Memory, Shared};
 
 // SAFETY: atomics, reserved words and a semaphore, which tolerate any bytes; see layout.rs.
 unsafe impl AnyBytes for SpscHeader {}
+// SAFETY: the same.
+unsafe impl AnyBytes for MpmcHeader {}
+// SAFETY: atomics only.
+unsafe impl AnyBytes for Party {}
 
 /// Bytes of a record's header word.
 pub const HEADER_LEN: u64 = 8;
 
-/// The checked shape of one ring.
+/// What rings of all kinds have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Common {
+    /// What sleepers sleep on.
+    pub wakeup: Wakeup,
+    /// Sleepers run membarrier(2), wakers no fence.
+    pub asymmetric: bool,
+    /// The name outlives its users.
+    pub persistent: bool,
+}
+
+/// The checked shape of one SPSC ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
     /// Data bytes; a power of two.
@@ -24,12 +40,65 @@ pub struct Geometry {
     pub wakeup: Wakeup,
     /// Sleepers run membarrier(2), wakers no fence.
     pub asymmetric: bool,
-    /// The name outlives its users.
-    pub persistent: bool,
+}
+
+/// The checked shape of one MPMC ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlotGeometry {
+    /// How many slots; a power of two.
+    pub slots: u64,
+    /// Bytes of a slot, its header included; a multiple of a cache line.
+    pub slot_len: u64,
+    /// The most participants at once.
+    pub participants: u32,
+    /// What sleepers sleep on.
+    pub wakeup: Wakeup,
+    /// Sleepers run membarrier(2), wakers no fence.
+    pub asymmetric: bool,
+}
+
+/// The checked shape of a ring of any kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// One producer, one consumer.
+    Spsc(Geometry),
+    /// Any number of senders and receivers.
+    Mpmc(SlotGeometry),
 }
 
 /// A header field with an impossible value: its name and what stood there.
 pub type Fault = (&'static str, u64);
+
+impl Common {
+    /// What this header says, or the first field that cannot be.
+    pub fn of(header: &SegmentHeader) -> Result<Common, Fault> {
+        let Some(wakeup) = Wakeup::from_code(header.wakeup) else {
+            return Err(("wakeup", header.wakeup.into()));
+        };
+        if header.ring_offset != RING_OFFSET as u64 {
+            return Err(("ring_offset", header.ring_offset));
+        }
+        if header.flags & !FLAGS_KNOWN != 0 {
+            return Err(("flags", header.flags.into()));
+        }
+        Ok(Common {
+            wakeup,
+            asymmetric: header.flags & FLAG_ASYMMETRIC_FENCES != 0,
+            persistent: header.flags & FLAG_PERSISTENT != 0,
+        })
+    }
+}
+
+impl Shape {
+    /// The shape that this header describes, or the first field that cannot be.
+    pub fn of(header: &SegmentHeader) -> Result<Shape, Fault> {
+        match header.kind {
+            KIND_SPSC => Geometry::of(header).map(Shape::Spsc),
+            KIND_MPMC => SlotGeometry::of(header).map(Shape::Mpmc),
+            kind => Err(("kind", kind.into())),
+        }
+    }
+}
 
 impl Geometry {
     /// The shape that this header describes, or the first field that cannot be.
@@ -40,31 +109,14 @@ impl Geometry {
             return bad("capacity", capacity);
         }
         let Some(align) = Align::from_bytes(header.align) else { return bad("align", header.align.into()) };
-        let Some(wakeup) = Wakeup::from_code(header.wakeup) else {
-            return bad("wakeup", header.wakeup.into());
-        };
-        if header.kind != KIND_SPSC {
-            return bad("kind", header.kind.into());
-        }
-        if header.ring_offset != SPSC_OFFSET as u64 {
-            return bad("ring_offset", header.ring_offset);
-        }
         if header.data_offset != SPSC_DATA_OFFSET as u64 {
             return bad("data_offset", header.data_offset);
         }
         if header.segment_len != SPSC_DATA_OFFSET as u64 + capacity {
             return bad("segment_len", header.segment_len);
         }
-        if header.flags & !FLAGS_KNOWN != 0 {
-            return bad("flags", header.flags.into());
-        }
-        Ok(Geometry {
-            capacity,
-            align,
-            wakeup,
-            asymmetric: header.flags & FLAG_ASYMMETRIC_FENCES != 0,
-            persistent: header.flags & FLAG_PERSISTENT != 0,
-        })
+        let Common { wakeup, asymmetric, .. } = Common::of(header)?;
+        Ok(Geometry { capacity, align, wakeup, asymmetric })
     }
 
     /// The longest message: a record and the padding before it must fit together, so a record fills half the ring.
@@ -74,7 +126,48 @@ impl Geometry {
     }
 }
 
-/// One ring, mapped.
+impl SlotGeometry {
+    /// The shape that this header describes, or the first field that cannot be.
+    pub fn of(header: &SegmentHeader) -> Result<SlotGeometry, Fault> {
+        let bad = |field, found| Err((field, found));
+        let (slots, slot_len, participants) =
+            (header.capacity, u64::from(header.slot_len), header.participants);
+        if !slots.is_power_of_two() || !(2..=MAX_SLOTS).contains(&slots) {
+            return bad("capacity", slots);
+        }
+        if slot_len == 0 || !slot_len.is_multiple_of(SLOT_ALIGN) || slot_len > MAX_SLOT_LEN {
+            return bad("slot_len", slot_len);
+        }
+        if u64::from(header.align) != SLOT_ALIGN {
+            return bad("align", header.align.into());
+        }
+        if !(1..=MAX_PARTICIPANTS).contains(&participants) {
+            return bad("participants", participants.into());
+        }
+        if header.data_offset != slots_offset(participants) as u64 {
+            return bad("data_offset", header.data_offset);
+        }
+        if header.segment_len != header.data_offset + slots * slot_len {
+            return bad("segment_len", header.segment_len);
+        }
+        let Common { wakeup, asymmetric, .. } = Common::of(header)?;
+        Ok(SlotGeometry { slots, slot_len, participants, wakeup, asymmetric })
+    }
+
+    /// Bytes of a slot for messages of up to `len` bytes.
+    #[must_use]
+    pub const fn slot_len_for(len: usize) -> u64 {
+        (len as u64 + SLOT_HEADER_LEN as u64).next_multiple_of(SLOT_ALIGN)
+    }
+
+    /// The longest message.
+    #[must_use]
+    pub fn max_len(&self) -> usize {
+        self.slot_len as usize - SLOT_HEADER_LEN
+    }
+}
+
+/// One SPSC ring, mapped.
 pub struct View {
     /// The control lines.
     pub header: Shared<SpscHeader>,
@@ -137,5 +230,87 @@ impl View {
     #[must_use]
     pub fn align(&self) -> u64 {
         self.align_mask + 1
+    }
+}
+
+/// One MPMC ring, mapped.
+#[derive(Clone)]
+pub struct SlotView {
+    /// The control lines.
+    pub header: Shared<MpmcHeader>,
+    /// The participants.
+    pub parties: Shared<[Party]>,
+    /// The slots.
+    pub memory: Memory,
+    /// The checked shape.
+    pub geometry: SlotGeometry,
+    mask: u64,
+    lap_shift: u32,
+    slot_len: usize,
+}
+
+impl SlotView {
+    /// A view of a mapped ring. `parties` and `memory` must be as long as `geometry` says.
+    #[must_use]
+    pub fn new(
+        header: Shared<MpmcHeader>,
+        parties: Shared<[Party]>,
+        memory: Memory,
+        geometry: SlotGeometry,
+    ) -> Self {
+        assert_eq!(
+            memory.len() as u64,
+            geometry.slots * geometry.slot_len,
+            "the mapping has the length that was checked"
+        );
+        assert_eq!(
+            parties.len(),
+            geometry.participants as usize,
+            "the table has the length that was checked"
+        );
+        let (mask, lap_shift) = (geometry.slots - 1, geometry.slots.trailing_zeros());
+        SlotView { header, parties, memory, geometry, mask, lap_shift, slot_len: geometry.slot_len as usize }
+    }
+
+    /// Byte offset of the slot where position `at` lives.
+    #[inline(always)]
+    #[must_use]
+    pub fn slot(&self, at: u64) -> usize {
+        (at & self.mask) as usize * self.slot_len
+    }
+
+    /// The lap of position `at`.
+    #[inline(always)]
+    #[must_use]
+    pub fn lap(&self, at: u64) -> u64 {
+        at >> self.lap_shift & SlotWord::LAPS
+    }
+
+    /// The state word of the slot at byte offset `slot`.
+    #[inline(always)]
+    #[must_use]
+    pub fn state(&self, slot: usize) -> &AtomicU64 {
+        self.memory.word(slot)
+    }
+
+    /// The length word of the slot at byte offset `slot`.
+    #[inline(always)]
+    #[must_use]
+    pub fn len(&self, slot: usize) -> &AtomicU64 {
+        self.memory.word(slot + 8)
+    }
+
+    /// The longest message in bytes.
+    #[inline(always)]
+    #[must_use]
+    pub fn max_len(&self) -> usize {
+        self.slot_len - SLOT_HEADER_LEN
+    }
+
+    /// How many slots.
+    #[inline(always)]
+    #[must_use]
+    pub fn slots(&self) -> u64 {
+        self.mask + 1
     }
 }

@@ -194,7 +194,8 @@ fn a_new_segment_holds_what_the_header_table_says() {
     let fields = header();
     let get = |name: &str| get(&bytes, &find(&fields, name));
     assert_eq!(get("magic").to_le_bytes(), *b"SLIPRING");
-    assert_eq!((get("version"), get("kind")), (1, 1));
+    assert_eq!((get("version"), get("kind")), (2, 1));
+    assert_eq!((get("slot_len"), get("participants")), (0, 0));
     assert_eq!((get("segment_len"), bytes.len()), (4096 + 4096, 4096 + 4096));
     assert_eq!((get("ring_offset"), get("data_offset"), get("capacity")), (1024, 4096, 4096));
     assert_eq!((get("align"), get("wakeup")), (8, 0));

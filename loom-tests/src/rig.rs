@@ -1,15 +1,16 @@
 //! Small rings to model with. A ring of 32 dense bytes holds one message of up to 8 bytes, one of 64 holds three:
 //! small enough that every model meets the end of the data, the full ring and the reuse of bytes.
 
-use crate::channel::Host;
-use crate::channel::spsc::{Consumer, Producer, Seat};
-use crate::error::RecvError;
+use crate::channel::spsc::{Consumer, Producer};
+use crate::channel::{Host, Seat};
+use crate::error::{Error, RecvError};
 use crate::layout::{Align, CONSUMER, EventLine, Line, PRODUCER, Party, PartyWord, SpscHeader, Wakeup};
 use crate::ring::spsc::{ConsumerSide, ProducerSide};
 use crate::sync::{AtomicU32, AtomicU64, Memory, Semaphore, Shared, kill, killing};
 use crate::view::{Geometry, View};
 use loom::sync::atomic::AtomicBool;
-use loom::sync::atomic::Ordering::{Acquire, Release};
+use loom::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::cell::Cell;
 use std::sync::Arc;
 
 /// One ring and the kernel's picture of who holds its leases.
@@ -18,7 +19,7 @@ pub struct Rig {
     header: Shared<SpscHeader>,
     memory: Memory,
     geometry: Geometry,
-    leases: Option<Arc<[AtomicBool; 2]>>,
+    leases: Leases,
     trusted: bool,
 }
 
@@ -29,14 +30,14 @@ pub fn event_line() -> EventLine {
 }
 
 fn party() -> Party {
-    Party { word: AtomicU64::new(0), since_ns: AtomicU64::new(0) }
+    Party { word: AtomicU64::new(0), since_ns: AtomicU64::new(0), role: AtomicU32::new(0) }
 }
 
 impl Rig {
     /// An empty ring.
     #[must_use]
     pub fn new(capacity: u64, align: Align, wakeup: Wakeup) -> Self {
-        let geometry = Geometry { capacity, align, wakeup, asymmetric: false, persistent: false };
+        let geometry = Geometry { capacity, align, wakeup, asymmetric: false };
         let header = SpscHeader {
             head: Line(AtomicU64::new(0)),
             items: event_line(),
@@ -44,7 +45,7 @@ impl Rig {
             parties: [party(), party()],
         };
         let memory = Memory::zeroed(capacity as usize);
-        Rig { header: Shared::of(header), memory, geometry, leases: None, trusted: true }
+        Rig { header: Shared::of(header), memory, geometry, leases: Leases(None), trusted: true }
     }
 
     /// An empty ring with records on 8-byte boundaries and a futex.
@@ -56,7 +57,7 @@ impl Rig {
     /// Lets participants die: the kernel's leases become part of the model.
     #[must_use]
     pub fn mortal(mut self) -> Self {
-        self.leases = Some(Arc::new([AtomicBool::new(false), AtomicBool::new(false)]));
+        self.leases = Leases::all_free(2);
         self
     }
 
@@ -110,17 +111,13 @@ impl Rig {
     }
 
     fn seat(&self, party: usize) -> Seat {
-        let host = Lease { leases: self.leases.clone(), party };
-        if let Some(leases) = &self.leases {
-            leases[party].store(true, Release);
-        }
-        Seat { host: Box::new(host), pid: PID[party], now_ns: 1, trusted: self.trusted }
+        let seat = self.leases.seat(PID[party], self.trusted);
+        assert!(seat.host.take(party), "one {party} at a time");
+        seat
     }
 
     fn free(&self, party: usize) {
-        let leases = self.leases.as_ref().expect("a mortal rig");
-        // What the dead one did is visible to whoever the kernel tells of the free lease.
-        leases[party].store(false, Release);
+        self.leases.end(party);
     }
 
     /// The state word of a participant.
@@ -139,24 +136,77 @@ impl Rig {
 /// The process ids of producer and consumer.
 pub const PID: [u32; 2] = [71, 72];
 
+/// The kernel's picture of who lives; `None` if nobody dies in the model.
+#[derive(Clone)]
+pub struct Leases(Option<Arc<[AtomicBool]>>);
+
+impl Leases {
+    /// So many leases that nobody holds.
+    #[must_use]
+    pub fn all_free(count: usize) -> Self {
+        Leases(Some((0..count).map(|_| AtomicBool::new(false)).collect()))
+    }
+
+    /// A seat for a process that holds no lease yet.
+    #[must_use]
+    pub fn seat(&self, pid: u32, trusted: bool) -> Seat {
+        let host = Lease { leases: self.clone(), held: Cell::new(None), pid, trusted };
+        Seat { host: Box::new(host), pid, now_ns: 1, trusted }
+    }
+
+    /// The holder has died: what it did is visible to whoever the kernel tells of the free lease.
+    pub fn end(&self, party: usize) {
+        self.0.as_ref().expect("a mortal rig")[party].store(false, Release);
+    }
+}
+
 struct Lease {
-    leases: Option<Arc<[AtomicBool; 2]>>,
-    party: usize,
+    leases: Leases,
+    /// The first that was taken, the own one.
+    held: Cell<Option<usize>>,
+    pid: u32,
+    trusted: bool,
 }
 
 impl Host for Lease {
     fn is_held(&self, party: usize) -> bool {
         // The kernel's lock orders: a lease seen free tells all that its holder did.
-        self.leases.as_ref().is_none_or(|leases| leases[party].load(Acquire))
+        self.leases.0.as_ref().is_none_or(|leases| leases[party].load(Acquire))
+    }
+
+    fn take(&self, party: usize) -> bool {
+        let taken = match &self.leases.0 {
+            None => true,
+            Some(leases) => leases[party].compare_exchange(false, true, Acquire, Relaxed).is_ok(),
+        };
+        if taken && self.held.get().is_none() {
+            self.held.set(Some(party));
+        }
+        taken
+    }
+
+    fn give_back(&self, party: usize) {
+        if let Some(leases) = &self.leases.0 {
+            leases[party].store(false, Release);
+        }
+        if self.held.get() == Some(party) {
+            self.held.set(None);
+        }
+    }
+
+    fn another(&self) -> Result<Seat, Error> {
+        Ok(self.leases.seat(self.pid, self.trusted))
+    }
+
+    fn ring(&self) -> String {
+        "the model".into()
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if let Some(leases) = &self.leases
-            && !killing()
-        {
-            leases[self.party].store(false, Release);
+        if let (Some(party), false) = (self.held.get(), killing()) {
+            self.give_back(party);
         }
     }
 }

@@ -2,15 +2,69 @@
 //! left or died, is asked here, never on the path of a message.
 
 pub mod loan;
+pub mod members;
+pub mod mpmc;
 pub mod spsc;
 
-use crate::layout::{ABSENT, CLOSED, Party, PartyWord};
+use crate::error::Error;
+use crate::event::WaitStrategy;
+use crate::layout::{ABSENT, CLOSED, DIED, ORPHANED, Party, PartyWord, Wakeup};
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 
 /// What the kernel knows of the participants of one ring. Dropping it gives the own lease back.
 pub trait Host: Send {
     /// Whether a live process holds the lease of this party. Only the kernel's word counts, no clock and no pid.
     fn is_held(&self, party: usize) -> bool;
+
+    /// Takes the lease of a party; `false` if another holds it, or if the kernel refuses.
+    fn take(&self, party: usize) -> bool;
+
+    /// Gives the lease of a party back.
+    fn give_back(&self, party: usize);
+
+    /// A seat for another handle of this process, with a lease of its own.
+    ///
+    /// # Errors
+    /// Whatever keeps this process from opening the segment once more.
+    fn another(&self) -> Result<Seat, Error>;
+
+    /// What people call the ring.
+    fn ring(&self) -> String;
+}
+
+/// What a handle needs besides the ring itself.
+pub struct Seat {
+    /// The own lease, and the question after the peer's.
+    pub host: Box<dyn Host>,
+    /// The own process.
+    pub pid: u32,
+    /// Wall-clock time in nanoseconds since 1970, for people.
+    pub now_ns: u64,
+    /// Whether every process that may write the segment keeps to the protocol.
+    pub trusted: bool,
+}
+
+fn default_strategy(wakeup: Wakeup) -> WaitStrategy {
+    if wakeup == Wakeup::None { WaitStrategy::Yield } else { WaitStrategy::Park }
+}
+
+/// The ring was made without a wake-up object, so nobody can sleep on it: spin or yield.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoWakeup;
+
+impl std::fmt::Display for NoWakeup {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "this ring was made without a wake-up object, so nobody can sleep on it: spin or yield")
+    }
+}
+
+impl std::error::Error for NoWakeup {}
+
+fn supported(strategy: WaitStrategy, wakeup: Wakeup) -> Result<WaitStrategy, NoWakeup> {
+    match (strategy, wakeup) {
+        (WaitStrategy::Park, Wakeup::None) => Err(NoWakeup),
+        _ => Ok(strategy),
+    }
 }
 
 /// The other side of a ring, as far as it can be known.
@@ -46,15 +100,20 @@ impl Party {
 
     /// A clean good-bye: everything committed before it is visible to whoever reads it.
     pub fn close(&self) {
+        self.end(CLOSED);
+    }
+
+    /// The participant is gone, in this way.
+    pub fn end(&self, state: u64) {
         // ord(own) Relaxed: only the holder of the lease writes.
         let word = PartyWord(self.word.load(Relaxed));
         // ord(peer.state) Release -> Party::state: our last message before our good-bye.
-        self.word.store(word.closed().0, Release);
+        self.word.store(word.with(state).0, Release);
     }
 
     /// The state on paper.
     pub fn state(&self) -> PartyWord {
-        // ord(peer.state) Acquire <- Party::close: see the last message of who closed.
+        // ord(peer.state) Acquire <- Party::end: see the last message of who closed.
         PartyWord(self.word.load(Acquire))
     }
 
@@ -73,6 +132,7 @@ impl Party {
             match word.state() {
                 ABSENT => return Peer::Absent,
                 CLOSED => return Peer::Closed,
+                DIED | ORPHANED => return Peer::Died { pid: word.pid() },
                 // Attached, or damaged: the lease decides.
                 _ if is_held() => break,
                 _ => {}

@@ -4,11 +4,11 @@
 //! left to read, and a producer may fill a ring that nobody reads yet, for whoever comes next.
 #![forbid(unsafe_code)]
 
-use crate::channel::loan::{Frame, Grant, RecvBatch, SendBatch};
-use crate::channel::{Host, Peer};
+use crate::channel::loan::spsc::{Frame, Grant, RecvBatch, SendBatch};
+use crate::channel::{Host, NoWakeup, Peer, Seat, default_strategy, supported};
 use crate::error::{Corrupt, RecvError, SendError};
 use crate::event::{Event, WaitStrategy, Waited};
-use crate::layout::{CLOSED, CONSUMER, PRODUCER, Wakeup};
+use crate::layout::{CLOSED, CONSUMER, PRODUCER};
 use crate::ring::spsc::{Claim, ConsumerSide, ProducerSide, Record};
 use crate::sync::{Deadline, TRIES_PER_LEASE_CHECK, fork_epoch, spin_hint};
 use crate::view::View;
@@ -51,25 +51,9 @@ pub struct Consumer {
 const MAX_SLIP: u32 = 48;
 const MESSAGES_PER_PAUSE: u32 = 4;
 
-/// What a handle needs besides the ring itself.
-pub struct Seat {
-    /// The own lease, and the question after the peer's.
-    pub host: Box<dyn Host>,
-    /// The own process.
-    pub pid: u32,
-    /// Wall-clock time in nanoseconds since 1970, for people.
-    pub now_ns: u64,
-    /// Whether every process that may write the segment keeps to the protocol.
-    pub trusted: bool,
-}
-
 fn events(view: &View) -> (Event, Event) {
     let event = |line| Event::new(line, view.geometry.wakeup, view.geometry.asymmetric);
     (event(view.header.project(|h| &h.items)), event(view.header.project(|h| &h.space)))
-}
-
-fn default_strategy(wakeup: Wakeup) -> WaitStrategy {
-    if wakeup == Wakeup::None { WaitStrategy::Yield } else { WaitStrategy::Park }
 }
 
 impl Producer {
@@ -227,7 +211,7 @@ impl Producer {
     /// # Errors
     /// [`NoWakeup`] for `Park` on a ring that was made without a wake-up object.
     pub fn set_strategy(&mut self, strategy: WaitStrategy) -> Result<(), NoWakeup> {
-        self.strategy = supported(strategy, self.side.view())?;
+        self.strategy = supported(strategy, self.side.view().geometry.wakeup)?;
         Ok(())
     }
 
@@ -449,7 +433,7 @@ impl Consumer {
     /// # Errors
     /// [`NoWakeup`] for `Park` on a ring that was made without a wake-up object.
     pub fn set_strategy(&mut self, strategy: WaitStrategy) -> Result<(), NoWakeup> {
-        self.strategy = supported(strategy, self.side.view())?;
+        self.strategy = supported(strategy, self.side.view().geometry.wakeup)?;
         Ok(())
     }
 
@@ -563,24 +547,5 @@ impl Drop for Consumer {
             self.side.view().header.parties[CONSUMER].close();
             self.space.notify();
         }
-    }
-}
-
-/// The ring was made without a wake-up object, so nobody can sleep on it: spin or yield.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NoWakeup;
-
-impl std::fmt::Display for NoWakeup {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "this ring was made without a wake-up object, so nobody can sleep on it: spin or yield")
-    }
-}
-
-impl std::error::Error for NoWakeup {}
-
-fn supported(strategy: WaitStrategy, view: &View) -> Result<WaitStrategy, NoWakeup> {
-    match (strategy, view.geometry.wakeup) {
-        (WaitStrategy::Park, Wakeup::None) => Err(NoWakeup),
-        _ => Ok(strategy),
     }
 }

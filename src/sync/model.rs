@@ -39,6 +39,14 @@ pub const PROBES_PER_CHECK: u32 = 1;
 /// Empty `try_` calls between two questions to the kernel whether the peer is alive.
 pub const TRIES_PER_LEASE_CHECK: u32 = 2;
 
+/// Looks at a slot that somebody fills before it is passed over.
+pub const PATIENCE_MIN: u32 = 1;
+/// By how much patience grows at most.
+pub const PATIENCE_MAX: u32 = 1;
+
+/// Attempts of one verb of an MPMC ring.
+pub const MAX_ATTEMPTS: u32 = 1 << 10;
+
 /// What a payload write leaves in the header words that it covers: no header, and not 0.
 pub const STALE: u64 = 0x5354_414c_4542_5954;
 
@@ -52,9 +60,18 @@ pub type Keep = Arc<dyn Any + Send + Sync>;
 pub unsafe trait AnyBytes {}
 
 /// A reference to a struct that two sides of a model share.
-pub struct Shared<T> {
+pub struct Shared<T: ?Sized> {
     at: NonNull<T>,
     keep: Keep,
+}
+
+impl<T: Send + Sync + 'static> Shared<[T]> {
+    /// Puts `values` where both sides reach them.
+    #[must_use]
+    pub fn of_all(values: Vec<T>) -> Self {
+        let keep = Arc::new(values);
+        Shared { at: NonNull::from(&keep[..]), keep }
+    }
 }
 
 impl<T: Send + Sync + 'static> Shared<T> {
@@ -66,14 +83,14 @@ impl<T: Send + Sync + 'static> Shared<T> {
     }
 }
 
-impl<T> Shared<T> {
+impl<T: ?Sized> Shared<T> {
     /// A second reference, to a part of the same struct.
     pub fn project<U>(&self, part: impl FnOnce(&T) -> &U) -> Shared<U> {
         Shared { at: NonNull::from(part(self)), keep: self.keep.clone() }
     }
 }
 
-impl<T> core::ops::Deref for Shared<T> {
+impl<T: ?Sized> core::ops::Deref for Shared<T> {
     type Target = T;
     fn deref(&self) -> &T {
         // SAFETY: `at` points into what `keep` keeps.
@@ -81,16 +98,16 @@ impl<T> core::ops::Deref for Shared<T> {
     }
 }
 
-impl<T> Clone for Shared<T> {
+impl<T: ?Sized> Clone for Shared<T> {
     fn clone(&self) -> Self {
         Shared { at: self.at, keep: self.keep.clone() }
     }
 }
 
 // SAFETY: a Shared hands out &T only, so it may cross threads exactly when &T may.
-unsafe impl<T: Sync> Send for Shared<T> {}
+unsafe impl<T: Sync + ?Sized> Send for Shared<T> {}
 // SAFETY: as above.
-unsafe impl<T: Sync> Sync for Shared<T> {}
+unsafe impl<T: Sync + ?Sized> Sync for Shared<T> {}
 
 /// A step that loom tries before and after every other such step in the same place, and that orders nothing.
 ///
@@ -213,6 +230,21 @@ impl AtomicU64 {
             } else {
                 Err(found)
             };
+        }
+        self.value.compare_exchange(from, to, success, failure)
+    }
+
+    /// As core's; never fails without a reason.
+    #[track_caller]
+    pub fn compare_exchange(
+        &self,
+        from: u64,
+        to: u64,
+        success: Ordering,
+        failure: Ordering,
+    ) -> Result<u64, u64> {
+        if let Some(footprint) = &self.footprint {
+            footprint.header_loaded();
         }
         self.value.compare_exchange(from, to, success, failure)
     }
@@ -508,6 +540,18 @@ impl Memory {
     pub unsafe fn copy_out(&self, at: usize, to: &mut [u8]) {
         // SAFETY: the caller's contract is the same.
         to.copy_from_slice(unsafe { self.bytes(at, to.len()) });
+    }
+
+    /// Copies `len` bytes from one offset to another.
+    ///
+    /// # Safety
+    /// As on the machine.
+    #[track_caller]
+    pub unsafe fn copy_within(&self, from: usize, to: usize, len: usize) {
+        // SAFETY: the caller's contract is the same.
+        let bytes = unsafe { self.bytes(from, len) }.to_vec();
+        // SAFETY: the same.
+        unsafe { self.copy_in(to, &bytes) };
     }
 
     /// Zeroes `len` bytes at offset `at`.

@@ -22,6 +22,16 @@ pub const ROUNDS_BEFORE_SLEEP: u32 = 15;
 /// Empty probes before such a yield: two or three microseconds.
 pub const PROBES_PER_ROUND: u32 = 100;
 
+/// How often a receiver looks at a slot that somebody fills while a later message waits, before it passes it over: a
+/// sender that runs has committed by then. More for longer slots; doubled, up to [`PATIENCE_MAX`], each time it does.
+pub const PATIENCE_MIN: u32 = 64;
+/// By how much patience grows at most.
+pub const PATIENCE_MAX: u32 = 32;
+
+/// Attempts of one verb of an MPMC ring, each of which fails only when another participant got further. So many in a
+/// row mean that memory is being scribbled on.
+pub const MAX_ATTEMPTS: u32 = 1 << 20;
+
 /// Empty probes between two looks at the clock and at the peer's state word while spinning.
 pub const PROBES_PER_CHECK: u32 = 1024;
 
@@ -38,12 +48,12 @@ pub type Keep = Arc<dyn Any + Send + Sync>;
 pub unsafe trait AnyBytes {}
 
 /// A reference to a struct inside a mapping.
-pub struct Shared<T> {
+pub struct Shared<T: ?Sized> {
     at: NonNull<T>,
     _keep: Keep,
 }
 
-impl<T> Shared<T> {
+impl<T: ?Sized> Shared<T> {
     /// # Safety
     /// `at` must be aligned, inside the mapping that `keep` keeps, and `T` must be valid for any bytes: only atomics
     /// and bytes, since other processes may write there at any time.
@@ -58,7 +68,7 @@ impl<T> Shared<T> {
     }
 }
 
-impl<T> core::ops::Deref for Shared<T> {
+impl<T: ?Sized> core::ops::Deref for Shared<T> {
     type Target = T;
     #[inline(always)]
     fn deref(&self) -> &T {
@@ -67,18 +77,19 @@ impl<T> core::ops::Deref for Shared<T> {
     }
 }
 
-impl<T> Clone for Shared<T> {
+impl<T: ?Sized> Clone for Shared<T> {
     fn clone(&self) -> Self {
         Shared { at: self.at, _keep: self._keep.clone() }
     }
 }
 
 // SAFETY: a Shared hands out &T only, so it may cross threads exactly when &T may.
-unsafe impl<T: Sync> Send for Shared<T> {}
+unsafe impl<T: Sync + ?Sized> Send for Shared<T> {}
 // SAFETY: as above.
-unsafe impl<T: Sync> Sync for Shared<T> {}
+unsafe impl<T: Sync + ?Sized> Sync for Shared<T> {}
 
 /// The data bytes of one ring. Offsets are checked by the caller (`ring` masks them) and, in debug builds, here.
+#[derive(Clone)]
 pub struct Memory {
     base: NonNull<u8>,
     len: usize,
@@ -165,6 +176,20 @@ impl Memory {
         let from = unsafe { self.base.add(at) };
         // SAFETY: both ranges are valid for the length; private memory never overlaps the mapping.
         unsafe { core::ptr::copy_nonoverlapping(from.as_ptr(), to.as_mut_ptr(), to.len()) };
+    }
+
+    /// Copies `len` bytes from one offset to another.
+    ///
+    /// # Safety
+    /// As for [`Memory::bytes`] of the first range and [`Memory::bytes_mut`] of the second; they do not overlap.
+    pub unsafe fn copy_within(&self, from: usize, to: usize, len: usize) {
+        debug_assert!(from.max(to) + len <= self.len, "own arithmetic, not peer data");
+        // SAFETY: inside the mapping by the caller's contract.
+        let from = unsafe { self.base.add(from) };
+        // SAFETY: the same.
+        let to = unsafe { self.base.add(to) };
+        // SAFETY: both ranges are valid, and apart by the caller's contract.
+        unsafe { core::ptr::copy_nonoverlapping(from.as_ptr(), to.as_ptr(), len) };
     }
 
     /// Zeroes `len` bytes at offset `at`.

@@ -413,8 +413,8 @@ pub fn overwrite(path: &Path, offset: u64, bytes: &[u8]) {
 pub fn forge(path: &Path, offset: u64, bytes: &[u8]) {
     overwrite(path, offset, bytes);
     let header = std::fs::read(path).unwrap();
-    let sum = header[..80]
+    let sum = header[..88]
         .iter()
         .fold(0xcbf2_9ce4_8422_2325_u64, |sum, &byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    overwrite(path, 80, &sum.to_ne_bytes());
+    overwrite(path, 88, &sum.to_ne_bytes());
 }

@@ -20,7 +20,7 @@ pub struct Grant<'a> {
 
 impl<'a> Grant<'a> {
     #[inline(always)]
-    pub(super) fn new(producer: &'a mut Producer, claim: Claim, max: usize) -> Self {
+    pub(in crate::channel) fn new(producer: &'a mut Producer, claim: Claim, max: usize) -> Self {
         if let Some(bounce) = &mut producer.bounce {
             at_least(bounce, max);
         }
@@ -107,8 +107,8 @@ fn at_least(bounce: &mut Vec<u8>, len: usize) {
 /// Messages that become visible together. See [`Producer::batch`].
 #[must_use = "dropping a batch aborts it: commit what was pushed"]
 pub struct SendBatch<'a> {
-    pub(super) producer: &'a mut Producer,
-    pub(super) batch: Batch,
+    pub(in crate::channel) producer: &'a mut Producer,
+    pub(in crate::channel) batch: Batch,
 }
 
 impl SendBatch<'_> {
@@ -163,7 +163,7 @@ pub struct Frame<'a> {
 
 impl<'a> Frame<'a> {
     #[inline(always)]
-    pub(super) fn new(consumer: &'a mut Consumer, record: Record) -> Self {
+    pub(in crate::channel) fn new(consumer: &'a mut Consumer, record: Record) -> Self {
         consumer.copy_to_bounce(record);
         Frame { consumer, record, keep: false }
     }
@@ -199,11 +199,11 @@ impl Drop for Frame<'_> {
 /// Received messages, read in place one after the other and released together. See [`Consumer::try_batch`].
 #[must_use = "dropping a batch releases what was read of it"]
 pub struct RecvBatch<'a> {
-    pub(super) consumer: &'a mut Consumer,
+    pub(in crate::channel) consumer: &'a mut Consumer,
     /// The first message, found when the batch was made.
-    pub(super) first: Option<Record>,
-    pub(super) at: u64,
-    pub(super) left: usize,
+    pub(in crate::channel) first: Option<Record>,
+    pub(in crate::channel) at: u64,
+    pub(in crate::channel) left: usize,
 }
 
 impl RecvBatch<'_> {

@@ -1,0 +1,215 @@
+//! Who takes part in an MPMC ring: the table of participants and the leases behind it. A participant that is found dead
+//! is swept here, by whoever notices; one that is stopped holds its lease and is left alone.
+//!
+//! The words say who attached and who left, the lease says who lives. Whoever writes a participant's word holds its
+//! lease, so of several that find one dead, one sweeps it; if that one dies too, the lease is free again and the word
+//! still says attached: the next one sweeps what is left. Only then may the number be given to a newcomer.
+#![forbid(unsafe_code)]
+
+use crate::channel::{Host, Seat};
+use crate::error::Error;
+use crate::layout::{ABSENT, ATTACHED, CLOSED, DIED, ORPHANED, Party};
+use crate::ring::mpmc::Taken;
+use crate::ring::sweep::{adopt, sweep};
+use crate::sync::Ordering::Relaxed;
+use crate::view::SlotView;
+
+/// One participant's place among the others.
+pub struct Members {
+    view: SlotView,
+    host: Box<dyn Host>,
+    me: usize,
+}
+
+/// All places are taken by participants that live, or that left messages behind which nobody has adopted yet.
+#[derive(Debug)]
+pub struct NoPlace;
+
+impl Members {
+    /// Takes a free place, or a dead participant's after sweeping it.
+    pub fn attach(view: SlotView, seat: Seat, role: u32) -> Result<Self, NoPlace> {
+        let (pid, now_ns) = (seat.pid, seat.now_ns);
+        let members = Members { view, host: seat.host, me: usize::MAX };
+        // Places that nobody has to be asked about first.
+        for sweeping in [false, true] {
+            for party in 0..members.parties().len() {
+                let state = members.parties()[party].state().state();
+                if (state == ATTACHED) == sweeping && state != ORPHANED && members.host.take(party) {
+                    if members.settle(party) {
+                        return Ok(members.seated(party, role, pid, now_ns));
+                    }
+                    members.host.give_back(party);
+                }
+            }
+        }
+        Err(NoPlace)
+    }
+
+    fn seated(mut self, party: usize, role: u32, pid: u32, now_ns: u64) -> Self {
+        self.me = party;
+        // ord(own) Relaxed: before the word, by the holder of the lease.
+        self.parties()[party].role.store(role, Relaxed);
+        self.parties()[party].attach(pid, now_ns);
+        // ord(own) Relaxed: a hint that only ever gains bits.
+        self.view.header.census.seen.fetch_or(role, Relaxed);
+        self.changed();
+        self
+    }
+
+    /// A participant that can do nothing, for a clone that found no place.
+    #[must_use]
+    pub fn outside(view: SlotView) -> Self {
+        Members { view, host: Box::new(Nobody), me: usize::MAX }
+    }
+
+    /// Whether it has a place.
+    #[must_use]
+    pub fn is_seated(&self) -> bool {
+        self.me != usize::MAX
+    }
+
+    /// The own number.
+    #[must_use]
+    pub fn me(&self) -> u32 {
+        self.me as u32
+    }
+
+    /// What the kernel knows.
+    #[must_use]
+    pub fn host(&self) -> &dyn Host {
+        &*self.host
+    }
+
+    fn parties(&self) -> &[Party] {
+        &self.view.parties
+    }
+
+    /// Counts up whenever the table has changed; a change may be a moment ahead of the count.
+    #[must_use]
+    pub fn changes(&self) -> u32 {
+        // ord(own) Relaxed: a hint; whoever follows it reads the words, and without it they are read now and then.
+        self.view.header.census.changes.load(Relaxed)
+    }
+
+    fn changed(&self) {
+        // ord(own) Relaxed: a hint, as above.
+        self.view.header.census.changes.fetch_add(1, Relaxed);
+    }
+
+    /// Leaves. What this participant still holds goes back, or to a receiver that peeks.
+    pub fn leave(&mut self, holds_slots: bool) {
+        if !self.is_seated() {
+            return;
+        }
+        let kept = holds_slots && sweep(&self.view, self.me()).kept > 0;
+        self.parties()[self.me].end(if kept { ORPHANED } else { CLOSED });
+        self.changed();
+        self.me = usize::MAX;
+    }
+
+    /// With the lease of `party` in hand: sweeps it if it died. Whether the place is free now.
+    fn settle(&self, party: usize) -> bool {
+        match self.parties()[party].state().state() {
+            ATTACHED => {
+                let kept = sweep(&self.view, party as u32).kept > 0;
+                self.parties()[party].end(if kept { ORPHANED } else { DIED });
+                self.changed();
+                !kept
+            }
+            ORPHANED => false,
+            _ => true,
+        }
+    }
+
+    /// Sweeps `party` if it is dead. Whether it was.
+    pub fn look_at(&self, party: u32) -> bool {
+        let party = party as usize;
+        let Some(word) = self.parties().get(party).map(|p| p.state()) else { return false };
+        if party == self.me || word.state() != ATTACHED || !self.host.take(party) {
+            return false;
+        }
+        // Under the lease: is it still attached, and not by a newcomer that has left again meanwhile?
+        let died = self.parties()[party].state().state() == ATTACHED;
+        if died {
+            self.settle(party);
+        }
+        self.host.give_back(party);
+        died
+    }
+
+    /// Sweeps whoever is dead. Whether anyone was.
+    pub fn look_around(&self) -> bool {
+        (0..self.parties().len()).fold(false, |any, party| self.look_at(party as u32) || any)
+    }
+
+    /// How many live participants have this role, this one included.
+    #[must_use]
+    pub fn live(&self, role: u32) -> usize {
+        let lives = |&(index, party): &(usize, &Party)| {
+            party.state().state() == ATTACHED
+                && party.role() == role
+                && (index == self.me || self.host.is_held(index))
+        };
+        self.parties().iter().enumerate().filter(lives).count()
+    }
+
+    /// Whether everybody with this role is gone: `Some(None)` if all have left, `Some(pid)` if one that was killed is the
+    /// latest of them. `None` as well if nobody ever had it: somebody may come.
+    #[must_use]
+    pub fn ended(&self, role: u32) -> Option<Option<u32>> {
+        // ord(own) Relaxed: a hint; a participant is there before its bit, and then the table tells.
+        let seen = self.view.header.census.seen.load(Relaxed) & role != 0;
+        if self.live(role) > 0 || !seen {
+            return None;
+        }
+        let gone =
+            self.parties().iter().filter(|party| party.role() == role && party.state().state() != ABSENT);
+        let latest = gone.max_by_key(|party| party.since()).map(|party| party.state());
+        Some(latest.filter(|word| word.state() != CLOSED).map(|word| word.pid()))
+    }
+
+    /// Adopts the messages that dead receivers had peeked at and not acknowledged.
+    #[must_use]
+    pub fn adopt(&self) -> Vec<Taken> {
+        let mut adopted = Vec::new();
+        for (index, party) in self.parties().iter().enumerate() {
+            if party.state().state() != ORPHANED || !self.host.take(index) {
+                continue;
+            }
+            if party.state().state() == ORPHANED {
+                adopted.extend(adopt(&self.view, index as u32, self.me()));
+                party.end(DIED);
+                self.changed();
+            }
+            self.host.give_back(index);
+        }
+        adopted
+    }
+}
+
+impl Party {
+    /// The role on paper, in an MPMC ring.
+    pub fn role(&self) -> u32 {
+        // ord(own) Relaxed: written before the word that was read before this.
+        self.role.load(Relaxed)
+    }
+}
+
+/// The host of a participant without a place.
+struct Nobody;
+
+impl Host for Nobody {
+    fn is_held(&self, _party: usize) -> bool {
+        true
+    }
+    fn take(&self, _party: usize) -> bool {
+        false
+    }
+    fn give_back(&self, _party: usize) {}
+    fn another(&self) -> Result<Seat, Error> {
+        Err(Error::Unattached)
+    }
+    fn ring(&self) -> String {
+        String::new()
+    }
+}

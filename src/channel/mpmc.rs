@@ -1,0 +1,921 @@
+//! [`Sender`] and [`Receiver`]: the MPMC ring's verbs with waiting, wake-ups and the knowledge of who is there.
+//!
+//! A verb that finds another participant in its way asks the kernel whether that one lives, once a millisecond at most,
+//! and sweeps it if not. Whoever waits does so at the end of each slice.
+#![forbid(unsafe_code)]
+
+use crate::channel::loan::mpmc::{Delivery, Frame, Grant};
+use crate::channel::members::{Members, NoPlace};
+use crate::channel::{NoWakeup, Seat, default_strategy, supported};
+use crate::error::{Error, RecvError, SendError};
+use crate::event::{Event, WaitStrategy, Waited};
+use crate::layout::SlotKind::{self, Peeked, Reading};
+use crate::layout::{RECEIVER, SENDER};
+use crate::ring::mpmc::{Claim, Side, Taken};
+use crate::ring::sweep::keep;
+use crate::sync::{Deadline, Pace, TRIES_PER_LEASE_CHECK, fork_epoch};
+use crate::view::SlotView;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// The least time between two questions to the kernel whether a participant in the way is alive.
+const LOOK: Duration = Duration::from_millis(1);
+
+/// The most slots that a batch claims or takes at once: so many cannot be used by others meanwhile.
+const MOST_AT_ONCE: usize = 32;
+
+/// What senders and receivers have in common: a place among the participants, and a side of the ring.
+pub(super) struct End {
+    pub(super) side: Side,
+    members: Members,
+    pub(super) items: Event,
+    pub(super) space: Event,
+    strategy: WaitStrategy,
+    /// Private memory to fill and to copy from, if the peers are not trusted.
+    pub(super) bounce: Option<Vec<u8>>,
+    epoch: u32,
+    /// Loans handed out and neither taken back nor dropped.
+    pub(super) loans: u32,
+    tries: u32,
+    last_look: Pace,
+    /// The state of the table of participants that was last looked at.
+    known: u32,
+}
+
+impl End {
+    fn attach(view: SlotView, seat: Seat, role: u32) -> Result<Self, NoPlace> {
+        let trusted = seat.trusted;
+        let members = Members::attach(view.clone(), seat, role)?;
+        Ok(Self::of(view, members, trusted))
+    }
+
+    fn of(view: SlotView, members: Members, trusted: bool) -> Self {
+        let geometry = view.geometry;
+        let event = |line| Event::new(line, geometry.wakeup, geometry.asymmetric);
+        let (items, space) =
+            (event(view.header.project(|h| &h.items)), event(view.header.project(|h| &h.space)));
+        // One that no process has: every verb of a handle without a place is refused where a forked child's is.
+        let epoch = if members.is_seated() { fork_epoch() } else { fork_epoch().wrapping_sub(1) };
+        End {
+            side: Side::new(view, members.me()),
+            known: members.changes().wrapping_sub(1),
+            members,
+            items,
+            space,
+            strategy: default_strategy(geometry.wakeup),
+            bounce: (!trusted).then(Vec::new),
+            epoch,
+            loans: 0,
+            tries: 0,
+            last_look: Pace::new(),
+        }
+    }
+
+    fn another(&self, role: u32) -> Result<Self, Error> {
+        let (view, trusted) = (self.side.view().clone(), self.bounce.is_none());
+        let seat = self.members.host().another()?;
+        let full = Error::TooManyParticipants { name: seat.host.ring(), max: view.geometry.participants };
+        let mut end = Self::attach(view, seat, role).map_err(|NoPlace| full)?;
+        end.bounce = (!trusted).then(Vec::new);
+        end.strategy = self.strategy;
+        Ok(end)
+    }
+
+    fn outside(&self) -> Self {
+        let view = self.side.view().clone();
+        Self::of(view.clone(), Members::outside(view), self.bounce.is_none())
+    }
+
+    /// Whether this process took the place, and not one that it was forked from.
+    #[inline(always)]
+    pub(super) fn is_usable(&self) -> bool {
+        self.epoch == fork_epoch()
+    }
+
+    #[cold]
+    pub(super) fn send_refusal(&self) -> SendError {
+        if self.members.is_seated() { SendError::Forked } else { SendError::Unattached }
+    }
+
+    #[cold]
+    fn recv_refusal(&self) -> RecvError {
+        if self.members.is_seated() { RecvError::Forked } else { RecvError::Unattached }
+    }
+
+    #[inline(always)]
+    fn claim(&mut self) -> Result<Claim, SendError> {
+        let claim = self.side.claim();
+        if let Some(suspect) = self.side.suspect() {
+            self.look_at(suspect);
+        }
+        claim
+    }
+
+    #[inline(always)]
+    fn take(&mut self, how: SlotKind, room: usize) -> Result<Taken, RecvError> {
+        let taken = self.side.take(how, room);
+        if let Some(suspect) = self.side.suspect() {
+            self.look_at(suspect);
+        }
+        taken
+    }
+
+    /// Somebody was in the way: stopped, slow, or dead?
+    #[cold]
+    fn look_at(&mut self, suspect: u32) {
+        if self.last_look.passed(LOOK) && self.members.look_at(suspect) {
+            self.swept();
+        }
+    }
+
+    /// A fruitless try. Now and then, and when the participants have changed, it is time to see who is there.
+    fn is_time_to_look(&mut self) -> bool {
+        self.tries += 1;
+        let changes = self.members.changes();
+        let look = changes != self.known || self.tries >= TRIES_PER_LEASE_CHECK;
+        if look {
+            (self.tries, self.known) = (0, changes);
+            self.look_around();
+        }
+        look
+    }
+
+    fn look_around(&self) {
+        if self.members.look_around() {
+            self.swept();
+        }
+    }
+
+    /// What a dead participant held is free; it may also have died between its message and its wake-up.
+    fn swept(&self) {
+        self.items.notify_all();
+        self.space.notify_all();
+    }
+
+    /// Frees a slot whose position was passed over.
+    pub(super) fn give_back(&self, claim: &Claim) {
+        self.side.give_back(claim);
+        self.space.notify();
+    }
+
+    #[inline(always)]
+    pub(super) fn release(&self, taken: &Taken) {
+        self.side.release(taken);
+        self.space.notify();
+    }
+
+    fn leave(&mut self) {
+        if self.is_usable() {
+            self.members.leave(self.loans > 0);
+            self.swept();
+        }
+    }
+}
+
+/// A sending end of an MPMC ring. Any number may live, in any processes and threads; see `Ring::sender`.
+///
+/// `Send`, not `Sync`: a thread clones one for itself. A clone is a participant of its own, with a file descriptor for
+/// its lease; where none can be had, each verb of the clone says [`SendError::Unattached`]. Not usable in a forked child
+/// ([`SendError::Forked`]).
+pub struct Sender {
+    pub(super) end: End,
+}
+
+/// A receiving end of an MPMC ring. Each message goes to one of them. See [`Sender`] and `Ring::receiver`.
+///
+/// A message that was received with `recv`, `frame` or in a batch ends with its receiver, should that be killed before it
+/// is done. One that was received with `peek` is delivered again, to whichever receiver peeks next, until acknowledged.
+pub struct Receiver {
+    pub(super) end: End,
+    /// Messages taken that nobody has seen to the end, oldest first: they come before all others.
+    pub(super) pending: VecDeque<Taken>,
+    run: Vec<Taken>,
+    /// The state of the table of participants in which orphaned messages were last looked for.
+    adopted_at: u32,
+}
+
+impl Sender {
+    /// Attaches a participant.
+    pub fn attach(view: SlotView, seat: Seat) -> Result<Self, NoPlace> {
+        Ok(Sender { end: End::attach(view, seat, SENDER)? })
+    }
+
+    /// Another sender of the same ring: a participant of its own.
+    ///
+    /// # Errors
+    /// [`Error::TooManyParticipants`]; [`Error::Io`] without a file descriptor left; [`Error::Forked`].
+    pub fn try_clone(&self) -> Result<Self, Error> {
+        Ok(Sender { end: self.end.another(SENDER)? })
+    }
+
+    /// Sends a copy of `message` if there is room now. Never blocks, and waits for no other participant, stopped or not;
+    /// no syscall unless a receiver sleeps.
+    ///
+    /// # Errors
+    /// [`SendError::Full`], [`SendError::TooLarge`], [`SendError::Forked`], [`SendError::Unattached`],
+    /// [`SendError::Corrupt`].
+    #[inline]
+    pub fn try_send(&mut self, message: &[u8]) -> Result<(), SendError> {
+        self.check(message.len())?;
+        loop {
+            let claim = self.try_claim()?;
+            if self.put(&claim, message) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Sends a copy of `message`, waiting for room as long as it takes.
+    ///
+    /// # Errors
+    /// As [`Sender::try_send`], but never `Full`; [`SendError::Closed`] or [`SendError::PeerDied`] if there is no room
+    /// and no receiver is left of those that were.
+    #[inline]
+    pub fn send(&mut self, message: &[u8]) -> Result<(), SendError> {
+        self.send_until(message, || Deadline::NEVER)
+    }
+
+    /// As [`Sender::send`], for at most `timeout`.
+    ///
+    /// # Errors
+    /// Also [`SendError::TimedOut`].
+    pub fn send_timeout(&mut self, message: &[u8], timeout: Duration) -> Result<(), SendError> {
+        self.send_until(message, || Deadline::after(timeout))
+    }
+
+    /// As [`Sender::send`], until `deadline`. A deadline in the past still sends if there is room.
+    ///
+    /// # Errors
+    /// Also [`SendError::TimedOut`].
+    pub fn send_deadline(&mut self, message: &[u8], deadline: Instant) -> Result<(), SendError> {
+        self.send_until(message, || Deadline::at(deadline))
+    }
+
+    #[inline(always)]
+    fn send_until(&mut self, message: &[u8], deadline: impl FnOnce() -> Deadline) -> Result<(), SendError> {
+        self.check(message.len())?;
+        match self.end.claim() {
+            Ok(claim) if self.put(&claim, message) => Ok(()),
+            Ok(_) | Err(SendError::Full) => self.send_waiting(message, deadline()),
+            Err(error) => Err(error),
+        }
+    }
+
+    #[cold]
+    fn send_waiting(&mut self, message: &[u8], deadline: Deadline) -> Result<(), SendError> {
+        loop {
+            let claim = self.wait_claim(deadline)?;
+            if self.put(&claim, message) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Sends copies of as many of `messages`, from the first on, as there is room for now, and says how many. They lie at
+    /// consecutive places as far as one claim got. Never blocks.
+    ///
+    /// # Errors
+    /// As [`Sender::try_send`], if it is the first message that cannot be sent.
+    pub fn try_send_batch(&mut self, messages: &[impl AsRef<[u8]>]) -> Result<usize, SendError> {
+        let mut sent = 0;
+        while sent < messages.len() {
+            match self.send_run(&messages[sent..]) {
+                Ok(count) => sent += count,
+                Err(error) if sent == 0 => return Err(error),
+                Err(_) => break,
+            }
+        }
+        Ok(sent)
+    }
+
+    /// Sends copies of all `messages`, in order, waiting for room as long as it takes.
+    ///
+    /// # Errors
+    /// As [`Sender::send`], with how many were sent before.
+    pub fn send_batch(&mut self, messages: &[impl AsRef<[u8]>]) -> Result<(), (usize, SendError)> {
+        let mut sent = 0;
+        while sent < messages.len() {
+            match self.send_run(&messages[sent..]) {
+                Ok(count) => sent += count,
+                Err(SendError::Full) => {
+                    self.send(messages[sent].as_ref()).map_err(|error| (sent, error))?;
+                    sent += 1;
+                }
+                Err(error) => return Err((sent, error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// One claim's worth of messages: how many were committed, which may be none.
+    fn send_run(&mut self, messages: &[impl AsRef<[u8]>]) -> Result<usize, SendError> {
+        // Up to the first that is too long: that one is refused when it is the first.
+        self.check(messages.first().map_or(0, |m| m.as_ref().len()))?;
+        let fits =
+            messages.iter().take(MOST_AT_ONCE).take_while(|m| m.as_ref().len() <= self.max_len()).count();
+        let run = self.end.side.claim_run(fits);
+        if let Some(suspect) = self.end.side.suspect() {
+            self.end.look_at(suspect);
+        }
+        let run = run?;
+        let side = &self.end.side;
+        let mut committed = 0;
+        for (index, message) in messages[..run.count].iter().enumerate() {
+            let claim = side.claim_of(&run, index);
+            side.write(&claim, message.as_ref());
+            if !side.commit(&claim, message.as_ref().len()) {
+                // Passed over. Those behind it must not come before it.
+                side.give_back(&claim);
+                (index + 1..run.count).for_each(|later| side.abort(&side.claim_of(&run, later)));
+                self.end.space.notify_many(run.count - index);
+                break;
+            }
+            committed += 1;
+        }
+        if committed > 0 {
+            self.end.items.notify_many(committed);
+        }
+        Ok(committed)
+    }
+
+    /// Sends a copy of `message`, dropping the oldest messages for it if there is no room, and says how many those were.
+    /// Never blocks.
+    ///
+    /// # Errors
+    /// As [`Sender::try_send`]; `Full` only if every slot is in some participant's hands.
+    pub fn force_send(&mut self, message: &[u8]) -> Result<u64, SendError> {
+        self.check(message.len())?;
+        let mut dropped = 0;
+        loop {
+            match self.end.claim() {
+                Ok(claim) if self.put(&claim, message) => return Ok(dropped),
+                Ok(_) => {}
+                Err(SendError::Full) => match self.end.take(Reading, usize::MAX) {
+                    Ok(oldest) => {
+                        self.end.release(&oldest);
+                        dropped += 1;
+                    }
+                    Err(RecvError::Corrupt(fault)) => return Err(fault.into()),
+                    Err(_) => return self.try_send(message).map(|()| dropped),
+                },
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Room for a message of up to `max` bytes, to fill in place, if there is some now. Never blocks.
+    ///
+    /// # Errors
+    /// As [`Sender::try_send`].
+    #[inline]
+    pub fn try_reserve(&mut self, max: usize) -> Result<Grant<'_>, SendError> {
+        self.check(max)?;
+        let claim = self.try_claim()?;
+        Ok(Grant::new(self, claim, max))
+    }
+
+    /// Room for a message of up to `max` bytes, waiting as long as it takes.
+    ///
+    /// # Errors
+    /// As [`Sender::send`].
+    #[inline]
+    pub fn reserve(&mut self, max: usize) -> Result<Grant<'_>, SendError> {
+        self.reserve_until(max, || Deadline::NEVER)
+    }
+
+    /// As [`Sender::reserve`], for at most `timeout`.
+    ///
+    /// # Errors
+    /// Also [`SendError::TimedOut`].
+    pub fn reserve_timeout(&mut self, max: usize, timeout: Duration) -> Result<Grant<'_>, SendError> {
+        self.reserve_until(max, || Deadline::after(timeout))
+    }
+
+    /// As [`Sender::reserve`], until `deadline`.
+    ///
+    /// # Errors
+    /// Also [`SendError::TimedOut`].
+    pub fn reserve_deadline(&mut self, max: usize, deadline: Instant) -> Result<Grant<'_>, SendError> {
+        self.reserve_until(max, || Deadline::at(deadline))
+    }
+
+    #[inline(always)]
+    fn reserve_until(
+        &mut self,
+        max: usize,
+        deadline: impl FnOnce() -> Deadline,
+    ) -> Result<Grant<'_>, SendError> {
+        self.check(max)?;
+        let claim = match self.end.claim() {
+            Err(SendError::Full) => self.wait_claim(deadline())?,
+            done => done?,
+        };
+        Ok(Grant::new(self, claim, max))
+    }
+
+    #[inline(always)]
+    fn check(&self, len: usize) -> Result<(), SendError> {
+        if !self.end.is_usable() {
+            return Err(self.end.send_refusal());
+        }
+        let max = self.end.side.view().max_len();
+        if len > max { Err(SendError::TooLarge { len, max }) } else { Ok(()) }
+    }
+
+    #[inline(always)]
+    fn try_claim(&mut self) -> Result<Claim, SendError> {
+        match self.end.claim() {
+            Err(SendError::Full) if self.end.is_time_to_look() => self.end.claim(),
+            done => done,
+        }
+    }
+
+    #[cold]
+    pub(super) fn wait_claim(&mut self, deadline: Deadline) -> Result<Claim, SendError> {
+        let End { side, members, items, space, strategy, .. } = &mut self.end;
+        let mut claimed = None;
+        let ready = || {
+            if !side.looks_full() {
+                claimed = Some(side.claim()).filter(|claim| !matches!(claim, Err(SendError::Full)));
+            }
+            claimed.is_some()
+        };
+        let gone = || {
+            if members.look_around() {
+                items.notify_all();
+                space.notify_all();
+            }
+            members
+                .ended(RECEIVER)
+                .map(|died| died.map_or(SendError::Closed, |pid| SendError::PeerDied { pid }))
+        };
+        let waited = space.wait(*strategy, deadline, ready, gone);
+        match (claimed, waited) {
+            (Some(claim), _) => claim,
+            // Once more: room may have been made since the last try.
+            (None, Waited::Ended(error)) => {
+                self.end.claim().map_err(|full| if full == SendError::Full { error } else { full })
+            }
+            (None, _) => self
+                .end
+                .claim()
+                .map_err(|full| if full == SendError::Full { SendError::TimedOut } else { full }),
+        }
+    }
+
+    /// Fills and commits. `false` if a receiver has passed the position over meanwhile: to be sent again.
+    #[inline(always)]
+    fn put(&mut self, claim: &Claim, message: &[u8]) -> bool {
+        self.end.side.write(claim, message);
+        let committed = self.end.side.commit(claim, message.len());
+        if committed {
+            self.end.items.notify();
+        } else {
+            self.end.give_back(claim);
+        }
+        committed
+    }
+
+    /// The longest message in bytes.
+    #[must_use]
+    pub fn max_len(&self) -> usize {
+        self.end.side.view().max_len()
+    }
+
+    /// How many messages fit into the ring. One in the hands of a stopped participant counts as well.
+    #[must_use]
+    pub fn slots(&self) -> usize {
+        self.end.side.view().slots() as usize
+    }
+
+    /// Messages in the ring and operations in flight. May be stale at once.
+    #[must_use]
+    pub fn approx_len(&self) -> usize {
+        self.end.side.in_flight() as usize
+    }
+
+    /// How many receivers live. Asks the kernel, one syscall each.
+    #[must_use]
+    pub fn receivers(&self) -> usize {
+        self.end.members.live(RECEIVER)
+    }
+
+    /// Changes how this handle waits. The default is [`WaitStrategy::Park`], or `Yield` on a ring without wake-up.
+    ///
+    /// # Errors
+    /// [`NoWakeup`] for `Park` on a ring that was made without a wake-up object.
+    pub fn set_strategy(&mut self, strategy: WaitStrategy) -> Result<(), NoWakeup> {
+        self.end.strategy = supported(strategy, self.end.side.view().geometry.wakeup)?;
+        Ok(())
+    }
+
+    /// Leaves the ring cleanly. The same as dropping the handle.
+    pub fn close(self) {}
+}
+
+impl Clone for Sender {
+    /// As [`Sender::try_clone`]; a clone that fails is one whose verbs all say [`SendError::Unattached`].
+    fn clone(&self) -> Self {
+        self.try_clone().unwrap_or_else(|_| Sender { end: self.end.outside() })
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        self.end.leave();
+    }
+}
+
+impl Receiver {
+    /// Attaches a participant.
+    pub fn attach(view: SlotView, seat: Seat) -> Result<Self, NoPlace> {
+        Ok(Self::of(End::attach(view, seat, RECEIVER)?))
+    }
+
+    fn of(end: End) -> Self {
+        let adopted_at = end.known;
+        Receiver { end, pending: VecDeque::new(), run: Vec::new(), adopted_at }
+    }
+
+    /// Another receiver of the same ring: a participant of its own.
+    ///
+    /// # Errors
+    /// As [`Sender::try_clone`].
+    pub fn try_clone(&self) -> Result<Self, Error> {
+        Ok(Self::of(self.end.another(RECEIVER)?))
+    }
+
+    /// Copies the next message into `buffer` and says how long it is. Never blocks, and waits for no other participant,
+    /// stopped or not; no syscall unless a sender sleeps.
+    ///
+    /// # Errors
+    /// [`RecvError::Empty`]; [`RecvError::BufferTooSmall`], the message stays; [`RecvError::Closed`] and
+    /// [`RecvError::PeerDied`] when everything was read and no sender is left of those that were;
+    /// [`RecvError::Forked`]; [`RecvError::Unattached`]; [`RecvError::Corrupt`].
+    #[inline]
+    pub fn try_recv(&mut self, buffer: &mut [u8]) -> Result<usize, RecvError> {
+        let taken = self.try_next(Reading, buffer.len())?;
+        Ok(self.copy(&taken, buffer))
+    }
+
+    /// Copies the next message into `buffer`, waiting as long as it takes, and says how long it is.
+    ///
+    /// # Errors
+    /// As [`Receiver::try_recv`], but never `Empty`; a death is noticed within 100 ms.
+    #[inline]
+    pub fn recv(&mut self, buffer: &mut [u8]) -> Result<usize, RecvError> {
+        let taken = self.next(Reading, buffer.len(), || Deadline::NEVER)?;
+        Ok(self.copy(&taken, buffer))
+    }
+
+    /// As [`Receiver::recv`], for at most `timeout`.
+    ///
+    /// # Errors
+    /// Also [`RecvError::TimedOut`].
+    pub fn recv_timeout(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize, RecvError> {
+        let taken = self.next(Reading, buffer.len(), || Deadline::after(timeout))?;
+        Ok(self.copy(&taken, buffer))
+    }
+
+    /// As [`Receiver::recv`], until `deadline`. A deadline in the past still receives if a message is there.
+    ///
+    /// # Errors
+    /// Also [`RecvError::TimedOut`].
+    pub fn recv_deadline(&mut self, buffer: &mut [u8], deadline: Instant) -> Result<usize, RecvError> {
+        let taken = self.next(Reading, buffer.len(), || Deadline::at(deadline))?;
+        Ok(self.copy(&taken, buffer))
+    }
+
+    #[inline(always)]
+    fn copy(&mut self, taken: &Taken, buffer: &mut [u8]) -> usize {
+        self.end.side.read(taken, buffer);
+        self.end.release(taken);
+        taken.len
+    }
+
+    /// The next message in place, if there is one. Never blocks. Dropping the frame releases it; a receiver killed while
+    /// it has a frame takes the message along.
+    ///
+    /// # Errors
+    /// As [`Receiver::try_recv`].
+    #[inline]
+    pub fn try_frame(&mut self) -> Result<Frame<'_>, RecvError> {
+        let taken = self.try_next(Reading, usize::MAX)?;
+        Ok(Frame::new(self, taken))
+    }
+
+    /// The next message in place, waiting as long as it takes.
+    ///
+    /// # Errors
+    /// As [`Receiver::recv`].
+    #[inline]
+    pub fn frame(&mut self) -> Result<Frame<'_>, RecvError> {
+        let taken = self.next(Reading, usize::MAX, || Deadline::NEVER)?;
+        Ok(Frame::new(self, taken))
+    }
+
+    /// As [`Receiver::frame`], for at most `timeout`.
+    ///
+    /// # Errors
+    /// Also [`RecvError::TimedOut`].
+    pub fn frame_timeout(&mut self, timeout: Duration) -> Result<Frame<'_>, RecvError> {
+        let taken = self.next(Reading, usize::MAX, || Deadline::after(timeout))?;
+        Ok(Frame::new(self, taken))
+    }
+
+    /// As [`Receiver::frame`], until `deadline`.
+    ///
+    /// # Errors
+    /// Also [`RecvError::TimedOut`].
+    pub fn frame_deadline(&mut self, deadline: Instant) -> Result<Frame<'_>, RecvError> {
+        let taken = self.next(Reading, usize::MAX, || Deadline::at(deadline))?;
+        Ok(Frame::new(self, taken))
+    }
+
+    /// The next message in place, to be acknowledged, if there is one. Never blocks. Until [`Delivery::ack`] it stays in
+    /// the ring: dropped, it is the next one that this handle gets; if this process is killed, another receiver that
+    /// peeks gets it. In both cases it says [`Delivery::is_redelivered`].
+    ///
+    /// # Errors
+    /// As [`Receiver::try_recv`].
+    #[inline]
+    pub fn try_peek(&mut self) -> Result<Delivery<'_>, RecvError> {
+        self.adopt_if_changed();
+        let taken = self.try_next(Peeked, usize::MAX)?;
+        Ok(Delivery::new(self, taken))
+    }
+
+    /// As [`Receiver::try_peek`], waiting as long as it takes.
+    ///
+    /// # Errors
+    /// As [`Receiver::recv`].
+    #[inline]
+    pub fn peek(&mut self) -> Result<Delivery<'_>, RecvError> {
+        self.peek_until(|| Deadline::NEVER)
+    }
+
+    /// As [`Receiver::peek`], for at most `timeout`.
+    ///
+    /// # Errors
+    /// Also [`RecvError::TimedOut`].
+    pub fn peek_timeout(&mut self, timeout: Duration) -> Result<Delivery<'_>, RecvError> {
+        self.peek_until(|| Deadline::after(timeout))
+    }
+
+    /// As [`Receiver::peek`], until `deadline`.
+    ///
+    /// # Errors
+    /// Also [`RecvError::TimedOut`].
+    pub fn peek_deadline(&mut self, deadline: Instant) -> Result<Delivery<'_>, RecvError> {
+        self.peek_until(|| Deadline::at(deadline))
+    }
+
+    fn peek_until(&mut self, deadline: impl FnOnce() -> Deadline) -> Result<Delivery<'_>, RecvError> {
+        self.adopt_if_changed();
+        let taken = self.next(Peeked, usize::MAX, deadline)?;
+        Ok(Delivery::new(self, taken))
+    }
+
+    /// Hands up to `most` messages that are there now, at least one, to `each`, in place and in order, and says how many.
+    /// They are taken together and released one by one. Never blocks. As with a frame, a receiver killed meanwhile takes
+    /// along what it has taken; what a panic in `each` leaves is received next.
+    ///
+    /// # Errors
+    /// As [`Receiver::try_recv`].
+    pub fn try_recv_batch(&mut self, most: usize, each: impl FnMut(&[u8])) -> Result<usize, RecvError> {
+        if most == 0 {
+            return Ok(0);
+        }
+        let first = self.try_next(Reading, usize::MAX)?;
+        Ok(self.hand_out(first, most, each))
+    }
+
+    /// As [`Receiver::try_recv_batch`], waiting for the first message as long as it takes.
+    ///
+    /// # Errors
+    /// As [`Receiver::recv`].
+    pub fn recv_batch(&mut self, most: usize, each: impl FnMut(&[u8])) -> Result<usize, RecvError> {
+        if most == 0 {
+            return Ok(0);
+        }
+        let first = self.next(Reading, usize::MAX, || Deadline::NEVER)?;
+        Ok(self.hand_out(first, most, each))
+    }
+
+    fn hand_out(&mut self, first: Taken, most: usize, mut each: impl FnMut(&[u8])) -> usize {
+        let mut count = 0;
+        // Pending until shown: what is left when `each` panics is not lost.
+        self.put_aside(first);
+        loop {
+            while let Some(&taken) = self.pending.front().filter(|_| count < most) {
+                self.show(&taken, &mut each);
+                self.pending.pop_front();
+                self.end.loans -= 1;
+                self.end.side.release(&taken);
+                count += 1;
+            }
+            let more = (most - count).min(MOST_AT_ONCE);
+            if more == 0
+                || self.end.side.looks_empty()
+                || self.end.side.take_run(more, &mut self.run).is_err()
+            {
+                break;
+            }
+            self.end.loans += self.run.len() as u32;
+            self.pending.extend(self.run.drain(..));
+        }
+        self.end.space.notify_many(count);
+        count
+    }
+
+    /// Keeps a message that was taken first among the pending ones.
+    fn put_aside(&mut self, taken: Taken) {
+        self.end.loans += 1;
+        self.pending.push_front(taken);
+    }
+
+    #[inline(always)]
+    fn try_next(&mut self, how: SlotKind, room: usize) -> Result<Taken, RecvError> {
+        self.check()?;
+        if let Some(taken) = self.from_pending(room)? {
+            return Ok(taken);
+        }
+        match self.end.take(how, room) {
+            Err(RecvError::Empty) => self.nothing_there(how, room),
+            done => done,
+        }
+    }
+
+    #[inline(always)]
+    fn check(&self) -> Result<(), RecvError> {
+        if self.end.is_usable() { Ok(()) } else { Err(self.end.recv_refusal()) }
+    }
+
+    #[inline(always)]
+    fn from_pending(&mut self, room: usize) -> Result<Option<Taken>, RecvError> {
+        match self.pending.front() {
+            None => Ok(None),
+            Some(taken) if taken.len > room => Err(RecvError::BufferTooSmall { len: taken.len, have: room }),
+            Some(_) => {
+                self.end.loans -= 1;
+                Ok(self.pending.pop_front())
+            }
+        }
+    }
+
+    /// Nothing for now, or nothing for good?
+    #[cold]
+    fn nothing_there(&mut self, how: SlotKind, room: usize) -> Result<Taken, RecvError> {
+        if !self.end.is_time_to_look() {
+            return Err(RecvError::Empty);
+        }
+        let end = ended(&self.end.members);
+        if how == Peeked {
+            self.adopt();
+            if let Some(taken) = self.from_pending(room)? {
+                return Ok(taken);
+            }
+        }
+        // What was committed before the last one left, or died, is visible now.
+        self.end.take(how, room).map_err(|error| match error {
+            RecvError::Empty => end.unwrap_or(error),
+            error => error,
+        })
+    }
+
+    #[inline(always)]
+    fn next(
+        &mut self,
+        how: SlotKind,
+        room: usize,
+        deadline: impl FnOnce() -> Deadline,
+    ) -> Result<Taken, RecvError> {
+        self.check()?;
+        if let Some(taken) = self.from_pending(room)? {
+            return Ok(taken);
+        }
+        match self.end.take(how, room) {
+            Err(RecvError::Empty) => self.wait_take(how, room, deadline()),
+            done => done,
+        }
+    }
+
+    #[cold]
+    fn wait_take(&mut self, how: SlotKind, room: usize, deadline: Deadline) -> Result<Taken, RecvError> {
+        let End { side, members, items, space, strategy, .. } = &mut self.end;
+        let adopted = &mut self.pending;
+        let mut taken = None;
+        let ready = || {
+            if !side.looks_empty() {
+                taken = Some(side.take(how, room)).filter(|taken| !matches!(taken, Err(RecvError::Empty)));
+            }
+            taken.is_some()
+        };
+        let gone = || {
+            if members.look_around() {
+                items.notify_all();
+                space.notify_all();
+            }
+            if how == Peeked {
+                adopted.extend(members.adopt());
+            }
+            if adopted.is_empty() { ended(members) } else { Some(RecvError::Empty) }
+        };
+        let waited = items.wait(*strategy, deadline, ready, gone);
+        // There were none before.
+        self.end.loans += self.pending.len() as u32;
+        if let Some(taken) = taken {
+            return taken;
+        }
+        if let Some(taken) = self.from_pending(room)? {
+            return Ok(taken);
+        }
+        let over = match waited {
+            Waited::Ended(error) => error,
+            _ => RecvError::TimedOut,
+        };
+        self.end.take(how, room).map_err(|error| if error == RecvError::Empty { over } else { error })
+    }
+
+    /// Takes over what receivers that are gone did not acknowledge, if the participants have changed.
+    #[inline(always)]
+    fn adopt_if_changed(&mut self) {
+        let changes = self.end.members.changes();
+        if changes != self.adopted_at && self.end.is_usable() {
+            self.adopted_at = changes;
+            self.adopt();
+        }
+    }
+
+    #[cold]
+    fn adopt(&mut self) {
+        self.end.look_around();
+        let adopted = self.end.members.adopt();
+        self.end.loans += adopted.len() as u32;
+        self.pending.extend(adopted);
+    }
+
+    /// The longest message in bytes: a buffer of this size is never too small.
+    #[must_use]
+    pub fn max_len(&self) -> usize {
+        self.end.side.view().max_len()
+    }
+
+    /// How many messages fit into the ring.
+    #[must_use]
+    pub fn slots(&self) -> usize {
+        self.end.side.view().slots() as usize
+    }
+
+    /// Messages in the ring and operations in flight. May be stale at once.
+    #[must_use]
+    pub fn approx_len(&self) -> usize {
+        self.end.side.in_flight() as usize
+    }
+
+    /// Whether there was nothing to receive a moment ago.
+    #[must_use]
+    pub fn was_empty(&self) -> bool {
+        self.pending.is_empty() && self.end.side.looks_empty()
+    }
+
+    /// How many senders live. Asks the kernel, one syscall each.
+    #[must_use]
+    pub fn senders(&self) -> usize {
+        self.end.members.live(SENDER)
+    }
+
+    /// As [`Sender::set_strategy`].
+    ///
+    /// # Errors
+    /// [`NoWakeup`] for `Park` on a ring that was made without a wake-up object.
+    pub fn set_strategy(&mut self, strategy: WaitStrategy) -> Result<(), NoWakeup> {
+        self.end.strategy = supported(strategy, self.end.side.view().geometry.wakeup)?;
+        Ok(())
+    }
+
+    /// Leaves the ring cleanly. The same as dropping the handle.
+    pub fn close(self) {}
+}
+
+fn ended(members: &Members) -> Option<RecvError> {
+    members.ended(SENDER).map(|died| died.map_or(RecvError::Closed, |pid| RecvError::PeerDied { pid }))
+}
+
+impl Clone for Receiver {
+    /// As [`Receiver::try_clone`]; a clone that fails is one whose verbs all say [`RecvError::Unattached`].
+    fn clone(&self) -> Self {
+        self.try_clone().unwrap_or_else(|_| Self::of(self.end.outside()))
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        if self.end.is_usable() {
+            // Taken in a batch and never handed out: kept for a receiver that peeks.
+            let (view, me) = (self.end.side.view(), self.end.members.me());
+            self.pending.iter().for_each(|taken| keep(view, me, taken));
+        }
+        self.end.leave();
+    }
+}

@@ -1,0 +1,513 @@
+//! Any number of senders and receivers, messages in slots of one size. Nobody waits for a participant that is stopped,
+//! and what a killed one held can be told from its words alone. Sleeping is `event`'s job, leases are `channel`'s.
+//!
+//! Position p lives in slot p % N at lap p / N, laps start at 1. A slot's state word says lap, kind and owner, and every
+//! change of it is a compare-and-exchange of the exact word, the owner's releases included: so a participant that was
+//! stopped for a lap, or was passed over, finds out at its next step.
+//!
+//! ```text
+//!   FREE(L) -claim-> WRITING(L,o) -commit-> FULL(L) -take-> READING(L,o) -release-> FREE(L+1)
+//!                        |                     '----peek--> PEEKED(L,o)  --ack----> FREE(L+1)
+//!                        '-abort-> FREE(L+1)
+//!   pin, by anyone: WRITING(L) -> PINNED(L)     READING(L-1) or PINNED(L-1) -> PINNED(L)
+//!                                               PEEKED(L-1) or RPINNED(L-1) -> RPINNED(L)
+//!   PINNED(L,o), RPINNED(L,o) -give back, by o-> FREE(L+1)
+//! ```
+//!
+//! A slot that somebody reads or has read from, or that was pinned, is *held*: its bytes are its owner's. A pin makes
+//! the position of its lap void, and both ends step over it. A receiver pins a slot that is being written once a later
+//! message is committed: the sender, if it still lives, finds its commit refused, sends again elsewhere and gives the
+//! slot back. A sender pins a slot still held from the lap before, if a later one is free. So one stopped process costs
+//! one slot each, and no one a wait.
+//!
+//! `tail` and `head` only say where to look. They may lag by what was claimed and not yet counted; whoever finds the slot
+//! there used up moves them, tail before head, so that head never passes tail. In particular `tail - head` says neither
+//! full nor empty, since void positions lie between: both answers come from the slots alone.
+//!
+//! A participant that died owns what its words say: `sweep` gives that back.
+
+use crate::error::{Corrupt, RecvError, SendError};
+use crate::layout::SlotKind::{Free, Full, Peeked, PeekedPinned, Pinned, Reading, Writing};
+use crate::layout::{SLOT_HEADER_LEN, SlotKind, SlotWord};
+use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use crate::sync::{AtomicU64, MAX_ATTEMPTS, PATIENCE_MAX, PATIENCE_MIN, spin_hint};
+use crate::view::SlotView;
+
+/// One participant's half of the algorithm: claims and commits, takes and releases.
+pub struct Side {
+    view: SlotView,
+    me: u32,
+    /// How long the next writer in the way is waited for, in [`PATIENCE_MIN`]s.
+    patience: u32,
+    suspect: Option<u32>,
+}
+
+/// A slot to fill. Forgetting it costs the slot until the participant leaves or is swept.
+#[derive(Clone, Copy)]
+pub struct Claim {
+    slot: usize,
+    lap: u64,
+}
+
+/// Slots at consecutive positions, to be filled and committed one after the other.
+#[derive(Clone, Copy)]
+pub struct ClaimRun {
+    start: u64,
+    /// How many.
+    pub count: usize,
+}
+
+/// A message taken. Forgetting it costs the slot until the participant leaves or is swept.
+#[derive(Clone, Copy)]
+pub struct Taken {
+    slot: usize,
+    word: SlotWord,
+    /// Payload bytes; at most the longest message.
+    pub len: usize,
+    /// Whether somebody may have seen it before.
+    pub again: bool,
+}
+
+impl Taken {
+    /// A message that somebody took whom this participant follows.
+    pub(super) fn adopted(slot: usize, word: SlotWord, len: usize) -> Self {
+        Taken { slot, word, len, again: true }
+    }
+
+    /// Its slot, and the slot's word when it was taken.
+    pub(super) fn place(&self) -> (usize, SlotWord) {
+        (self.slot, self.word)
+    }
+
+    /// The same message, seen before.
+    #[must_use]
+    pub fn seen(self) -> Self {
+        Taken { again: true, ..self }
+    }
+}
+
+impl Side {
+    /// The half of participant `me`, who holds its own lease and owns no slot.
+    #[must_use]
+    pub fn new(view: SlotView, me: u32) -> Self {
+        Side { view, me, patience: 1, suspect: None }
+    }
+
+    /// The ring.
+    #[must_use]
+    pub fn view(&self) -> &SlotView {
+        &self.view
+    }
+
+    /// The participant that was last found in the way, once: whether it lives is to be asked of its lease.
+    #[inline(always)]
+    pub fn suspect(&mut self) -> Option<u32> {
+        self.suspect.take()
+    }
+
+    // --- to send ---
+
+    /// Claims the next free slot.
+    #[inline]
+    pub fn claim(&mut self) -> Result<Claim, SendError> {
+        let at = self.claim_first()?;
+        advance(&self.view.header.tail.0, at, 1);
+        Ok(self.claimed(at))
+    }
+
+    /// Claims up to `most` consecutive slots, at least one.
+    pub fn claim_run(&mut self, most: usize) -> Result<ClaimRun, SendError> {
+        let start = self.claim_first()?;
+        let mut count = 1;
+        while count < most && self.claim_at(start.wrapping_add(count as u64)).is_ok() {
+            count += 1;
+        }
+        advance(&self.view.header.tail.0, start, count as u64);
+        Ok(ClaimRun { start, count })
+    }
+
+    /// The `index`th of them.
+    #[inline]
+    #[must_use]
+    pub fn claim_of(&self, run: &ClaimRun, index: usize) -> Claim {
+        self.claimed(run.start.wrapping_add(index as u64))
+    }
+
+    /// Whether the slot at the tail is taken by a message or a writer of the lap before: a cheap look, for who waits.
+    pub fn looks_full(&self) -> bool {
+        // ord(mpmc.end) Relaxed <- advance: a look; `claim` decides.
+        let at = self.view.header.tail.0.load(Relaxed);
+        // ord(mpmc.state) Relaxed <- Side::let_go: a look; `claim` decides.
+        let word = SlotWord(self.view.state(self.view.slot(at)).load(Relaxed));
+        matches!(word.kind(), Some(Full | Writing)) && word.ahead_of(self.view.lap(at)) == -1
+    }
+
+    #[inline(always)]
+    fn claimed(&self, at: u64) -> Claim {
+        Claim { slot: self.view.slot(at), lap: self.view.lap(at) }
+    }
+
+    #[inline(always)]
+    fn claim_first(&mut self) -> Result<u64, SendError> {
+        for _ in 0..MAX_ATTEMPTS {
+            // ord(mpmc.end) Acquire <- advance: the slots before this position are seen as claimed or void.
+            let at = self.view.header.tail.0.load(Acquire);
+            match self.claim_at(at) {
+                Ok(()) => return Ok(at),
+                Err(found) => self.claim_refused(at, found)?,
+            }
+        }
+        Err(self.endless(&self.view.header.tail.0).into())
+    }
+
+    /// The exchange comes without a look before it: the line is wanted for writing anyway.
+    #[inline(always)]
+    fn claim_at(&self, at: u64) -> Result<(), SlotWord> {
+        let (lap, state) = (self.view.lap(at), self.view.state(self.view.slot(at)));
+        let (free, mine) = (SlotWord::free(lap), SlotWord::owned(lap, Writing, self.me));
+        // ord(mpmc.state) Acquire <- Side::let_go: its last owner is done with the bytes.
+        // ord(mpmc.state) Relaxed on failure: whoever helps tail on has read the word, and none who follow read an older.
+        state.compare_exchange(free.0, mine.0, Acquire, Relaxed).map(drop).map_err(SlotWord)
+    }
+
+    /// The slot at the tail was not free for its position: `Ok` to try again.
+    #[cold]
+    fn claim_refused(&mut self, at: u64, word: SlotWord) -> Result<(), SendError> {
+        let lap = self.view.lap(at);
+        match (word.kind(), word.ahead_of(lap)) {
+            (None, _) => return Err(Corrupt::new("slot state", word.0, at).into()),
+            // Used up, by now or long ago.
+            (_, 0..) => advance(&self.view.header.tail.0, at, 1),
+            (Some(Full | Writing), -1) => return Err(SendError::Full),
+            (Some(kind), -1) if kind.is_held() => {
+                if self.free_behind(at)? {
+                    self.step_over_held(at, word, kind);
+                }
+            }
+            _ => return Err(Corrupt::new("slot state", word.0, at).into()),
+        }
+        Ok(())
+    }
+
+    /// The slot at `at` is held from the lap before. Whether a later one is free: else it would be pinned in vain, and its
+    /// position lost to those that come.
+    fn free_behind(&self, at: u64) -> Result<bool, SendError> {
+        for k in 1..self.view.slots() {
+            let next = at.wrapping_add(k);
+            // ord(mpmc.state) Acquire <- Side::let_go: looked at in the order of positions.
+            let word = SlotWord(self.view.state(self.view.slot(next)).load(Acquire));
+            match (word.kind(), word.ahead_of(self.view.lap(next))) {
+                (Some(Free), 0) => return Ok(true),
+                (Some(Full | Writing), -1) => return Err(SendError::Full),
+                (Some(kind), -1) if kind.is_held() => {}
+                (None, _) => return Err(Corrupt::new("slot state", word.0, next).into()),
+                _ => return Ok(false),
+            }
+        }
+        Err(SendError::Full)
+    }
+
+    fn step_over_held(&mut self, at: u64, word: SlotWord, kind: SlotKind) {
+        self.suspect = Some(word.owner());
+        let kind = if matches!(kind, Peeked | PeekedPinned) { PeekedPinned } else { Pinned };
+        let pinned = SlotWord::owned(self.view.lap(at), kind, word.owner());
+        let state = self.view.state(self.view.slot(at));
+        // ord(mpmc.state) Relaxed: nothing but the word is passed on; who sees tail moved sees it (mpmc.end).
+        // ord(mpmc.state) Relaxed on failure: the caller looks again.
+        if state.compare_exchange(word.0, pinned.0, Relaxed, Relaxed).is_ok() {
+            advance(&self.view.header.tail.0, at, 1);
+        }
+    }
+
+    /// Fills a claimed slot with `payload`.
+    #[inline(always)]
+    pub fn write(&self, claim: &Claim, payload: &[u8]) {
+        let len = payload.len().min(self.view.max_len());
+        // SAFETY: a slot of the view, `max_len` bytes behind its header; claimed, so this participant's alone.
+        unsafe { self.view.memory.copy_in(claim.slot + SLOT_HEADER_LEN, &payload[..len]) };
+    }
+
+    /// Where the payload of a claimed slot starts.
+    #[inline(always)]
+    #[must_use]
+    pub fn payload_of(&self, claim: &Claim) -> usize {
+        claim.slot + SLOT_HEADER_LEN
+    }
+
+    /// Copies `len` bytes of a claimed slot to another.
+    pub fn copy(&self, from: &Claim, to: &Claim, len: usize) {
+        let (from, to, len) = (self.payload_of(from), self.payload_of(to), len.min(self.view.max_len()));
+        // SAFETY: two slots of the view, both this participant's alone.
+        unsafe { self.view.memory.copy_within(from, to, len) };
+    }
+
+    /// Makes the first `len` bytes of a claimed slot a message. `false` if a receiver has passed the position over: the
+    /// bytes are still this participant's, who sends them elsewhere and then gives the slot back.
+    #[inline(always)]
+    #[must_use = "a refused commit must be sent again"]
+    pub fn commit(&self, claim: &Claim, len: usize) -> bool {
+        // ord(mpmc.state) Relaxed -> Side::take_at: published by the exchange below.
+        self.view.len(claim.slot).store(len as u64, Relaxed);
+        let (writing, full) = (SlotWord::owned(claim.lap, Writing, self.me), SlotWord::full(claim.lap));
+        // ord(mpmc.state) Release -> Side::take_first: payload and length before the news of them.
+        // ord(mpmc.state) Relaxed on failure: voided; nothing of the word's is used.
+        self.view.state(claim.slot).compare_exchange(writing.0, full.0, Release, Relaxed).is_ok()
+    }
+
+    /// Gives a claimed slot back unsent.
+    pub fn abort(&self, claim: &Claim) {
+        self.let_go(claim.slot, SlotWord::owned(claim.lap, Writing, self.me));
+    }
+
+    /// Gives an owned slot back, whatever its word is by now. Others may still pin it: again and again, once a lap each.
+    pub fn give_back(&self, claim: &Claim) {
+        self.let_go(claim.slot, SlotWord::owned(claim.lap, Pinned, self.me));
+    }
+
+    // --- to receive ---
+
+    /// Takes the next message: `Reading` to have it at most once, `Peeked` for it to be delivered again if this
+    /// participant ends without acknowledging it. One longer than `room` stays.
+    #[inline]
+    pub fn take(&mut self, how: SlotKind, room: usize) -> Result<Taken, RecvError> {
+        let (at, taken) = self.take_first(how, room)?;
+        advance(&self.view.header.head.0, at, 1);
+        self.checked(at, taken)
+    }
+
+    /// Takes up to `most` consecutive messages, at least one, and adds them to `run`.
+    pub fn take_run(&mut self, most: usize, run: &mut Vec<Taken>) -> Result<(), RecvError> {
+        let (start, first) = self.take_first(Reading, usize::MAX)?;
+        let mut next = start;
+        let mut taken = Some(first);
+        let mut fault = None;
+        while let Some(message) = taken.take() {
+            match self.checked(next, message) {
+                Ok(message) => run.push(message),
+                Err(error) => fault = Some(error),
+            }
+            next = next.wrapping_add(1);
+            if run.len() < most && fault.is_none() {
+                // ord(mpmc.state) Acquire <- Side::commit: see the payload and the length.
+                let word = SlotWord(self.view.state(self.view.slot(next)).load(Acquire));
+                if word == SlotWord::full(self.view.lap(next)) {
+                    taken = self.take_at(next, Reading, usize::MAX).ok();
+                }
+            }
+        }
+        advance(&self.view.header.head.0, start, next.wrapping_sub(start));
+        match fault {
+            Some(error) if run.is_empty() => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the slot at the head holds nothing to take and nothing to step over: a cheap look, for who waits.
+    #[inline(always)]
+    pub fn looks_empty(&self) -> bool {
+        // ord(mpmc.end) Relaxed <- advance: a look; `take` decides.
+        let at = self.view.header.head.0.load(Relaxed);
+        // ord(mpmc.state) Relaxed <- Side::commit: a look; `take` decides.
+        let word = SlotWord(self.view.state(self.view.slot(at)).load(Relaxed));
+        let ahead = word.ahead_of(self.view.lap(at));
+        ahead < 0 || ahead == 0 && word.kind() == Some(Free)
+    }
+
+    #[inline(always)]
+    fn take_first(&mut self, how: SlotKind, room: usize) -> Result<(u64, Taken), RecvError> {
+        for _ in 0..MAX_ATTEMPTS {
+            // ord(mpmc.end) Acquire <- advance: the positions before this one are seen as taken or void.
+            let at = self.view.header.head.0.load(Acquire);
+            // ord(mpmc.state) Acquire <- Side::commit: see the length.
+            let word = SlotWord(self.view.state(self.view.slot(at)).load(Acquire));
+            if word == SlotWord::full(self.view.lap(at)) {
+                match self.take_at(at, how, room) {
+                    Ok(taken) => return Ok((at, taken)),
+                    Err(Some(error)) => return Err(error),
+                    Err(None) => {}
+                }
+            } else {
+                self.take_refused(at, word)?;
+            }
+        }
+        Err(self.endless(&self.view.header.head.0).into())
+    }
+
+    /// Takes the message of a position whose slot was seen full. `Err(None)`: somebody else was faster.
+    #[inline(always)]
+    fn take_at(&self, at: u64, how: SlotKind, room: usize) -> Result<Taken, Option<RecvError>> {
+        let (slot, lap) = (self.view.slot(at), self.view.lap(at));
+        let (full, mine) = (SlotWord::full(lap), SlotWord::owned(lap, how, self.me));
+        // ord(mpmc.state) Relaxed <- Side::commit: read between two sights of the same word, so it is this message's.
+        let len = self.view.len(slot).load(Relaxed);
+        // An impossible length is taken, and reported: it would be in the way for ever.
+        if len > room as u64 && len <= self.view.max_len() as u64 {
+            return Err(self.too_long(slot, full, len as usize, room));
+        }
+        // ord(mpmc.state) AcqRel <- Side::commit: see the payload; and, at `full_behind`, that what lies before is passed.
+        // ord(mpmc.state) Relaxed on failure: the caller looks again.
+        match self.view.state(slot).compare_exchange(full.0, mine.0, AcqRel, Relaxed) {
+            Ok(_) => Ok(Taken { slot, word: mine, len: len as usize, again: false }),
+            Err(_) => Err(None),
+        }
+    }
+
+    /// Possibly too long … really too long, if the message is still there: else the length was another's.
+    #[cold]
+    fn too_long(&self, slot: usize, full: SlotWord, len: usize, have: usize) -> Option<RecvError> {
+        // An exchange of the word for itself: its load could come before that of the length, its store could not.
+        // ord(mpmc.state) Release -> Side::take_at: the length was read before whoever takes the message.
+        // ord(mpmc.state) Relaxed on failure: the caller looks again.
+        let still = self.view.state(slot).compare_exchange(full.0, full.0, Release, Relaxed).is_ok();
+        still.then_some(RecvError::BufferTooSmall { len, have })
+    }
+
+    /// What was taken, if its length is possible.
+    #[inline(always)]
+    fn checked(&self, at: u64, taken: Taken) -> Result<Taken, RecvError> {
+        if taken.len > self.view.max_len() {
+            self.release(&taken);
+            return Err(Corrupt::new("slot length", taken.len as u64, at).into());
+        }
+        Ok(taken)
+    }
+
+    /// The slot at the head was not full for its position: `Ok` to try again.
+    #[cold]
+    fn take_refused(&mut self, at: u64, word: SlotWord) -> Result<(), RecvError> {
+        let lap = self.view.lap(at);
+        match (word.kind(), word.ahead_of(lap)) {
+            (None, _) => Err(Corrupt::new("slot state", word.0, at).into()),
+            (Some(Free), 0) | (_, ..0) => Err(RecvError::Empty),
+            (Some(Writing), 0) => {
+                if self.full_behind(at, word)? {
+                    self.step_over_writer(at, word);
+                }
+                Ok(())
+            }
+            // Taken or void. Tail first: a helper killed in between must not leave head ahead of it.
+            _ => {
+                self.pass(at);
+                Ok(())
+            }
+        }
+    }
+
+    /// The slot at `at` is being written. Whether a later one is full, so that it may not be waited for.
+    fn full_behind(&self, at: u64, writing: SlotWord) -> Result<bool, RecvError> {
+        for k in 1..self.view.slots() {
+            let next = at.wrapping_add(k);
+            // ord(mpmc.state) Acquire <- Side::commit: looked at in the order of positions, before the writer again.
+            let word = SlotWord(self.view.state(self.view.slot(next)).load(Acquire));
+            match (word.kind(), word.ahead_of(self.view.lap(next))) {
+                (None, _) => return Err(Corrupt::new("slot state", word.0, next).into()),
+                (Some(Full), 0) => return Ok(true),
+                (Some(Writing | Pinned | PeekedPinned), 0) => {}
+                (Some(Free), 0) | (_, ..0) => return Err(RecvError::Empty),
+                // A message behind was there and is gone: then this position was void before, or is by now.
+                _ => {
+                    // ord(mpmc.state) Relaxed <- Side::commit: no older than what the look behind it implies.
+                    let now = self.view.state(self.view.slot(at)).load(Relaxed);
+                    if now != writing.0 {
+                        return Ok(false);
+                    }
+                }
+            }
+        }
+        Err(RecvError::Empty)
+    }
+
+    /// Waits a little for the writer in the way, the longer the more often that was in vain, and then passes it over.
+    fn step_over_writer(&mut self, at: u64, word: SlotWord) {
+        let state = self.view.state(self.view.slot(at));
+        let looks = (PATIENCE_MIN + (self.view.max_len() / 1024) as u32) * self.patience;
+        for _ in 0..looks {
+            spin_hint();
+            // ord(mpmc.state) Relaxed <- Side::commit: the caller looks again.
+            if state.load(Relaxed) != word.0 {
+                self.patience = (self.patience / 2).max(1);
+                return;
+            }
+        }
+        self.suspect = Some(word.owner());
+        let pinned = SlotWord::owned(word.lap(), Pinned, word.owner());
+        // ord(mpmc.state) Relaxed: nothing but the word is passed on; who sees head moved sees it (mpmc.end).
+        // ord(mpmc.state) Relaxed on failure: the caller looks again.
+        if state.compare_exchange(word.0, pinned.0, Relaxed, Relaxed).is_ok() {
+            self.patience = (self.patience * 2).min(PATIENCE_MAX);
+            self.pass(at);
+        }
+    }
+
+    /// Moves both ends past a position that is used up.
+    fn pass(&self, at: u64) {
+        advance(&self.view.header.tail.0, at, 1);
+        advance(&self.view.header.head.0, at, 1);
+    }
+
+    /// Copies a message out.
+    #[inline(always)]
+    pub fn read(&self, taken: &Taken, to: &mut [u8]) {
+        let len = to.len().min(taken.len);
+        // SAFETY: a slot of the view, and `checked` has seen that the length is inside it.
+        unsafe { self.view.memory.copy_out(taken.slot + SLOT_HEADER_LEN, &mut to[..len]) };
+    }
+
+    /// Where the payload of a message starts.
+    #[inline(always)]
+    #[must_use]
+    pub fn payload(&self, taken: &Taken) -> usize {
+        taken.slot + SLOT_HEADER_LEN
+    }
+
+    /// Gives the slot of a message back: the message is done with.
+    #[inline(always)]
+    pub fn release(&self, taken: &Taken) {
+        self.let_go(taken.slot, taken.word);
+    }
+
+    // --- both ---
+
+    /// Frees an owned slot, whose word was `word` when last seen and may have been pinned since.
+    #[inline(always)]
+    fn let_go(&self, slot: usize, word: SlotWord) {
+        let mut word = word;
+        for _ in 0..MAX_ATTEMPTS {
+            // ord(mpmc.state) Release -> Side::claim_at: our last access before the next owner's first.
+            // ord(mpmc.state) Relaxed on failure: pinned meanwhile; only the word is used.
+            match self.view.state(slot).compare_exchange(word.0, word.freed().0, Release, Relaxed) {
+                Ok(_) => return,
+                Err(found) => word = SlotWord(found),
+            }
+            if word.owner() != self.me || !word.kind().is_some_and(SlotKind::is_owned) {
+                return; // Scribbled on: it is nobody's to free.
+            }
+        }
+    }
+
+    /// Messages and operations in flight, roughly: `tail - head`.
+    pub fn in_flight(&self) -> u64 {
+        // ord(mpmc.end) Relaxed: may be stale at once.
+        let head = self.view.header.head.0.load(Relaxed);
+        // ord(mpmc.end) Relaxed: may be stale at once.
+        let tail = self.view.header.tail.0.load(Relaxed);
+        tail.wrapping_sub(head).min(self.view.slots())
+    }
+
+    /// Nobody's progress explains so many failed attempts.
+    #[cold]
+    fn endless(&self, end: &AtomicU64) -> Corrupt {
+        // ord(own) Relaxed: for the message.
+        let at = end.load(Relaxed);
+        // ord(own) Relaxed: for the message.
+        Corrupt::new("slot state", self.view.state(self.view.slot(at)).load(Relaxed), at)
+    }
+}
+
+/// Moves an end from `at` to behind what was claimed or taken there. Whoever was faster has done the same.
+#[inline(always)]
+fn advance(end: &AtomicU64, at: u64, by: u64) {
+    // ord(mpmc.end) Release -> Side::claim_first: the slots passed are seen as used.
+    // ord(mpmc.end) Relaxed on failure: nothing is read.
+    let _ = end.compare_exchange(at, at.wrapping_add(by), Release, Relaxed);
+}

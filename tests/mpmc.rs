@@ -1,0 +1,429 @@
+//! The MPMC ring within one process: its verbs, alone and from several threads. Kills and stops are in `mpmc_deaths`.
+
+mod common;
+
+use common::{LIMIT, unique};
+use slipring::mpmc::{Receiver, Sender};
+use slipring::{Error, Options, RecvError, Ring, SendError, WaitStrategy, Wakeup};
+use std::collections::HashMap;
+use std::thread;
+use std::time::{Duration, Instant};
+
+fn ring(slots: usize, max_len: usize) -> Ring {
+    Ring::anonymous(&Options::mpmc(slots, max_len)).unwrap()
+}
+
+fn pair(slots: usize, max_len: usize) -> (Sender, Receiver) {
+    let ring = ring(slots, max_len);
+    (ring.sender().unwrap(), ring.receiver().unwrap())
+}
+
+fn recv(rx: &mut Receiver) -> Result<Vec<u8>, RecvError> {
+    let mut buffer = vec![0; rx.max_len()];
+    rx.try_recv(&mut buffer).map(|len| buffer[..len].to_vec())
+}
+
+#[test]
+fn messages_of_every_length_pass_in_order() {
+    let (mut tx, mut rx) = pair(4, 100);
+    assert_eq!(tx.max_len(), 112, "what the cache lines of a slot leave");
+    for len in 0..=tx.max_len() {
+        let message: Vec<u8> = (0..len).map(|i| (i * 7 + len) as u8).collect();
+        tx.try_send(&message).unwrap();
+        tx.try_send(&message[..len / 2]).unwrap();
+        assert_eq!(recv(&mut rx).unwrap(), message);
+        assert_eq!(recv(&mut rx).unwrap(), &message[..len / 2]);
+    }
+    assert_eq!(recv(&mut rx), Err(RecvError::Empty));
+}
+
+#[test]
+fn a_full_ring_refuses_and_every_slot_is_used() {
+    for slots in [2, 4, 64] {
+        let (mut tx, mut rx) = pair(slots, 48);
+        for lap in 0..5u8 {
+            for i in 0..slots {
+                tx.try_send(&[lap, i as u8]).unwrap();
+            }
+            assert_eq!(tx.try_send(b"more"), Err(SendError::Full));
+            assert_eq!(tx.approx_len(), slots);
+            for i in 0..slots {
+                assert_eq!(recv(&mut rx).unwrap(), [lap, i as u8]);
+            }
+            assert!(rx.was_empty());
+        }
+    }
+}
+
+#[test]
+fn a_message_that_is_too_long_is_refused_with_both_lengths() {
+    let (mut tx, _rx) = pair(2, 48);
+    assert_eq!(tx.try_send(&[0; 49]), Err(SendError::TooLarge { len: 49, max: 48 }));
+    assert_eq!(tx.try_reserve(49).err(), Some(SendError::TooLarge { len: 49, max: 48 }));
+    assert_eq!(tx.try_send_batch(&[[0u8; 49]]), Err(SendError::TooLarge { len: 49, max: 48 }));
+    // Those before it are sent.
+    let messages: [&[u8]; 3] = [&[1], &[0; 49], &[2]];
+    assert_eq!(tx.try_send_batch(&messages), Ok(1));
+}
+
+#[test]
+fn a_message_stays_if_the_buffer_is_too_small() {
+    let (mut tx, mut rx) = pair(2, 48);
+    tx.try_send(b"0123456789").unwrap();
+    assert_eq!(rx.try_recv(&mut [0; 9]), Err(RecvError::BufferTooSmall { len: 10, have: 9 }));
+    assert_eq!(recv(&mut rx).unwrap(), b"0123456789");
+}
+
+#[test]
+fn a_grant_is_sent_when_committed_and_gone_when_dropped() {
+    let (mut tx, mut rx) = pair(4, 48);
+    let mut grant = tx.try_reserve(8).unwrap();
+    grant.copy_from_slice(b"in place");
+    grant.commit(2).unwrap();
+    drop(tx.try_reserve(8).unwrap());
+    tx.try_reserve(8).unwrap().abort();
+    assert_eq!(tx.try_reserve(8).unwrap().commit(9), Err(SendError::TooLarge { len: 9, max: 8 }));
+    assert_eq!(recv(&mut rx).unwrap(), b"in");
+    assert_eq!(recv(&mut rx), Err(RecvError::Empty));
+    // None of them has cost any room, once what was sent before it is read.
+    (0..4).for_each(|i| tx.try_send(&[i]).unwrap());
+    assert_eq!(tx.try_send(b"5"), Err(SendError::Full));
+}
+
+#[test]
+fn a_receiver_passes_over_a_grant_that_is_still_open_and_its_bytes_come_later() {
+    let ring = ring(4, 48);
+    let (mut slow, mut quick, mut rx) =
+        (ring.sender().unwrap(), ring.sender().unwrap(), ring.receiver().unwrap());
+    let mut grant = slow.try_reserve(4).unwrap();
+    assert_eq!(recv(&mut rx), Err(RecvError::Empty), "nothing is committed");
+    for lap in 0..10u8 {
+        for i in 0..3 {
+            quick.try_send(&[lap, i]).unwrap();
+        }
+        for i in 0..3 {
+            assert_eq!(recv(&mut rx).unwrap(), [lap, i]);
+        }
+    }
+    grant.copy_from_slice(b"late");
+    grant.commit_all().unwrap();
+    assert_eq!(recv(&mut rx).unwrap(), b"late");
+    for i in 0..4 {
+        quick.try_send(&[i]).unwrap();
+    }
+    assert_eq!(quick.try_send(b"5"), Err(SendError::Full), "all four slots are back");
+}
+
+#[test]
+fn senders_step_over_a_frame_that_is_still_open() {
+    let ring = ring(4, 48);
+    let (mut tx, mut rx, mut other) =
+        (ring.sender().unwrap(), ring.receiver().unwrap(), ring.receiver().unwrap());
+    tx.try_send(b"held").unwrap();
+    let frame = rx.try_frame().unwrap();
+    for lap in 0..10u8 {
+        for i in 0..3 {
+            tx.try_send(&[lap, i]).unwrap();
+        }
+        for i in 0..3 {
+            assert_eq!(recv(&mut other).unwrap(), [lap, i]);
+        }
+    }
+    assert_eq!(&*frame, b"held");
+    frame.release();
+    for i in 0..4 {
+        tx.try_send(&[i]).unwrap();
+    }
+    assert_eq!(tx.try_send(b"5"), Err(SendError::Full), "all four slots are back");
+}
+
+#[test]
+fn batches_keep_their_order_and_take_what_there_is() {
+    let (mut tx, mut rx) = pair(64, 48);
+    let messages: Vec<[u8; 2]> = (0..100).map(|i| [i, !i]).collect();
+    assert_eq!(tx.try_send_batch(&messages), Ok(64));
+    let mut got = Vec::new();
+    assert_eq!(rx.try_recv_batch(50, |m| got.push(m.to_vec())), Ok(50));
+    assert_eq!(tx.try_send_batch(&messages[64..]), Ok(36));
+    assert_eq!(rx.try_recv_batch(1000, |m| got.push(m.to_vec())), Ok(50));
+    assert_eq!(got, messages);
+    assert_eq!(rx.try_recv_batch(1, |_| ()), Err(RecvError::Empty));
+    assert_eq!(rx.try_recv_batch(0, |_| ()), Ok(0));
+    assert_eq!(tx.try_send_batch(&[[0u8; 0]; 0]), Ok(0));
+}
+
+#[test]
+fn what_a_panic_leaves_of_a_batch_is_received_next() {
+    let (mut tx, mut rx) = pair(8, 48);
+    assert_eq!(tx.try_send_batch(&[[0u8], [1], [2], [3]]), Ok(4));
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let _ = rx.try_recv_batch(4, |m| assert!(m[0] < 1, "on purpose"));
+    }));
+    assert!(caught.is_err());
+    let rest: Vec<_> = (0..3).map(|_| recv(&mut rx).unwrap()[0]).collect();
+    assert_eq!(rest, [1, 2, 3]);
+    assert_eq!(recv(&mut rx), Err(RecvError::Empty));
+}
+
+#[test]
+fn force_send_drops_the_oldest() {
+    let (mut tx, mut rx) = pair(4, 48);
+    for i in 0..10u8 {
+        assert_eq!(tx.force_send(&[i]).unwrap(), u64::from(i >= 4));
+    }
+    let got: Vec<_> = (0..4).map(|_| recv(&mut rx).unwrap()[0]).collect();
+    assert_eq!(got, [6, 7, 8, 9]);
+}
+
+#[test]
+fn a_delivery_comes_again_flagged_until_acknowledged() {
+    let (mut tx, mut rx) = pair(4, 48);
+    tx.try_send(b"a").unwrap();
+    tx.try_send(b"b").unwrap();
+    let first = rx.try_peek().unwrap();
+    assert_eq!((&*first, first.is_redelivered()), (&b"a"[..], false));
+    drop(first);
+    let again = rx.try_peek().unwrap();
+    assert_eq!((&*again, again.is_redelivered()), (&b"a"[..], true));
+    again.ack();
+    let second = rx.try_peek().unwrap();
+    assert_eq!((&*second, second.is_redelivered()), (&b"b"[..], false));
+    second.ack();
+    assert_eq!(rx.try_peek().err(), Some(RecvError::Empty));
+}
+
+#[test]
+fn what_a_receiver_did_not_acknowledge_goes_to_one_that_peeks() {
+    let ring = ring(4, 48);
+    let mut tx = ring.sender().unwrap();
+    tx.try_send(b"a").unwrap();
+    let mut gone = ring.receiver().unwrap();
+    drop(gone.try_peek().unwrap());
+    drop(gone);
+    let mut rx = ring.receiver().unwrap();
+    assert_eq!(recv(&mut rx), Err(RecvError::Empty), "only peeking says that it comes again");
+    let again = rx.try_peek().unwrap();
+    assert_eq!((&*again, again.is_redelivered()), (&b"a"[..], true));
+    again.ack();
+    for i in 0..4 {
+        tx.try_send(&[i]).unwrap();
+    }
+    assert_eq!(tx.try_send(b"5"), Err(SendError::Full), "all four slots are back");
+}
+
+#[test]
+fn a_waiting_peek_gets_what_another_leaves() {
+    let ring = ring(4, 48);
+    let (mut tx, mut gone, mut rx) =
+        (ring.sender().unwrap(), ring.receiver().unwrap(), ring.receiver().unwrap());
+    tx.try_send(b"a").unwrap();
+    drop(gone.try_peek().unwrap());
+    let waiter = thread::spawn(move || {
+        let again = rx.peek_timeout(LIMIT).unwrap();
+        let was = (again.to_vec(), again.is_redelivered());
+        again.ack();
+        was
+    });
+    drop(gone);
+    assert_eq!(waiter.join().unwrap(), (b"a".to_vec(), true));
+    drop(tx);
+}
+
+#[test]
+fn a_receiver_hears_of_the_end_after_everything_was_read() {
+    let ring = ring(4, 48);
+    let mut rx = ring.receiver().unwrap();
+    assert_eq!(recv(&mut rx), Err(RecvError::Empty), "a sender may still come");
+    let (mut one, two) = (ring.sender().unwrap(), ring.sender().unwrap());
+    one.try_send(b"last").unwrap();
+    drop(one);
+    assert_eq!(rx.senders(), 1);
+    assert_eq!(recv(&mut rx).unwrap(), b"last");
+    assert_eq!(recv(&mut rx), Err(RecvError::Empty));
+    drop(two);
+    assert_eq!(recv(&mut rx), Err(RecvError::Closed));
+    assert_eq!(rx.recv(&mut [0; 48]), Err(RecvError::Closed));
+    let mut again = ring.sender().unwrap();
+    again.try_send(b"more").unwrap();
+    assert_eq!(recv(&mut rx).unwrap(), b"more");
+}
+
+#[test]
+fn a_sender_without_receivers_hears_of_it_when_the_ring_is_full() {
+    let (mut tx, rx) = pair(2, 48);
+    drop(rx);
+    tx.send(b"1").unwrap();
+    tx.send(b"2").unwrap();
+    assert_eq!(tx.send(b"3"), Err(SendError::Closed));
+    assert_eq!(tx.receivers(), 0);
+}
+
+#[test]
+fn a_timeout_is_kept_and_what_is_possible_still_succeeds_after_it() {
+    let (mut tx, mut rx) = pair(2, 48);
+    let mut buffer = [0; 48];
+    for strategy in [WaitStrategy::Spin, WaitStrategy::Yield, WaitStrategy::Park] {
+        tx.set_strategy(strategy).unwrap();
+        rx.set_strategy(strategy).unwrap();
+        let start = Instant::now();
+        assert_eq!(rx.recv_timeout(&mut buffer, Duration::from_millis(20)), Err(RecvError::TimedOut));
+        assert_eq!(rx.peek_timeout(Duration::from_millis(20)).err(), Some(RecvError::TimedOut));
+        tx.send_deadline(b"1", start).unwrap();
+        tx.send_deadline(b"2", start).unwrap();
+        assert_eq!(tx.send_timeout(b"3", Duration::from_millis(20)), Err(SendError::TimedOut));
+        assert_eq!(tx.reserve_timeout(1, Duration::from_millis(20)).err(), Some(SendError::TimedOut));
+        assert!(start.elapsed() >= Duration::from_millis(80));
+        assert_eq!(rx.recv_deadline(&mut buffer, start), Ok(1));
+        assert_eq!(rx.frame_deadline(start).unwrap().len(), 1);
+    }
+}
+
+#[test]
+fn as_many_participants_as_the_ring_was_made_for() {
+    let ring = Ring::anonymous(&Options::mpmc(2, 48).participants(3)).unwrap();
+    let (tx, rx) = (ring.sender().unwrap(), ring.receiver().unwrap());
+    let clone = tx.try_clone().unwrap();
+    for full in [ring.sender().err(), ring.receiver().err(), tx.try_clone().err(), rx.try_clone().err()] {
+        assert!(matches!(full, Some(Error::TooManyParticipants { max: 3, .. })), "{full:?}");
+    }
+    let (mut no_tx, mut no_rx) = (tx.clone(), rx.clone());
+    assert_eq!(no_tx.try_send(b"x"), Err(SendError::Unattached));
+    assert_eq!(no_rx.try_recv(&mut []), Err(RecvError::Unattached));
+    assert_eq!(no_rx.try_peek().err(), Some(RecvError::Unattached));
+    assert!(matches!(no_tx.try_clone().err(), Some(Error::Unattached)));
+    drop(clone);
+    ring.receiver().unwrap();
+    drop((no_tx, no_rx));
+    tx.try_clone().unwrap();
+}
+
+#[test]
+fn a_ring_has_the_ends_that_it_was_made_for() {
+    let mpmc = ring(2, 48);
+    assert!(matches!(mpmc.producer().err(), Some(Error::WrongKind { found: 2, .. })));
+    assert!(matches!(mpmc.consumer().err(), Some(Error::WrongKind { found: 2, .. })));
+    let spsc = Ring::anonymous(&Options::new()).unwrap();
+    assert!(matches!(spsc.sender().err(), Some(Error::WrongKind { found: 1, .. })));
+    assert!(matches!(spsc.receiver().err(), Some(Error::WrongKind { found: 1, .. })));
+}
+
+#[test]
+fn impossible_options_are_named() {
+    let refused = |options: &Options| match Ring::anonymous(options).err() {
+        Some(Error::BadOption { option, .. }) => option,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(refused(&Options::mpmc(3, 48)), "number of slots");
+    assert_eq!(refused(&Options::mpmc(1, 48)), "number of slots");
+    assert_eq!(refused(&Options::mpmc(1 << 25, 48)), "number of slots");
+    assert_eq!(refused(&Options::mpmc(2, 1 << 26)), "longest message");
+    assert_eq!(refused(&Options::mpmc(2, 48).participants(0)), "participants");
+    assert_eq!(refused(&Options::mpmc(2, 48).participants(4097)), "participants");
+    assert_eq!(refused(&Options::mpmc(2, 48).capacity(4096)), "capacity");
+    assert_eq!(refused(&Options::new().participants(2)), "participants");
+    assert!(Ring::anonymous(&Options::mpmc(2, 0).participants(4096)).is_ok());
+}
+
+#[test]
+fn a_ring_says_who_takes_part() {
+    let name = unique();
+    let ring = Ring::create(&name.0, &Options::mpmc(4, 48)).unwrap();
+    let (mut tx, rx) = (ring.sender().unwrap(), ring.receiver().unwrap());
+    tx.try_send(b"x").unwrap();
+    let info = ring.info();
+    assert_eq!((info.kind, info.slots, info.max_len, info.used_bytes), ("mpmc", Some(4), 48, 64));
+    assert_eq!(info.pids(), [std::process::id()]);
+    let roles: Vec<_> = info.participants.iter().map(|p| p.role).collect();
+    assert_eq!(roles, [slipring::Role::Sender, slipring::Role::Receiver]);
+    drop((tx, rx));
+    assert_eq!(slipring::stat(&name.0).unwrap().info.unwrap().producer.peer, slipring::Peer::Closed);
+}
+
+/// Each message is its sender and its number; what each receiver got, in the order in which it got it.
+fn exchange(senders: usize, receivers: usize, each: u64, options: &Options, strategy: WaitStrategy) {
+    let ring = Ring::anonymous(options).unwrap();
+    let sending: Vec<_> = (0..senders as u64)
+        .map(|sender| {
+            let mut tx = ring.sender().unwrap();
+            tx.set_strategy(strategy).unwrap();
+            thread::spawn(move || {
+                for number in 0..each {
+                    let message = [sender.to_le_bytes(), number.to_le_bytes()].concat();
+                    match number % 3 {
+                        0 => tx.send(&message).unwrap(),
+                        1 => {
+                            let mut grant = tx.reserve(16).unwrap();
+                            grant.copy_from_slice(&message);
+                            grant.commit_all().unwrap();
+                        }
+                        _ => tx.send_batch(&[&message]).unwrap(),
+                    }
+                }
+            })
+        })
+        .collect();
+    let receiving: Vec<_> = (0..receivers)
+        .map(|receiver| {
+            let mut rx = ring.receiver().unwrap();
+            rx.set_strategy(strategy).unwrap();
+            thread::spawn(move || {
+                let mut got: Vec<(u64, u64)> = Vec::new();
+                let parse = |m: &[u8]| {
+                    let word = |at: usize| u64::from_le_bytes(m[at..at + 8].try_into().unwrap());
+                    assert_eq!(m.len(), 16);
+                    (word(0), word(8))
+                };
+                loop {
+                    let end = match (receiver + got.len()) % 3 {
+                        0 => rx.frame().map(|m| got.push(parse(&m))).err(),
+                        1 => rx.recv_batch(7, |m| got.push(parse(m))).err(),
+                        _ => rx
+                            .peek()
+                            .map(|m| {
+                                got.push(parse(&m));
+                                m.ack()
+                            })
+                            .err(),
+                    };
+                    match end {
+                        None => {}
+                        Some(RecvError::Closed) => return got,
+                        Some(other) => panic!("{other}"),
+                    }
+                }
+            })
+        })
+        .collect();
+    sending.into_iter().for_each(|t| t.join().unwrap());
+    let mut seen: HashMap<(u64, u64), u32> = HashMap::new();
+    for got in receiving.into_iter().map(|t| t.join().unwrap()) {
+        let mut last: HashMap<u64, u64> = HashMap::new();
+        for (sender, number) in got {
+            if let Some(before) = last.insert(sender, number) {
+                assert!(before < number, "sender {sender}: {number} after {before}");
+            }
+            *seen.entry((sender, number)).or_default() += 1;
+        }
+    }
+    assert_eq!(seen.len() as u64, senders as u64 * each, "all have arrived");
+    assert!(seen.values().all(|&times| times == 1), "and once");
+}
+
+#[test]
+fn each_message_reaches_one_receiver_in_its_senders_order() {
+    for (senders, receivers) in [(1, 1), (4, 1), (1, 4), (3, 3)] {
+        for slots in [2, 8, 256] {
+            exchange(senders, receivers, 3000, &Options::mpmc(slots, 48), WaitStrategy::Park);
+        }
+    }
+}
+
+#[test]
+fn every_way_to_wait_and_to_wake_delivers() {
+    for wakeup in [Wakeup::Futex, Wakeup::Semaphore] {
+        exchange(2, 2, 2000, &Options::mpmc(4, 48).wakeup(wakeup), WaitStrategy::Park);
+    }
+    for strategy in [WaitStrategy::Spin, WaitStrategy::Yield] {
+        exchange(2, 2, 300, &Options::mpmc(4, 48).wakeup(Wakeup::None), strategy);
+    }
+}
