@@ -234,21 +234,6 @@ impl AtomicU64 {
         self.value.compare_exchange(from, to, success, failure)
     }
 
-    /// As core's; never fails without a reason.
-    #[track_caller]
-    pub fn compare_exchange(
-        &self,
-        from: u64,
-        to: u64,
-        success: Ordering,
-        failure: Ordering,
-    ) -> Result<u64, u64> {
-        if let Some(footprint) = &self.footprint {
-            footprint.header_loaded();
-        }
-        self.value.compare_exchange(from, to, success, failure)
-    }
-
     #[track_caller]
     fn read_as_payload(&self) {
         if let Some(footprint) = &self.footprint {
