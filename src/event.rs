@@ -16,8 +16,32 @@
 //! finds `state` changed and does not sleep. With asymmetric fences the publisher's fence is a compiler barrier and
 //! the sleeper pays for both with membarrier(2), so that nothing is paid while nobody sleeps.
 //!
-//! A participant may be killed between any two of these steps, after its message and before its wake-up too. So every
-//! sleep is a slice: at its end the sleeper tries again and asks whether its peer is alive.
+//! `state` is the bit SLEEPING and above it a count. Where one waits at most, a wake-up clears the bit and counts in one
+//! step. Where many may wait, one thing more is to wake one of them, and the bit must stay for the rest:
+//!
+//! ```text
+//!   v = state: SLEEPING
+//!   woken = FUTEX_WAKE(n)
+//!   woken < n: nobody slept any more:       else the bit stays, and n others have what there is
+//!     CAS state: v -> next, not SLEEPING    who announced and does not sleep yet comes back and looks
+//!     FUTEX_WAKE(all)                       who fell asleep on v between the two, and would sleep without the bit
+//! ```
+//!
+//! So the bit is clear only while nobody sleeps, but for those whom the second FUTEX_WAKE is about to wake; they look,
+//! and announce themselves again. The CAS fails if another waker did the same since v was read; then whoever announced
+//! before comes back, and whoever announces after finds what we published, by the fences. Each one woken by count is
+//! another, and a stopped process is in no queue.
+//!
+//! A semaphore does not say how many it woke. Its waker clears the bit and posts once, whatever `n`. Where many may wait,
+//! whoever took the permit posts once more if it finds something, or the end; if not, it announces itself again, and so
+//! all others. So while anybody sleeps the bit is set or a permit is on its way, and of two things that came before the
+//! first woken one ran, the second is found. The price is a wake-up for nothing at the end of each such chain.
+//!
+//! All waiters of one event wait for the same thing. One that was woken and leaves it to the others notifies again.
+//!
+//! A participant may be killed between any two of these steps: after its message and before its wake-up, between the two
+//! FUTEX_WAKEs, woken and before it takes the message or posts once more. So every sleep is a slice: at its end the
+//! sleeper tries again and asks whether its peer is alive. What was swallowed with a victim is found within [`SLICE`].
 #![forbid(unsafe_code)]
 
 use crate::layout::{EventLine, Wakeup};
@@ -29,6 +53,10 @@ use std::time::Duration;
 
 /// Somebody sleeps or is about to.
 const SLEEPING: u32 = 1;
+/// One more of the count, behind the bit.
+const NEXT: u32 = 2;
+/// More than can wait.
+const EVERYBODY: usize = usize::MAX;
 
 /// The longest sleep without a look at the ring and at the peer's lease: half of the 100 ms within which a sleeper
 /// learns of a death, less the time a loaded machine takes to run it.
@@ -57,59 +85,96 @@ pub enum Waited<E> {
     TimedOut,
 }
 
+/// How many may wait on one event at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiters {
+    /// One at most: waking it is waking all, the cheaper way.
+    One,
+    /// Any number.
+    Many,
+}
+
 /// One direction of wake-up: who waits here, and how to wake them.
 pub struct Event {
     line: Shared<EventLine>,
     wakeup: Wakeup,
     asymmetric: bool,
+    waiters: Waiters,
 }
 
 impl Event {
     /// The event on this line of the segment.
     #[must_use]
-    pub fn new(line: Shared<EventLine>, wakeup: Wakeup, asymmetric: bool) -> Self {
-        Event { line, wakeup, asymmetric }
+    pub fn new(line: Shared<EventLine>, wakeup: Wakeup, asymmetric: bool, waiters: Waiters) -> Self {
+        Event { line, wakeup, asymmetric, waiters }
     }
 
-    /// To be called after publishing: wakes whoever sleeps. No syscall, and no fence if they are asymmetric, while
-    /// nobody does; but one for nothing after a waiter announced itself and then found what it waited for, or gave up.
+    /// To be called after one thing was published: wakes one of those who sleep. No syscall, and no fence if they are
+    /// asymmetric, while nobody does; but one or two for nothing after a waiter announced itself and then found what it
+    /// waited for, or gave up, or was the last of many.
     #[inline(always)]
     pub fn notify(&self) {
+        self.notify_many(1);
+    }
+
+    /// As [`Event::notify`], after `count` things were published.
+    #[inline(always)]
+    pub fn notify_many(&self, count: usize) {
+        if count == 0 {
+            return;
+        }
         // fence(event.sleep) light <-> park: what was published is visible before we look at `state`.
         light_fence(self.asymmetric);
         // ord(event.sleep) Relaxed <- announce: ordered by the fence pair above.
-        if self.line.state.load(Relaxed) & SLEEPING != 0 {
-            self.wake();
+        let v = self.line.state.load(Relaxed);
+        if v & SLEEPING != 0 {
+            self.wake(v, count);
         }
     }
 
-    /// As `notify`, for so many things at once.
-    pub fn notify_many(&self, count: usize) {
-        if count > 0 {
-            self.notify();
-        }
-    }
-
-    /// As `notify`, for everybody.
+    /// As [`Event::notify`], for everybody: a peer left, or whatever a victim may have swallowed is to be looked for.
     pub fn notify_all(&self) {
-        self.notify();
+        self.notify_many(EVERYBODY);
+    }
+
+    #[cold]
+    fn wake(&self, v: u32, count: usize) {
+        match self.wakeup {
+            Wakeup::None => {}
+            Wakeup::Futex if self.waiters == Waiters::Many && count != EVERYBODY => self.wake_some(v, count),
+            Wakeup::Futex => {
+                self.clear();
+                sync::futex_wake(&self.line.state, EVERYBODY);
+            }
+            Wakeup::Semaphore => {
+                self.clear();
+                self.line.semaphore.post();
+            }
+        }
     }
 
     /// Odd + 1: clears SLEEPING and makes a new value in one step, so that nobody goes to sleep on the old one. Two
     /// wakers at once may leave it odd; that costs one superfluous wake-up later.
-    #[cold]
-    fn wake(&self) {
+    fn clear(&self) {
         // ord(event.state) Relaxed: the sleeper's next announcement reads this or later; data is ordered by the fences.
         self.line.state.fetch_add(1, Relaxed);
-        match self.wakeup {
-            Wakeup::None => {}
-            Wakeup::Futex => sync::futex_wake_all(&self.line.state),
-            Wakeup::Semaphore => self.line.semaphore.post(),
+    }
+
+    fn wake_some(&self, v: u32, count: usize) {
+        let state = &self.line.state;
+        if sync::futex_wake(state, count) < count {
+            let clear = v.wrapping_add(NEXT) & !SLEEPING;
+            // ord(event.state) Relaxed: as in `clear`.
+            // ord(event.state) Relaxed on failure: another waker came between; a bit is the next one's to clear.
+            if state.compare_exchange(v, clear, Relaxed, Relaxed).is_ok() {
+                sync::futex_wake(state, EVERYBODY);
+            }
         }
     }
 
     /// Tries until `ready` says so, the deadline passes, or `check`, asked before every slice, says that waiting is
-    /// pointless. After such an answer the caller looks once more: the peer may have published before it left.
+    /// pointless. After such an answer the caller looks once more: the peer may have published before it left. `ready`
+    /// is not asked again after a yes, so it may take what it finds.
     pub fn wait<E>(
         &self,
         strategy: WaitStrategy,
@@ -173,33 +238,44 @@ impl Event {
             }
             sync::yield_now();
         }
+        // Where many wait: whether the last sleep took a permit that may have come for more than one.
+        let mut owes = false;
         loop {
-            let Some(slice) = deadline.slice(SLICE) else {
+            let slice = deadline.slice(SLICE);
+            if slice.is_none() && !owes {
                 return check().map_or(Waited::TimedOut, Waited::Ended);
-            };
+            }
             let announced = self.announce();
-            // fence(event.sleep) heavy <-> notify: we are announced before we look again.
+            // fence(event.sleep) heavy <-> notify_many: we are announced before we look again.
             heavy_fence(self.asymmetric);
-            if ready() {
-                return Waited::Ready;
+            // Behind the fence the end, too: a peer that closes notifies once, and may have found nobody announced.
+            let over = if ready() { Some(Waited::Ready) } else { check().map(Waited::Ended) };
+            if let Some(over) = over {
+                self.pass_on(owes);
+                return over;
             }
-            // Behind the fence, too: a peer that closes notifies once, and may have found nobody announced.
-            if let Some(end) = check() {
-                return Waited::Ended(end);
-            }
+            let Some(slice) = slice else { return Waited::TimedOut };
             match self.wakeup {
                 Wakeup::None => sync::yield_now(),
                 Wakeup::Futex => sync::futex_wait(&self.line.state, announced, slice),
-                Wakeup::Semaphore => self.line.semaphore.wait(slice),
+                Wakeup::Semaphore => owes = self.line.semaphore.wait(slice) && self.waiters == Waiters::Many,
             }
             if ready() {
+                self.pass_on(owes);
                 return Waited::Ready;
             }
         }
     }
 
+    /// Wakes the next of those for whom a permit may have come. Who finds nothing has announced them instead.
+    fn pass_on(&self, owes: bool) {
+        if owes {
+            self.line.semaphore.post();
+        }
+    }
+
     fn announce(&self) -> u32 {
-        // ord(event.sleep) Relaxed -> notify: ordered by the fence pair; an RMW, so it never undoes a wake-up.
+        // ord(event.sleep) Relaxed -> notify_many: ordered by the fence pair; an RMW, so it never undoes a wake-up.
         self.line.state.fetch_or(SLEEPING, Relaxed) | SLEEPING
     }
 }

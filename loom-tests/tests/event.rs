@@ -2,11 +2,11 @@
 //! from missing it. No clock runs in a model: a lost wake-up is a deadlock, and loom reports it.
 
 use loom::thread;
-use slipring_loom::event::{Event, WaitStrategy, Waited};
+use slipring_loom::event::{Event, WaitStrategy, Waited, Waiters};
 use slipring_loom::layout::{EventLine, Wakeup};
 use slipring_loom::rig::event_line;
 use slipring_loom::sync::Ordering::{Acquire, Relaxed, Release};
-use slipring_loom::sync::{AtomicU64, Deadline, Shared};
+use slipring_loom::sync::{AtomicU32, AtomicU64, Deadline, Shared};
 use slipring_loom::{check, check_bounded};
 use std::time::Duration;
 
@@ -15,6 +15,8 @@ struct Board {
     line: EventLine,
     word: AtomicU64,
     gone: AtomicU64,
+    /// Things to take, for waiters who each take one.
+    stock: AtomicU32,
 }
 
 #[derive(Clone)]
@@ -25,17 +27,61 @@ struct Side {
 
 impl Side {
     fn new(wakeup: Wakeup) -> Self {
-        let board = Board { line: event_line(), word: AtomicU64::new(0), gone: AtomicU64::new(0) };
+        let board = Board {
+            line: event_line(),
+            word: AtomicU64::new(0),
+            gone: AtomicU64::new(0),
+            stock: AtomicU32::new(0),
+        };
         Side { board: Shared::of(board), wakeup }
     }
 
     fn event(&self) -> Event {
-        Event::new(self.board.project(|board| &board.line), self.wakeup, false)
+        self.event_of(Waiters::One)
+    }
+
+    fn event_of(&self, waiters: Waiters) -> Event {
+        Event::new(self.board.project(|board| &board.line), self.wakeup, false, waiters)
     }
 
     fn publish(&self, value: u64) {
         self.board.word.store(value, Relaxed);
         self.event().notify();
+    }
+
+    /// Puts `count` things there and says so once.
+    fn put(&self, count: u32) {
+        self.board.stock.fetch_add(count, Relaxed);
+        self.event_of(Waiters::Many).notify_many(count as usize);
+    }
+
+    fn try_take(&self) -> bool {
+        let stock = &self.board.stock;
+        let mut found = stock.load(Relaxed);
+        while found > 0 {
+            match stock.compare_exchange(found, found - 1, Relaxed, Relaxed) {
+                Ok(_) => return true,
+                Err(other) => found = other,
+            }
+        }
+        false
+    }
+
+    /// Takes one thing, as one of many waiters who do; false if the end came first.
+    fn take(&self) -> bool {
+        let Board { stock, gone, .. } = &*self.board;
+        let event = self.event_of(Waiters::Many);
+        let end = || (gone.load(Acquire) == 1).then_some(());
+        let mut waited = Waited::Ready;
+        loop {
+            if self.try_take() {
+                return true;
+            }
+            if waited != Waited::Ready {
+                return false;
+            }
+            waited = event.wait(WaitStrategy::Park, Deadline::NEVER, || stock.load(Relaxed) > 0, end);
+        }
     }
 
     /// Waits until the word is at least `value`, for ever; what it then was.
@@ -109,20 +155,132 @@ fn a_waiter_on_a_semaphore_wakes_again() {
     a_waiter_wakes_again(Wakeup::Semaphore);
 }
 
-#[test]
-fn one_notification_wakes_two_waiters() {
-    check_bounded(4, |run| {
-        let side = Side::new(Wakeup::Futex);
-        let waiters: Vec<_> = (0..2)
-            .map(|_| {
-                let there = side.clone();
-                thread::spawn(move || there.await_at_least(1, WaitStrategy::Park))
-            })
-            .collect();
-        side.publish(1);
+/// Both waiters wait for the same word: `notify_all`.
+fn one_notification_wakes_two_waiters(wakeup: Wakeup) {
+    check_bounded(3, move |run| {
+        let side = Side::new(wakeup);
+        let waiters: Vec<_> =
+            (0..2)
+                .map(|_| {
+                    let there = side.clone();
+                    thread::spawn(move || {
+                        let ready = || there.board.word.load(Relaxed) == 1;
+                        there
+                            .event_of(Waiters::Many)
+                            .wait(WaitStrategy::Park, Deadline::NEVER, ready, || None::<()>)
+                    })
+                })
+                .collect();
+        side.board.word.store(1, Relaxed);
+        side.event_of(Waiters::Many).notify_all();
         run.outcome(waiters.into_iter().map(|waiter| waiter.join().unwrap()).collect::<Vec<_>>());
     })
-    .reaches("[1, 1]", "always: nobody's announcement takes the other's wake-up");
+    .reaches("[Ready, Ready]", "always: nobody's announcement takes the other's wake-up");
+}
+
+#[test]
+fn one_notification_wakes_two_waiters_on_a_futex() {
+    one_notification_wakes_two_waiters(Wakeup::Futex);
+}
+
+#[test]
+fn one_notification_wakes_two_waiters_on_a_semaphore() {
+    one_notification_wakes_two_waiters(Wakeup::Semaphore);
+}
+
+/// Two takers of one thing each. Whoever puts things there wakes no more than need be, and nobody sleeps beside one.
+fn two_takers(preemptions: usize, wakeup: Wakeup, puts: &'static [u32], elsewhere: &'static [u32]) {
+    check_bounded(preemptions, move |run| {
+        let side = Side::new(wakeup);
+        let taker = || {
+            let there = side.clone();
+            thread::spawn(move || there.take())
+        };
+        let takers = [taker(), taker()];
+        let there = side.clone();
+        let putter = (!elsewhere.is_empty())
+            .then(|| thread::spawn(move || elsewhere.iter().for_each(|&n| there.put(n))));
+        puts.iter().for_each(|&count| side.put(count));
+        run.outcome(takers.map(|taker| taker.join().unwrap()));
+        if let Some(putter) = putter {
+            putter.join().unwrap();
+        }
+    })
+    .reaches("[true, true]", "always: a thing for each, and a wake-up for whoever sleeps");
+}
+
+#[test]
+fn two_things_wake_two_takers_on_a_futex() {
+    two_takers(3, Wakeup::Futex, &[1, 1], &[]);
+}
+
+#[test]
+fn two_things_wake_two_takers_on_a_semaphore() {
+    two_takers(3, Wakeup::Semaphore, &[1, 1], &[]);
+}
+
+#[test]
+fn two_things_at_once_wake_two_takers_on_a_futex() {
+    two_takers(3, Wakeup::Futex, &[2], &[]);
+}
+
+#[test]
+fn two_things_at_once_wake_two_takers_on_a_semaphore() {
+    two_takers(3, Wakeup::Semaphore, &[2], &[]);
+}
+
+#[test]
+fn two_putters_wake_two_takers_on_a_futex() {
+    two_takers(2, Wakeup::Futex, &[1], &[1]);
+}
+
+#[test]
+fn two_putters_wake_two_takers_on_a_semaphore() {
+    two_takers(2, Wakeup::Semaphore, &[1], &[1]);
+}
+
+/// One thing and then the end, for two takers.
+fn whoever_gets_nothing_hears_of_the_end(wakeup: Wakeup) {
+    check_bounded(3, move |run| {
+        let side = Side::new(wakeup);
+        let taker = || {
+            let there = side.clone();
+            thread::spawn(move || there.take())
+        };
+        let takers = [taker(), taker()];
+        side.put(1);
+        side.board.gone.store(1, Release);
+        side.event_of(Waiters::Many).notify_all();
+        let got = takers.map(|taker| taker.join().unwrap());
+        run.outcome(got.iter().filter(|&&got| got).count());
+    })
+    .reaches("1", "always: one takes it, the other is woken by the end");
+}
+
+#[test]
+fn whoever_gets_nothing_on_a_futex_hears_of_the_end() {
+    whoever_gets_nothing_hears_of_the_end(Wakeup::Futex);
+}
+
+#[test]
+fn whoever_gets_nothing_on_a_semaphore_hears_of_the_end() {
+    whoever_gets_nothing_hears_of_the_end(Wakeup::Semaphore);
+}
+
+/// A taker that goes to sleep, is woken, and goes to sleep again meets what the first wake-up left of the state.
+#[test]
+fn what_one_wake_up_leaves_does_not_hide_the_next_sleeper() {
+    check_bounded(4, |run| {
+        let side = Side::new(Wakeup::Futex);
+        let there = side.clone();
+        let taker = thread::spawn(move || [there.take(), there.take()]);
+        let there = side.clone();
+        let putter = thread::spawn(move || there.put(1));
+        side.put(1);
+        run.outcome(taker.join().unwrap());
+        putter.join().unwrap();
+    })
+    .reaches("[true, true]", "always");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::channel::loan::mpmc::{Delivery, Frame, Grant};
 use crate::channel::members::{Members, NoPlace};
 use crate::channel::{NoWakeup, Seat, default_strategy, supported};
 use crate::error::{Error, RecvError, SendError};
-use crate::event::{Event, WaitStrategy, Waited};
+use crate::event::{Event, WaitStrategy, Waited, Waiters};
 use crate::layout::SlotKind::{self, Peeked, Reading};
 use crate::layout::{RECEIVER, SENDER};
 use crate::ring::mpmc::{Claim, Side, Taken};
@@ -51,7 +51,7 @@ impl End {
 
     fn of(view: SlotView, members: Members, trusted: bool) -> Self {
         let geometry = view.geometry;
-        let event = |line| Event::new(line, geometry.wakeup, geometry.asymmetric);
+        let event = |line| Event::new(line, geometry.wakeup, geometry.asymmetric, Waiters::Many);
         let (items, space) =
             (event(view.header.project(|h| &h.items)), event(view.header.project(|h| &h.space)));
         // One that no process has: every verb of a handle without a place is refused where a forked child's is.
@@ -825,7 +825,7 @@ impl Receiver {
         // There were none before.
         self.end.loans += self.pending.len() as u32;
         if let Some(taken) = taken {
-            return taken;
+            return taken.inspect_err(|_| self.end.items.notify());
         }
         if let Some(taken) = self.from_pending(room)? {
             return Ok(taken);
@@ -834,7 +834,14 @@ impl Receiver {
             Waited::Ended(error) => error,
             _ => RecvError::TimedOut,
         };
-        self.end.take(how, room).map_err(|error| if error == RecvError::Empty { over } else { error })
+        self.end.take(how, room).map_err(|error| {
+            if error == RecvError::Empty {
+                return over;
+            }
+            // Whoever was woken for a message and leaves it wakes another.
+            self.end.items.notify();
+            error
+        })
     }
 
     /// Takes over what receivers that are gone did not acknowledge, if the participants have changed.

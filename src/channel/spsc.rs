@@ -7,7 +7,7 @@
 use crate::channel::loan::spsc::{Frame, Grant, RecvBatch, SendBatch};
 use crate::channel::{Host, NoWakeup, Peer, Seat, default_strategy, supported};
 use crate::error::{Corrupt, RecvError, SendError};
-use crate::event::{Event, WaitStrategy, Waited};
+use crate::event::{Event, WaitStrategy, Waited, Waiters};
 use crate::layout::{CLOSED, CONSUMER, PRODUCER};
 use crate::ring::spsc::{Claim, ConsumerSide, ProducerSide, Record};
 use crate::sync::{Deadline, TRIES_PER_LEASE_CHECK, fork_epoch, spin_hint};
@@ -52,7 +52,7 @@ const MAX_SLIP: u32 = 48;
 const MESSAGES_PER_PAUSE: u32 = 4;
 
 fn events(view: &View) -> (Event, Event) {
-    let event = |line| Event::new(line, view.geometry.wakeup, view.geometry.asymmetric);
+    let event = |line| Event::new(line, view.geometry.wakeup, view.geometry.asymmetric, Waiters::One);
     (event(view.header.project(|h| &h.items)), event(view.header.project(|h| &h.space)))
 }
 
@@ -276,7 +276,7 @@ impl Drop for Producer {
     fn drop(&mut self) {
         if !self.is_inherited() {
             self.side.view().header.parties[PRODUCER].close();
-            self.items.notify();
+            self.items.notify_all();
         }
     }
 }
@@ -545,7 +545,7 @@ impl Drop for Consumer {
     fn drop(&mut self) {
         if !self.is_inherited() {
             self.side.view().header.parties[CONSUMER].close();
-            self.space.notify();
+            self.space.notify_all();
         }
     }
 }

@@ -224,12 +224,7 @@ impl AtomicU64 {
         if weaken::is_split() {
             let (load, store) = weaken::halves(success);
             let found = self.value.load(load);
-            return if found == from {
-                self.value.store(to, store);
-                Ok(found)
-            } else {
-                Err(found)
-            };
+            return weaken::exchanged(found, from, || self.value.store(to, store));
         }
         self.value.compare_exchange(from, to, success, failure)
     }
@@ -291,6 +286,24 @@ impl AtomicU32 {
 
     /// As core's.
     #[track_caller]
+    pub fn compare_exchange(
+        &self,
+        current: u32,
+        new: u32,
+        success: Ordering,
+        failure: Ordering,
+    ) -> Result<u32, u32> {
+        let (success, failure) = weaken::orders(success, failure);
+        if weaken::is_split() {
+            let (load, store) = weaken::halves(success);
+            let found = self.value.load(load);
+            return weaken::exchanged(found, current, || self.value.store(new, store));
+        }
+        self.value.compare_exchange(current, new, success, failure)
+    }
+
+    /// As core's.
+    #[track_caller]
     pub fn fetch_or(&self, value: u32, order: Ordering) -> u32 {
         if weaken::is_split() {
             return self.in_two_steps(order, |found| found | value);
@@ -339,12 +352,13 @@ impl Asleep {
         }
     }
 
-    fn wake(&self, most: usize) {
+    fn wake(&self, most: usize) -> usize {
         let mut list = self.list();
         let count = most.min(list.len());
         for sleeper in list.drain(..count) {
             sleeper.unpark();
         }
+        count
     }
 }
 
@@ -365,11 +379,11 @@ pub fn futex_wait(word: &AtomicU32, expected: u32, _slice: Duration) {
     }
 }
 
-/// Wakes everybody who sleeps on `word`.
+/// Wakes up to `most` of those who sleep on `word`, the longest asleep first; how many it woke.
 #[track_caller]
-pub fn futex_wake_all(word: &AtomicU32) {
+pub fn futex_wake(word: &AtomicU32, most: usize) -> usize {
     word.asleep.queue.take();
-    word.asleep.wake(usize::MAX);
+    word.asleep.wake(most)
 }
 
 /// A semaphore that orders nothing: POSIX promises more, the event must not need it.
@@ -394,9 +408,9 @@ impl Semaphore {
         self.asleep.wake(1);
     }
 
-    /// Takes a permit, sleeping until there is one.
+    /// Takes a permit, sleeping until there is one; true, as there is no other end to the sleep.
     #[track_caller]
-    pub fn wait(&self, _slice: Duration) {
+    pub fn wait(&self, _slice: Duration) -> bool {
         loop {
             let found = newest(&self.permits);
             if found == 0 {
@@ -406,7 +420,7 @@ impl Semaphore {
                 .compare_exchange(found, found - 1, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok()
             {
-                return;
+                return true;
             }
         }
     }

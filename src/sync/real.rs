@@ -263,18 +263,15 @@ impl Semaphore {
         let _ = unsafe { libc::sem_post(self.raw()) };
     }
 
-    /// Takes a permit, sleeping at most for `slice`. Errors and signals count as a wake-up.
-    pub fn wait(&self, slice: Duration) {
-        let until = match rustix_now().checked_add(slice) {
-            Some(t) => t,
-            None => return,
-        };
+    /// Takes a permit, sleeping at most for `slice`; whether it took one. Errors and signals end the sleep, too.
+    pub fn wait(&self, slice: Duration) -> bool {
+        let Some(until) = rustix_now().checked_add(slice) else { return false };
         let until = libc::timespec {
             tv_sec: until.as_secs() as libc::time_t,
             tv_nsec: libc::c_long::from(until.subsec_nanos()),
         };
         // SAFETY: initialised before the segment became visible; the timespec lives across the call.
-        let _ = unsafe { sem_clockwait(self.raw(), libc::CLOCK_MONOTONIC, &until) };
+        unsafe { sem_clockwait(self.raw(), libc::CLOCK_MONOTONIC, &until) == 0 }
     }
 }
 
@@ -300,10 +297,12 @@ pub fn futex_wait(word: &AtomicU32, expected: u32, slice: Duration) {
     let _ = futex::wait(word, futex::Flags::empty(), expected, Some(&slice));
 }
 
-/// Wakes everybody who sleeps on `word`.
-pub fn futex_wake_all(word: &AtomicU32) {
+/// Wakes up to `most` of those who sleep on `word`; how many it woke.
+pub fn futex_wake(word: &AtomicU32, most: usize) -> usize {
     use rustix::thread::futex;
-    let _ = futex::wake(word, futex::Flags::empty(), i32::MAX as u32);
+    let most = most.min(i32::MAX as usize) as u32;
+    // FUTEX_WAKE fails for addresses that are no mapped words; then nobody sleeps there either.
+    futex::wake(word, futex::Flags::empty(), most).unwrap_or(0)
 }
 
 /// The waker's half of the event's fence pair: free when sleepers run membarrier(2), a full fence otherwise.
