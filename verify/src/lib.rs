@@ -1,9 +1,10 @@
 //! What the fuzz targets of `fuzz/` do, as plain functions from bytes, so that stable tests run them too. Each decodes
 //! its input into a case, plays it and panics when a promise is broken; no input is invalid.
 //!
-//! [`queue`] and [`victim`] are also compiled into tests of the library.
+//! [`crowd`], [`queue`] and [`victim`] are also compiled into tests of the library.
 #![forbid(unsafe_code)]
 
+pub mod crowd;
 pub mod queue;
 pub mod victim;
 
@@ -16,9 +17,10 @@ mod sequence;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 4] = [
+pub const TARGETS: [Target; 5] = [
     ("attach", attach::run),
     ("command", command::run),
+    ("crowded", hostile::crowded),
     ("hostile", hostile::run),
     ("sequence", sequence::run),
 ];

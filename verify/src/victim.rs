@@ -57,18 +57,21 @@ impl Tally {
         *self.corrupt.entry(fault.field).or_default() += 1;
     }
 
-    fn attached<T>(&mut self, result: Result<T, Error>) -> Option<T> {
+    /// A handle, unless a fault was found, or the refusal is one that `may` be.
+    pub fn attached<T>(&mut self, result: Result<T, Error>, may: impl Fn(&Error) -> bool) -> Option<T> {
         match result {
+            Err(error) if may(&error) => None,
             Ok(handle) => Some(handle),
             Err(Error::Corrupt { fault, .. }) => {
                 self.fault(fault);
                 None
             }
-            Err(other) => panic!("its role was free and its segment sealed: {other}"),
+            Err(other) => panic!("refused: {other}"),
         }
     }
 
-    fn sent<T>(&mut self, result: Result<T, SendError>) -> Option<T> {
+    /// What a sending verb gave.
+    pub fn sent<T>(&mut self, result: Result<T, SendError>) -> Option<T> {
         self.verbs += 1;
         if let Err(SendError::Corrupt(fault)) = &result {
             self.fault(*fault);
@@ -78,7 +81,8 @@ impl Tally {
         result.ok()
     }
 
-    fn received<T>(&mut self, result: Result<T, RecvError>) -> Option<T> {
+    /// What a receiving verb gave.
+    pub fn received<T>(&mut self, result: Result<T, RecvError>) -> Option<T> {
         self.verbs += 1;
         if let Err(RecvError::Corrupt(fault)) = &result {
             self.fault(*fault);
@@ -97,6 +101,8 @@ pub struct Victim {
     /// Where this process has the segment.
     mapped: Vec<Range<usize>>,
     trusting: bool,
+    /// Whether this process has the one end, and the other.
+    ends: (bool, bool),
     tx: Option<Producer>,
     rx: Option<Consumer>,
     /// What was answered so far.
@@ -107,22 +113,28 @@ impl Victim {
     /// A new ring, one of the [`attackable`].
     #[must_use]
     pub fn new((trust, options): &(Trust, Options)) -> Self {
-        let ring = Ring::anonymous(options).unwrap();
+        Victim::of(Ring::anonymous(options).unwrap(), *trust, (true, true))
+    }
+
+    /// The producer's end of this ring, the consumer's, or both.
+    #[must_use]
+    pub fn of(ring: Ring, trust: Trust, ends: (bool, bool)) -> Self {
         let file = File::from(ring.fd().unwrap().try_clone_to_owned().unwrap());
         let mapped = mappings(&file);
         assert!(!mapped.is_empty(), "the ring is mapped");
-        let trusting = *trust == Trust::Kernel;
-        Victim { ring, file, mapped, trusting, tx: None, rx: None, tally: Tally::default() }
+        let trusting = trust == Trust::Kernel;
+        Victim { ring, file, mapped, trusting, ends, tx: None, rx: None, tally: Tally::default() }
     }
 
     /// Any verb with any argument. What it answers is the attacker's to choose; that it answers is ours.
     pub fn any_verb(&mut self, choose: &mut impl FnMut(u64) -> u64) {
         let len = [0, 1, 8, 56, 100, 700, LONGEST, LONGEST + 1][choose(8) as usize];
-        if self.tx.is_none() {
-            self.tx = self.tally.attached(self.ring.producer());
+        // Its role is free and its segment sealed, so only a fault may refuse it.
+        if self.ends.0 && self.tx.is_none() {
+            self.tx = self.tally.attached(self.ring.producer(), |_| false);
         }
-        if self.rx.is_none() {
-            self.rx = self.tally.attached(self.ring.consumer());
+        if self.ends.1 && self.rx.is_none() {
+            self.rx = self.tally.attached(self.ring.consumer(), |_| false);
         }
         match choose(3) {
             0 => self.send(len, choose),
@@ -172,11 +184,10 @@ impl Victim {
         let mut buffer = [0; LONGEST];
         let mut look = |message: &[u8]| {
             assert!(message.len() <= LONGEST, "longer than any message: {}", message.len());
-            let bytes = message.as_ptr_range();
-            let (start, end) = (bytes.start as usize, bytes.end as usize);
-            let data = |map: &Range<usize>| map.start + DATA as usize <= start && end <= map.end;
-            let inside = mapped.iter().any(data);
-            assert!(message.is_empty() || inside == *trusting, "lent from where it should not be");
+            assert!(
+                message.is_empty() || lent_from(mapped, DATA, message) == *trusting,
+                "lent from elsewhere"
+            );
             // Reads every byte.
             buffer[..message.len()].copy_from_slice(message);
         };
@@ -218,8 +229,17 @@ impl Victim {
     }
 }
 
+/// Whether these bytes lie behind `offset` of a mapping, as those lent in place must, and copies must not.
+#[must_use]
+pub fn lent_from(mapped: &[Range<usize>], offset: u64, bytes: &[u8]) -> bool {
+    let bytes = bytes.as_ptr_range();
+    let (start, end) = (bytes.start as usize, bytes.end as usize);
+    mapped.iter().any(|map| map.start + offset as usize <= start && end <= map.end)
+}
+
 /// Where this process has a file mapped.
-fn mappings(file: &File) -> Vec<Range<usize>> {
+#[must_use]
+pub fn mappings(file: &File) -> Vec<Range<usize>> {
     let inode = file.metadata().unwrap().ino().to_string();
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
     let range = |line: &str| {

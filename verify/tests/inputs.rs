@@ -116,6 +116,11 @@ fn whatever_is_written_into_a_ring_is_an_error_at_worst() {
 }
 
 #[test]
+fn whatever_is_written_into_a_crowded_ring_is_an_error_at_worst() {
+    holds("crowded", 3_000);
+}
+
+#[test]
 fn whatever_is_done_to_a_ring_it_is_a_queue() {
     holds("sequence", 5_000);
 }

@@ -98,7 +98,7 @@ impl Copy {
                 }
             }
             Gate::Test { package, file, test } => {
-                let build = ["test", "--package", package, "--test", file, "--no-run"];
+                let build = ["test", "--quiet", "--package", package, "--test", file, "--no-run"];
                 if self.cargo(&build)? != Some(0) {
                     return Err(format!("{gate}: does not build"));
                 }
@@ -124,7 +124,8 @@ impl Copy {
             .env("RUST_BACKTRACE", "0")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            // What does not build is a fault of the row, and its author wants to see it.
+            .stderr(if arguments.contains(&"--quiet") { Stdio::inherit() } else { Stdio::null() })
             .process_group(0)
             .spawn()
             .map_err(|e| format!("cargo cannot be run: {e}"))?;
