@@ -67,27 +67,41 @@ fn run(args: &Args) -> Result<bool, String> {
     let start = Instant::now();
     let copy = Copy::make(root(), args.dir.as_deref())?;
     let mut page = Page::read(root())?;
-    let mut caught = 0;
+    let (mut caught, mut faults) = (0, 0);
     for bug in &chosen {
         let begun = Instant::now();
-        if let Ended::Red(why) = copy.sound(&bug.gate)? {
-            return Err(format!("{}: is red without a bug: {why}", bug.gate));
-        }
-        let verdict = copy.with(bug)?;
-        let text = match &verdict {
-            Ended::Red(why) => (*why).to_owned(),
-            Ended::Green => "**not caught**".into(),
+        let text = match seed(&copy, bug) {
+            Ok(Ended::Red(why)) => {
+                caught += 1;
+                why
+            }
+            Ok(Ended::Green) => "**not caught**",
+            Err(why) => {
+                eprintln!("{}: {why}", bug.name);
+                faults += 1;
+                continue;
+            }
         };
         println!("{}: {}: {text}  ({:.0?})", bug.name, bug.gate, begun.elapsed());
-        caught += usize::from(verdict != Ended::Green);
-        page.set(bug, &text);
+        page.set(bug, text);
+        page.write(&bugs)?;
     }
-    page.write(&bugs)?;
+    let not = chosen.len() - caught - faults;
     println!(
-        "{} bugs: {caught} caught, {} not; {:.0?}",
+        "{} bugs: {caught} caught, {not} not, {faults} not tried; {:.0?}",
         chosen.len(),
-        chosen.len() - caught,
         start.elapsed()
     );
-    Ok(caught == chosen.len())
+    match faults {
+        0 => Ok(not == 0),
+        _ => Err(format!("{faults} rows are wrong")),
+    }
+}
+
+/// The gate without the bug, and with it.
+fn seed(copy: &Copy, bug: &Bug) -> Result<Ended, String> {
+    match copy.sound(&bug.gate)? {
+        Ended::Red(why) => Err(format!("its gate {} {why} without it", bug.gate)),
+        Ended::Green => copy.with(bug),
+    }
 }
