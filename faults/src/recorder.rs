@@ -181,7 +181,8 @@ impl Desk {
     fn operations(&self, process: usize, dead: Option<u64>) -> Vec<Op> {
         let count = self.area(process, 1).load(SeqCst) as usize;
         let op = |at: usize| {
-            let [kind, value, from, to] = [0, 1, 2, 3].map(|i| self.area(process, 8 + at * 4 + i).load(SeqCst));
+            let [kind, value, from, to] =
+                [0, 1, 2, 3].map(|i| self.area(process, 8 + at * 4 + i).load(SeqCst));
             let did = match kind {
                 PUT => Did::Put(value),
                 TOOK => Did::Took(value),
@@ -217,8 +218,8 @@ pub fn record(plan: &Plan) -> Result<Figures, String> {
     for round in 1..=plan.histories {
         let mut history = Vec::new();
         dice = mix(dice);
-        let victim = (plan.kill_every > 0 && dice % plan.kill_every == 0)
-            .then_some((dice >> 32) as usize % processes);
+        let victim =
+            (plan.kill_every > 0 && dice % plan.kill_every == 0).then_some((dice >> 32) as usize % processes);
         desk.words[2].store(victim.map_or(0, |victim| victim as u64 + 1), SeqCst);
         desk.words[0].store(round, SeqCst);
         if let Some(victim) = victim {
@@ -236,12 +237,16 @@ pub fn record(plan: &Plan) -> Result<Figures, String> {
             // The successor has nothing to do in this round but to drain.
             children[victim] = spawn(victim, round + 1)?;
         }
-        for (process, child) in children.iter_mut().enumerate().filter(|(process, _)| Some(*process) != victim) {
+        for (process, child) in
+            children.iter_mut().enumerate().filter(|(process, _)| Some(*process) != victim)
+        {
             wait(child, "do its operations", || desk.area(process, 0).load(SeqCst) == round)?;
         }
         desk.words[1].store(round, SeqCst);
         let drained = victim != Some(plan.senders);
-        for (process, child) in children.iter_mut().enumerate().filter(|(process, _)| Some(*process) != victim) {
+        for (process, child) in
+            children.iter_mut().enumerate().filter(|(process, _)| Some(*process) != victim)
+        {
             wait(child, "drain", || desk.area(process, 0).load(SeqCst) == (round | 1 << 63))?;
             history.extend(desk.operations(process, None));
             desk.area(process, 1).store(0, SeqCst);
