@@ -162,7 +162,10 @@ fn places(source: &Source) -> Vec<String> {
     }
     for at in source.words("slipring_steps") {
         if path != "sync/mod.rs" && path != "lib.rs" {
-            faults.push(source.fault(at, "the harness's cfg stands in sync/mod.rs, and in lib.rs to hand the hook out"));
+            faults.push(
+                source
+                    .fault(at, "the harness's cfg stands in sync/mod.rs, and in lib.rs to hand the hook out"),
+            );
         }
     }
     if source.module() != "sync" {

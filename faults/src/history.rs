@@ -231,10 +231,7 @@ mod tests {
         for (history, wrong) in [
             (vec![op(0, 1, Did::Took(1))], Wrong::Fresh(1)),
             (vec![op(0, 1, Did::Took(1)), op(2, 3, Did::Put(1))], Wrong::Fresh(1)),
-            (
-                vec![op(0, 1, Did::Put(1)), op(2, 3, Did::Took(1)), op(4, 5, Did::Took(1))],
-                Wrong::Repeated(1),
-            ),
+            (vec![op(0, 1, Did::Put(1)), op(2, 3, Did::Took(1)), op(4, 5, Did::Took(1))], Wrong::Repeated(1)),
             (
                 vec![
                     op(0, 1, Did::Put(1)),

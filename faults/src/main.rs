@@ -2,8 +2,8 @@
 //! violated; 1: something was; 2: the command was wrong.
 
 use clap::{Parser, Subcommand};
-use slipring_faults::stepping::{Density, Fault, step_through, verbs};
 use slipring_faults::ends::{Kind, Put, Take};
+use slipring_faults::stepping::{Density, Fault, step_through, verbs};
 use slipring_faults::storm::{Plan, run};
 use std::process::ExitCode;
 use std::time::Duration;

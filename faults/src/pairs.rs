@@ -122,7 +122,8 @@ pub fn step_through(kind: Kind, (first, second): (Act, Act), pair: Pair, stride:
     let (past, there) = if kind == Kind::Spsc { (61, 3) } else { (6, 2) };
     // More than two victims can have in their hands.
     let capacity = if kind == Kind::Spsc { PLACES } else { 8 };
-    let verb = Verb { name: "a pair", kind, act: first, past, there, capacity, second: Some(second), long: false };
+    let verb =
+        Verb { name: "a pair", kind, act: first, past, there, capacity, second: Some(second), long: false };
     let mut nth = 0;
     'first: for i in 0.. {
         for j in 0.. {

@@ -7,6 +7,11 @@ use crate::history::{Did, Op, Wrong, check};
 use crate::log::now;
 use crate::payload::mix;
 use crate::words::Words;
+use nix::sys::signal::{SigEvent, SigevNotify, Signal};
+use nix::sys::time::TimeSpec;
+use nix::sys::timer::{Expiration, Timer, TimerSetTimeFlags};
+use nix::sys::wait::WaitStatus;
+use nix::time::ClockId;
 use slipring::mpmc::{Receiver, Sender};
 use slipring::spsc::{Consumer, Producer};
 use slipring::{RecvError, Ring, SendError};
@@ -73,8 +78,18 @@ enum End {
     Receiver(Receiver),
 }
 
+/// A timer of this process whose signal is SIGKILL: it ends between two instructions, whichever they are.
+fn die_in(time: Duration) -> Timer {
+    let signal = SigevNotify::SigevSignal { signal: Signal::SIGKILL, si_value: 0 };
+    let mut timer =
+        Timer::new(ClockId::CLOCK_MONOTONIC, SigEvent::new(signal)).expect("timer_create(2) with SIGKILL");
+    let once = Expiration::OneShot(TimeSpec::from_duration(time));
+    timer.set(once, TimerSetTimeFlags::empty()).expect("timer_settime(2)");
+    timer
+}
+
 /// What the recording process and the others share: the number of the round at word 0, of its draining at word 1, who
-/// is to be killed at word 2, and an area for each of them.
+/// is to be killed at word 2 and after how many nanoseconds at word 3, and an area for each of them.
 struct Desk {
     words: Words,
 }
@@ -159,13 +174,18 @@ impl Desk {
         loop {
             self.wait_for(0, round);
             // Who is to be killed goes on for longer, so as to be in the middle of it.
-            let each = if self.words[2].load(SeqCst) == process as u64 + 1 { LONG } else { EACH };
+            let hit = self.words[2].load(SeqCst) == process as u64 + 1;
+            let _timer = hit.then(|| die_in(Duration::from_nanos(self.words[3].load(SeqCst))));
+            let each = if hit { LONG } else { EACH };
             for n in 0..each as u64 {
                 if process < plan.senders {
                     self.put(process, &mut end, round << 32 | (process as u64) << 16 | n);
                 } else {
                     self.take(process, &mut end);
                 }
+            }
+            while hit {
+                std::hint::spin_loop();
             }
             self.area(process, 0).store(round, SeqCst);
             self.wait_for(1, round);
@@ -181,7 +201,8 @@ impl Desk {
     fn operations(&self, process: usize, dead: Option<u64>) -> Vec<Op> {
         let count = self.area(process, 1).load(SeqCst) as usize;
         let op = |at: usize| {
-            let [kind, value, from, to] = [0, 1, 2, 3].map(|i| self.area(process, 8 + at * 4 + i).load(SeqCst));
+            let [kind, value, from, to] =
+                [0, 1, 2, 3].map(|i| self.area(process, 8 + at * 4 + i).load(SeqCst));
             let did = match kind {
                 PUT => Did::Put(value),
                 TOOK => Did::Took(value),
@@ -217,16 +238,17 @@ pub fn record(plan: &Plan) -> Result<Figures, String> {
     for round in 1..=plan.histories {
         let mut history = Vec::new();
         dice = mix(dice);
-        let victim = (plan.kill_every > 0 && dice % plan.kill_every == 0)
-            .then_some((dice >> 32) as usize % processes);
+        let victim =
+            (plan.kill_every > 0 && dice % plan.kill_every == 0).then_some((dice >> 32) as usize % processes);
         desk.words[2].store(victim.map_or(0, |victim| victim as u64 + 1), SeqCst);
+        // Some operations later, in the middle of whatever it then does.
+        desk.words[3].store(500 + (dice >> 40) % 20_000, SeqCst);
         desk.words[0].store(round, SeqCst);
         if let Some(victim) = victim {
-            // Among its first operations; where in one of them, nobody knows.
-            let least = (dice >> 48) % (LONG as u64 / 2);
-            wait(&mut children[victim], "begin", || desk.area(victim, 1).load(SeqCst) > least)?;
-            let old = std::mem::replace(&mut children[victim], fork(|| ()));
-            old.kill();
+            let end = children[victim].ended(PATIENCE);
+            if !matches!(end, Some(WaitStatus::Signaled(_, Signal::SIGKILL, _))) {
+                return Err(format!("a process was to be killed, and: {end:?}"));
+            }
             let dead = now();
             figures.killed += 1;
             let done = desk.operations(victim, Some(dead));
@@ -236,12 +258,16 @@ pub fn record(plan: &Plan) -> Result<Figures, String> {
             // The successor has nothing to do in this round but to drain.
             children[victim] = spawn(victim, round + 1)?;
         }
-        for (process, child) in children.iter_mut().enumerate().filter(|(process, _)| Some(*process) != victim) {
+        for (process, child) in
+            children.iter_mut().enumerate().filter(|(process, _)| Some(*process) != victim)
+        {
             wait(child, "do its operations", || desk.area(process, 0).load(SeqCst) == round)?;
         }
         desk.words[1].store(round, SeqCst);
         let drained = victim != Some(plan.senders);
-        for (process, child) in children.iter_mut().enumerate().filter(|(process, _)| Some(*process) != victim) {
+        for (process, child) in
+            children.iter_mut().enumerate().filter(|(process, _)| Some(*process) != victim)
+        {
             wait(child, "drain", || desk.area(process, 0).load(SeqCst) == (round | 1 << 63))?;
             history.extend(desk.operations(process, None));
             desk.area(process, 1).store(0, SeqCst);

@@ -233,8 +233,7 @@ impl<'a> Stage<'a> {
         let name = format!("/slipring-faults-{}-{}", std::process::id(), COUNT.fetch_add(1, Relaxed));
         let mode = verb.survivors_take().mode(verb.kind);
         let auditor = Auditor::new(mode, verb.kind == Spsc);
-        let mut stage =
-            Stage { verb, logs, name, ring: None, tx: None, rx: None, sleeper: None, auditor };
+        let mut stage = Stage { verb, logs, name, ring: None, tx: None, rx: None, sleeper: None, auditor };
         if verb.act != Act::Create {
             stage.furnish().map_err(|e| format!("preparing: {e}"))?;
         }
@@ -491,7 +490,9 @@ impl<'a> Stage<'a> {
         // The lease of who was killed is free when its end was reported, so a successor attaches at once.
         let mut rx = match self.rx.take() {
             Some(rx) => rx,
-            None => Listener::attach(kind, ring, self.logs.of(AFTER_RX)).map_err(|e| format!("successor: {e}"))?,
+            None => {
+                Listener::attach(kind, ring, self.logs.of(AFTER_RX)).map_err(|e| format!("successor: {e}"))?
+            }
         };
         let (mut tx, sender) = match self.tx.take() {
             Some(tx) => (tx, BEFORE),
@@ -505,7 +506,11 @@ impl<'a> Stage<'a> {
         for _ in 0..4 * capacity {
             match rx.take(how, None) {
                 Ok(_) => {}
-                Err(slipring::RecvError::Empty | slipring::RecvError::PeerDied { .. } | slipring::RecvError::Closed) => {
+                Err(
+                    slipring::RecvError::Empty
+                    | slipring::RecvError::PeerDied { .. }
+                    | slipring::RecvError::Closed,
+                ) => {
                     break;
                 }
                 Err(error) => return Err(format!("draining: {error}")),
@@ -565,7 +570,9 @@ impl<'a> Stage<'a> {
                     seen += count;
                     last = log.last_of(sender).max(last);
                 }
-                Err(error) => return Err(format!("message {seq} of {sender} does not come ({seen} did): {error}")),
+                Err(error) => {
+                    return Err(format!("message {seq} of {sender} does not come ({seen} did): {error}"));
+                }
             }
             if now() > patience {
                 return Err(format!("message {seq} of {sender} does not come, {seen} others did"));
@@ -578,7 +585,10 @@ impl<'a> Stage<'a> {
         let mut taken = 0;
         let mut victims = 0;
         let mut prepared = 0;
-        for who in [BEFORE, VICTIM, SECOND, AFTER, BEFORE_RX, VICTIM_RX, SECOND_RX, SLEEPER, AFTER_RX].into_iter().chain(CORPSES..CORPSES + 3) {
+        for who in [BEFORE, VICTIM, SECOND, AFTER, BEFORE_RX, VICTIM_RX, SECOND_RX, SLEEPER, AFTER_RX]
+            .into_iter()
+            .chain(CORPSES..CORPSES + 3)
+        {
             let auditor = &mut self.auditor;
             self.logs.of(who).read(|record| {
                 auditor.note(who, record.event);
@@ -599,9 +609,9 @@ impl<'a> Stage<'a> {
         let peeking = self.verb.kind == Mpmc && self.verb.survivors_take() == Take::Peek;
         let acts = [Some(self.verb.act), self.verb.second].into_iter().flatten();
         let along: u64 = acts.map(Act::takes_along).sum();
-        let allowed_gone =
-            u64::from(self.verb.act == Act::Sweep) + if peeking && !lived { along } else { 0 };
-        let auditor = std::mem::replace(&mut self.auditor, Auditor::new(crate::audit::Mode::AtMostOnce, false));
+        let allowed_gone = u64::from(self.verb.act == Act::Sweep) + if peeking && !lived { along } else { 0 };
+        let auditor =
+            std::mem::replace(&mut self.auditor, Auditor::new(crate::audit::Mode::AtMostOnce, false));
         let tally = auditor.finish();
         self.check_tally(&tally, allowed_gone)?;
         let moved = if self.verb.victim_sends() { victims } else { taken + tally.in_hands };

@@ -9,8 +9,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub use core::sync::atomic::Ordering;
 pub use super::words::{AtomicU32, AtomicU64, fence};
+pub use core::sync::atomic::Ordering;
 
 /// True on the machine: sizes and offsets are those of shared memory. False under the model.
 pub const REAL: bool = true;
