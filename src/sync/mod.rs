@@ -19,3 +19,5 @@ use steps as words;
 mod model;
 #[cfg(slipring_model)]
 pub use model::*;
+#[cfg(slipring_model)]
+mod weaken;
