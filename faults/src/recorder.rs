@@ -1,5 +1,6 @@
 //! Records histories: processes that do a few operations each on one ring at the same time, again and again, some of them
 //! killed in the middle, each operation between two readings of the machine's clock. Each history is judged at once.
+#![allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "the observer's own words and fence")]
 
 use crate::child::{Child, fork};
 use crate::ends::Kind;
@@ -63,6 +64,9 @@ const MOST: usize = 256;
 const PLACES: usize = 4;
 const AREA: usize = 8 + MOST * 4;
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// No number of nanoseconds that anybody is given to live.
+const NEVER: u64 = u64::MAX;
 
 const SKIP: u64 = 0;
 const PUT: u64 = 1;
@@ -184,8 +188,8 @@ impl Desk {
                     self.take(process, &mut end);
                 }
             }
-            while hit {
-                std::hint::spin_loop();
+            if hit {
+                self.wait_for(3, NEVER);
             }
             self.area(process, 0).store(round, SeqCst);
             self.wait_for(1, round);
@@ -238,8 +242,8 @@ pub fn record(plan: &Plan) -> Result<Figures, String> {
     for round in 1..=plan.histories {
         let mut history = Vec::new();
         dice = mix(dice);
-        let victim =
-            (plan.kill_every > 0 && dice % plan.kill_every == 0).then_some((dice >> 32) as usize % processes);
+        let victim = (plan.kill_every > 0 && dice.is_multiple_of(plan.kill_every))
+            .then_some((dice >> 32) as usize % processes);
         desk.words[2].store(victim.map_or(0, |victim| victim as u64 + 1), SeqCst);
         // Some operations later, in the middle of whatever it then does.
         desk.words[3].store(500 + (dice >> 40) % 20_000, SeqCst);
