@@ -443,18 +443,24 @@ impl Sender {
 
     #[cold]
     pub(super) fn wait_claim(&mut self, deadline: Deadline) -> Result<Claim, SendError> {
-        let End { side, members, items, space, strategy, .. } = &mut self.end;
+        let End { side, members, items, space, strategy, last_look, .. } = &mut self.end;
+        let swept = || {
+            items.notify_all();
+            space.notify_all();
+        };
         let mut claimed = None;
         let ready = || {
             if !side.looks_full() {
                 claimed = Some(side.claim()).filter(|claim| !matches!(claim, Err(SendError::Full)));
+                if side.suspect().is_some_and(|suspect| last_look.passed(LOOK) && members.look_at(suspect)) {
+                    swept();
+                }
             }
             claimed.is_some()
         };
         let gone = || {
             if members.look_around() {
-                items.notify_all();
-                space.notify_all();
+                swept();
             }
             members
                 .ended(RECEIVER)
@@ -821,19 +827,25 @@ impl Receiver {
 
     #[cold]
     fn wait_take(&mut self, how: SlotKind, room: usize, deadline: Deadline) -> Result<Taken, RecvError> {
-        let End { side, members, items, space, strategy, .. } = &mut self.end;
+        let End { side, members, items, space, strategy, last_look, .. } = &mut self.end;
+        let swept = || {
+            items.notify_all();
+            space.notify_all();
+        };
         let adopted = &mut self.pending;
         let mut taken = None;
         let ready = || {
             if !side.looks_empty() {
                 taken = Some(side.take(how, room)).filter(|taken| !matches!(taken, Err(RecvError::Empty)));
+                if side.suspect().is_some_and(|suspect| last_look.passed(LOOK) && members.look_at(suspect)) {
+                    swept();
+                }
             }
             taken.is_some()
         };
         let gone = || {
             if members.look_around() {
-                items.notify_all();
-                space.notify_all();
+                swept();
             }
             if how == Peeked {
                 adopted.extend(members.adopt());

@@ -568,6 +568,9 @@ impl Memory {
     }
 
     /// A hint: no effect on any value.
+    pub fn map_pages(&self, _at: usize, _len: usize) {}
+
+    /// A hint: no effect on any value.
     pub fn prefetch_write(&self, _at: usize) {}
 }
 

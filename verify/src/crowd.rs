@@ -111,7 +111,7 @@ impl Crowd {
                 }
             }
             6 => drop(tally.sent(sender.try_send_batch(&vec![message; 1 + choose(10) as usize]))),
-            7 => drop(tally.sent(sender.force_send(&message))),
+            7 => drop(tally.sent(sender.force_send(&message).map_err(|(_, error)| error))),
             8 => drop(tally.sent(sender.reserve_timeout(len, soon))),
             9 => assert!(sender.approx_len() as u64 <= SLOTS && sender.receivers() as u64 <= PLACES),
             _ => drop(senders.swap_remove(handle)),
