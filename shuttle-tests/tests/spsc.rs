@@ -116,18 +116,18 @@ fn stream(wakeup: Wakeup, align: Align, schedules: u64) {
 
 #[test]
 fn a_long_stream_arrives_waiting_on_a_futex() {
-    stream(Wakeup::Futex, Align::Dense, 400);
-    stream(Wakeup::Futex, Align::Line, 400);
+    stream(Wakeup::Futex, Align::Dense, 100);
+    stream(Wakeup::Futex, Align::Line, 100);
 }
 
 #[test]
 fn a_long_stream_arrives_waiting_on_a_semaphore() {
-    stream(Wakeup::Semaphore, Align::Dense, 400);
+    stream(Wakeup::Semaphore, Align::Dense, 100);
 }
 
 #[test]
 fn a_long_stream_arrives_whoever_is_killed_between_verbs() {
-    explore(400, || {
+    explore(100, || {
         let rig = Rig::dense(256).mortal();
         let producers = rig.clone();
         let producer = thread::spawn(move || {
