@@ -353,12 +353,14 @@ impl Asleep {
     }
 
     fn wake(&self, most: usize) -> usize {
-        let mut list = self.list();
-        let count = most.min(list.len());
-        for sleeper in list.drain(..count) {
-            sleeper.unpark();
-        }
-        count
+        let woken: Vec<_> = {
+            let mut list = self.list();
+            let count = most.min(list.len());
+            list.drain(..count).collect()
+        };
+        // The list is let go before: another scheduler than loom may switch threads here.
+        woken.iter().for_each(loom::thread::Thread::unpark);
+        woken.len()
     }
 }
 
