@@ -466,7 +466,7 @@ fn committed_end(view: &View, head: u64) -> Result<u64, Corrupt> {
     }
     let mut at = head;
     loop {
-        // ord(spsc.commit) Acquire <- ProducerSide::publish: of the producer before us.
+        // ord(spsc.commit) Acquire <- ProducerSide::publish: who observes without a lease sees the 0 behind the record.
         let word = view.memory.word(view.index(at)).load(Acquire);
         let stride = match word & KIND {
             _ if word == 0 => return Ok(at),

@@ -11,3 +11,5 @@ pub use real::*;
 mod model;
 #[cfg(slipring_model)]
 pub use model::*;
+#[cfg(slipring_model)]
+mod weaken;
