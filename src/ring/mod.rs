@@ -2,5 +2,6 @@
 //! no blocking, no operating system: sleeping is `event`'s job, handles are `channel`'s.
 
 pub mod mpmc;
+mod pin;
 pub mod spsc;
 pub mod sweep;

@@ -20,26 +20,43 @@
 //! slot back. A sender pins a slot still held from the lap before, if a later one is free. So one stopped process costs
 //! one slot each, and no one a wait.
 //!
-//! `tail` and `head` only say where to look. They may lag by what was claimed and not yet counted; whoever finds the slot
-//! there used up moves them, tail before head, so that head never passes tail. In particular `tail - head` says neither
-//! full nor empty, since void positions lie between: both answers come from the slots alone.
+//! Where the ends are, the slots tell: a position is *used* for senders once its slot is past FREE of its lap, and for
+//! receivers once it is past FULL, and it stays so. Each participant keeps two cursors of its own, with nothing but used
+//! positions before them, and moves them by looking. The shared `tail` and `head` are hints for who comes or has been
+//! away: nothing but used positions lies before them either, but they lag, and are moved more often the more
+//! participants get in each other's way. `tail - head` says neither full nor empty: both answers come from the slots.
+//!
+//! The common way is here; what is done about a slot in the way stands in `pin`.
 //!
 //! A participant that died owns what its words say: `sweep` gives that back.
 
 use crate::error::{Corrupt, RecvError, SendError};
-use crate::layout::SlotKind::{Free, Full, Peeked, PeekedPinned, Pinned, Reading, Writing};
+use crate::layout::SlotKind::{Free, Full, Pinned, Reading, Writing};
 use crate::layout::{SLOT_HEADER_LEN, SlotKind, SlotWord};
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use crate::sync::{AtomicU64, MAX_ATTEMPTS, PATIENCE_MAX, PATIENCE_MIN, spin_hint};
+use crate::sync::{AtomicU64, MAX_ATTEMPTS};
 use crate::view::SlotView;
+
+/// Positions between two hints of a participant that is alone at its end of the ring: few enough to walk.
+const HINT_EVERY: u64 = 16;
+/// Operations of which each gives a hint, after others were met.
+pub(super) const CROWD: u32 = 16;
 
 /// One participant's half of the algorithm: claims and commits, takes and releases.
 pub struct Side {
-    view: SlotView,
+    pub(super) view: SlotView,
     me: u32,
-    /// How long the next writer in the way is waited for, in [`PATIENCE_MIN`]s.
-    patience: u32,
-    suspect: Option<u32>,
+    /// No position before it can be claimed any more.
+    pub(super) tail: u64,
+    /// No position before it holds anything to take any more.
+    pub(super) head: u64,
+    /// Which positions are worth telling the others, as a mask: those that are 0 under it.
+    hints: u64,
+    /// How many more operations to tell of each, since others work at the same end.
+    pub(super) crowd: u32,
+    /// How long the next writer in the way is waited for; see `pin`.
+    pub(super) patience: u32,
+    pub(super) suspect: Option<u32>,
 }
 
 /// A slot to fill. Forgetting it costs the slot until the participant leaves or is swept.
@@ -90,7 +107,12 @@ impl Side {
     /// The half of participant `me`, who holds its own lease and owns no slot.
     #[must_use]
     pub fn new(view: SlotView, me: u32) -> Self {
-        Side { view, me, patience: 1, suspect: None }
+        // ord(mpmc.end) Acquire <- tell: the slots before it are seen as used.
+        let tail = view.header.tail.0.load(Acquire);
+        // ord(mpmc.end) Acquire <- tell: the slots before it are seen as used.
+        let head = view.header.head.0.load(Acquire);
+        let hints = (view.slots() / 4).clamp(1, HINT_EVERY) - 1;
+        Side { view, me, tail, head, hints, crowd: 0, patience: 1, suspect: None }
     }
 
     /// The ring.
@@ -111,7 +133,7 @@ impl Side {
     #[inline]
     pub fn claim(&mut self) -> Result<Claim, SendError> {
         let at = self.claim_first()?;
-        advance(&self.view.header.tail.0, at, 1);
+        self.used_to(at.wrapping_add(1));
         Ok(self.claimed(at))
     }
 
@@ -122,8 +144,17 @@ impl Side {
         while count < most && self.claim_at(start.wrapping_add(count as u64)).is_ok() {
             count += 1;
         }
-        advance(&self.view.header.tail.0, start, count as u64);
+        self.used_to(start.wrapping_add(count as u64));
         Ok(ClaimRun { start, count })
+    }
+
+    #[inline(always)]
+    pub(super) fn used_to(&mut self, to: u64) {
+        if self.crowd > 0 || (to & self.hints) == 0 || to.wrapping_sub(self.tail) > 1 {
+            tell(&self.view.header.tail.0, to);
+            self.crowd = self.crowd.saturating_sub(1);
+        }
+        self.tail = to;
     }
 
     /// The `index`th of them.
@@ -134,12 +165,11 @@ impl Side {
     }
 
     /// Whether the slot at the tail is taken by a message or a writer of the lap before: a cheap look, for who waits.
+    #[inline(always)]
     pub fn looks_full(&self) -> bool {
-        // ord(mpmc.end) Relaxed <- advance: a look; `claim` decides.
-        let at = self.view.header.tail.0.load(Relaxed);
         // ord(mpmc.state) Relaxed <- Side::let_go: a look; `claim` decides.
-        let word = SlotWord(self.view.state(self.view.slot(at)).load(Relaxed));
-        matches!(word.kind(), Some(Full | Writing)) && word.ahead_of(self.view.lap(at)) == -1
+        let word = SlotWord(self.view.state(self.view.slot(self.tail)).load(Relaxed));
+        matches!(word.kind(), Some(Full | Writing)) && word.ahead_of(self.view.lap(self.tail)) == -1
     }
 
     #[inline(always)]
@@ -150,14 +180,12 @@ impl Side {
     #[inline(always)]
     fn claim_first(&mut self) -> Result<u64, SendError> {
         for _ in 0..MAX_ATTEMPTS {
-            // ord(mpmc.end) Acquire <- advance: the slots before this position are seen as claimed or void.
-            let at = self.view.header.tail.0.load(Acquire);
-            match self.claim_at(at) {
-                Ok(()) => return Ok(at),
-                Err(found) => self.claim_refused(at, found)?,
+            match self.claim_at(self.tail) {
+                Ok(()) => return Ok(self.tail),
+                Err(found) => self.claim_refused(found)?,
             }
         }
-        Err(self.endless(&self.view.header.tail.0).into())
+        Err(self.endless(self.tail).into())
     }
 
     /// The exchange comes without a look before it: the line is wanted for writing anyway.
@@ -166,57 +194,8 @@ impl Side {
         let (lap, state) = (self.view.lap(at), self.view.state(self.view.slot(at)));
         let (free, mine) = (SlotWord::free(lap), SlotWord::owned(lap, Writing, self.me));
         // ord(mpmc.state) Acquire <- Side::let_go: its last owner is done with the bytes.
-        // ord(mpmc.state) Relaxed on failure: whoever helps tail on has read the word, and none who follow read an older.
+        // ord(mpmc.state) Relaxed on failure: who follows a hint given on the strength of this reads no older word.
         state.compare_exchange(free.0, mine.0, Acquire, Relaxed).map(drop).map_err(SlotWord)
-    }
-
-    /// The slot at the tail was not free for its position: `Ok` to try again.
-    #[cold]
-    fn claim_refused(&mut self, at: u64, word: SlotWord) -> Result<(), SendError> {
-        let lap = self.view.lap(at);
-        match (word.kind(), word.ahead_of(lap)) {
-            (None, _) => return Err(Corrupt::new("slot state", word.0, at).into()),
-            // Used up, by now or long ago.
-            (_, 0..) => advance(&self.view.header.tail.0, at, 1),
-            (Some(Full | Writing), -1) => return Err(SendError::Full),
-            (Some(kind), -1) if kind.is_held() => {
-                if self.free_behind(at)? {
-                    self.step_over_held(at, word, kind);
-                }
-            }
-            _ => return Err(Corrupt::new("slot state", word.0, at).into()),
-        }
-        Ok(())
-    }
-
-    /// The slot at `at` is held from the lap before. Whether a later one is free: else it would be pinned in vain, and its
-    /// position lost to those that come.
-    fn free_behind(&self, at: u64) -> Result<bool, SendError> {
-        for k in 1..self.view.slots() {
-            let next = at.wrapping_add(k);
-            // ord(mpmc.state) Acquire <- Side::let_go: looked at in the order of positions.
-            let word = SlotWord(self.view.state(self.view.slot(next)).load(Acquire));
-            match (word.kind(), word.ahead_of(self.view.lap(next))) {
-                (Some(Free), 0) => return Ok(true),
-                (Some(Full | Writing), -1) => return Err(SendError::Full),
-                (Some(kind), -1) if kind.is_held() => {}
-                (None, _) => return Err(Corrupt::new("slot state", word.0, next).into()),
-                _ => return Ok(false),
-            }
-        }
-        Err(SendError::Full)
-    }
-
-    fn step_over_held(&mut self, at: u64, word: SlotWord, kind: SlotKind) {
-        self.suspect = Some(word.owner());
-        let kind = if matches!(kind, Peeked | PeekedPinned) { PeekedPinned } else { Pinned };
-        let pinned = SlotWord::owned(self.view.lap(at), kind, word.owner());
-        let state = self.view.state(self.view.slot(at));
-        // ord(mpmc.state) Relaxed: nothing but the word is passed on; who sees tail moved sees it (mpmc.end).
-        // ord(mpmc.state) Relaxed on failure: the caller looks again.
-        if state.compare_exchange(word.0, pinned.0, Relaxed, Relaxed).is_ok() {
-            advance(&self.view.header.tail.0, at, 1);
-        }
     }
 
     /// Fills a claimed slot with `payload`.
@@ -270,43 +249,46 @@ impl Side {
     /// participant ends without acknowledging it. One longer than `room` stays.
     #[inline]
     pub fn take(&mut self, how: SlotKind, room: usize) -> Result<Taken, RecvError> {
-        let (at, taken) = self.take_first(how, room)?;
-        advance(&self.view.header.head.0, at, 1);
+        let taken = self.take_first(how, room)?;
+        let at = self.head;
+        self.taken_to(at.wrapping_add(1));
         self.checked(at, taken)
     }
 
-    /// Takes up to `most` consecutive messages, at least one, and adds them to `run`.
+    /// Takes up to `most` consecutive messages and adds them to `run`: at least one if there is no error, and those before
+    /// it if there is one.
     pub fn take_run(&mut self, most: usize, run: &mut Vec<Taken>) -> Result<(), RecvError> {
-        let (start, first) = self.take_first(Reading, usize::MAX)?;
-        let mut next = start;
-        let mut taken = Some(first);
-        let mut fault = None;
+        let mut taken = Some(self.take_first(Reading, usize::MAX)?);
+        let mut next = self.head;
+        let mut fault = Ok(());
         while let Some(message) = taken.take() {
-            match self.checked(next, message) {
-                Ok(message) => run.push(message),
-                Err(error) => fault = Some(error),
-            }
+            fault = self.checked(next, message).map(|message| run.push(message));
             next = next.wrapping_add(1);
-            if run.len() < most && fault.is_none() {
-                // ord(mpmc.state) Acquire <- Side::commit: see the payload and the length.
+            if run.len() < most && fault.is_ok() {
+                // ord(mpmc.state) Acquire <- Side::commit: see the length.
                 let word = SlotWord(self.view.state(self.view.slot(next)).load(Acquire));
                 if word == SlotWord::full(self.view.lap(next)) {
                     taken = self.take_at(next, Reading, usize::MAX).ok();
                 }
             }
         }
-        advance(&self.view.header.head.0, start, next.wrapping_sub(start));
-        match fault {
-            Some(error) if run.is_empty() => Err(error),
-            _ => Ok(()),
+        self.taken_to(next);
+        fault
+    }
+
+    #[inline(always)]
+    pub(super) fn taken_to(&mut self, to: u64) {
+        if self.crowd > 0 || (to & self.hints) == 0 || to.wrapping_sub(self.head) > 1 {
+            tell(&self.view.header.head.0, to);
+            self.crowd = self.crowd.saturating_sub(1);
         }
+        self.head = to;
     }
 
     /// Whether the slot at the head holds nothing to take and nothing to step over: a cheap look, for who waits.
     #[inline(always)]
     pub fn looks_empty(&self) -> bool {
-        // ord(mpmc.end) Relaxed <- advance: a look; `take` decides.
-        let at = self.view.header.head.0.load(Relaxed);
+        let at = self.head;
         // ord(mpmc.state) Relaxed <- Side::commit: a look; `take` decides.
         let word = SlotWord(self.view.state(self.view.slot(at)).load(Relaxed));
         let ahead = word.ahead_of(self.view.lap(at));
@@ -314,15 +296,14 @@ impl Side {
     }
 
     #[inline(always)]
-    fn take_first(&mut self, how: SlotKind, room: usize) -> Result<(u64, Taken), RecvError> {
+    fn take_first(&mut self, how: SlotKind, room: usize) -> Result<Taken, RecvError> {
         for _ in 0..MAX_ATTEMPTS {
-            // ord(mpmc.end) Acquire <- advance: the positions before this one are seen as taken or void.
-            let at = self.view.header.head.0.load(Acquire);
+            let at = self.head;
             // ord(mpmc.state) Acquire <- Side::commit: see the length.
             let word = SlotWord(self.view.state(self.view.slot(at)).load(Acquire));
             if word == SlotWord::full(self.view.lap(at)) {
                 match self.take_at(at, how, room) {
-                    Ok(taken) => return Ok((at, taken)),
+                    Ok(taken) => return Ok(taken),
                     Err(Some(error)) => return Err(error),
                     Err(None) => {}
                 }
@@ -330,7 +311,7 @@ impl Side {
                 self.take_refused(at, word)?;
             }
         }
-        Err(self.endless(&self.view.header.head.0).into())
+        Err(self.endless(self.head).into())
     }
 
     /// Takes the message of a position whose slot was seen full. `Err(None)`: somebody else was faster.
@@ -370,79 +351,6 @@ impl Side {
             return Err(Corrupt::new("slot length", taken.len as u64, at).into());
         }
         Ok(taken)
-    }
-
-    /// The slot at the head was not full for its position: `Ok` to try again.
-    #[cold]
-    fn take_refused(&mut self, at: u64, word: SlotWord) -> Result<(), RecvError> {
-        let lap = self.view.lap(at);
-        match (word.kind(), word.ahead_of(lap)) {
-            (None, _) => Err(Corrupt::new("slot state", word.0, at).into()),
-            (Some(Free), 0) | (_, ..0) => Err(RecvError::Empty),
-            (Some(Writing), 0) => {
-                if self.full_behind(at, word)? {
-                    self.step_over_writer(at, word);
-                }
-                Ok(())
-            }
-            // Taken or void. Tail first: a helper killed in between must not leave head ahead of it.
-            _ => {
-                self.pass(at);
-                Ok(())
-            }
-        }
-    }
-
-    /// The slot at `at` is being written. Whether a later one is full, so that it may not be waited for.
-    fn full_behind(&self, at: u64, writing: SlotWord) -> Result<bool, RecvError> {
-        for k in 1..self.view.slots() {
-            let next = at.wrapping_add(k);
-            // ord(mpmc.state) Acquire <- Side::commit: looked at in the order of positions, before the writer again.
-            let word = SlotWord(self.view.state(self.view.slot(next)).load(Acquire));
-            match (word.kind(), word.ahead_of(self.view.lap(next))) {
-                (None, _) => return Err(Corrupt::new("slot state", word.0, next).into()),
-                (Some(Full), 0) => return Ok(true),
-                (Some(Writing | Pinned | PeekedPinned), 0) => {}
-                (Some(Free), 0) | (_, ..0) => return Err(RecvError::Empty),
-                // A message behind was there and is gone: then this position was void before, or is by now.
-                _ => {
-                    // ord(mpmc.state) Relaxed <- Side::commit: no older than what the look behind it implies.
-                    let now = self.view.state(self.view.slot(at)).load(Relaxed);
-                    if now != writing.0 {
-                        return Ok(false);
-                    }
-                }
-            }
-        }
-        Err(RecvError::Empty)
-    }
-
-    /// Waits a little for the writer in the way, the longer the more often that was in vain, and then passes it over.
-    fn step_over_writer(&mut self, at: u64, word: SlotWord) {
-        let state = self.view.state(self.view.slot(at));
-        let looks = (PATIENCE_MIN + (self.view.max_len() / 1024) as u32) * self.patience;
-        for _ in 0..looks {
-            spin_hint();
-            // ord(mpmc.state) Relaxed <- Side::commit: the caller looks again.
-            if state.load(Relaxed) != word.0 {
-                self.patience = (self.patience / 2).max(1);
-                return;
-            }
-        }
-        self.suspect = Some(word.owner());
-        let pinned = SlotWord::owned(word.lap(), Pinned, word.owner());
-        // ord(mpmc.state) Relaxed: nothing but the word is passed on; who sees head moved sees it (mpmc.end).
-        // ord(mpmc.state) Relaxed on failure: the caller looks again.
-        if state.compare_exchange(word.0, pinned.0, Relaxed, Relaxed).is_ok() {
-            self.patience = (self.patience * 2).min(PATIENCE_MAX);
-            self.pass(at);
-        }
-    }
-
-    /// Moves both ends past a position that is used up.
-    fn pass(&self, at: u64) {
-        advance(&self.view.header.tail.0, at, 1);
-        advance(&self.view.header.head.0, at, 1);
     }
 
     /// Copies a message out.
@@ -485,29 +393,39 @@ impl Side {
         }
     }
 
-    /// Messages and operations in flight, roughly: `tail - head`.
+    /// Messages and operations in flight, roughly.
     pub fn in_flight(&self) -> u64 {
-        // ord(mpmc.end) Relaxed: may be stale at once.
-        let head = self.view.header.head.0.load(Relaxed);
-        // ord(mpmc.end) Relaxed: may be stale at once.
-        let tail = self.view.header.tail.0.load(Relaxed);
-        tail.wrapping_sub(head).min(self.view.slots())
+        // ord(mpmc.end) Relaxed <- tell: may be stale at once.
+        let head = later(self.head, self.view.header.head.0.load(Relaxed));
+        // ord(mpmc.end) Relaxed <- tell: may be stale at once.
+        let tail = later(self.tail, self.view.header.tail.0.load(Relaxed));
+        if is_before(tail, head) { 0 } else { tail.wrapping_sub(head).min(self.view.slots()) }
     }
 
     /// Nobody's progress explains so many failed attempts.
     #[cold]
-    fn endless(&self, end: &AtomicU64) -> Corrupt {
-        // ord(own) Relaxed: for the message.
-        let at = end.load(Relaxed);
+    fn endless(&self, at: u64) -> Corrupt {
         // ord(own) Relaxed: for the message.
         Corrupt::new("slot state", self.view.state(self.view.slot(at)).load(Relaxed), at)
     }
 }
 
-/// Moves an end from `at` to behind what was claimed or taken there. Whoever was faster has done the same.
-#[inline(always)]
-fn advance(end: &AtomicU64, at: u64, by: u64) {
-    // ord(mpmc.end) Release -> Side::claim_first: the slots passed are seen as used.
-    // ord(mpmc.end) Relaxed on failure: nothing is read.
-    let _ = end.compare_exchange(at, at.wrapping_add(by), Release, Relaxed);
+fn is_before(a: u64, b: u64) -> bool {
+    (a.wrapping_sub(b) as i64) < 0
+}
+
+pub(super) fn later(a: u64, b: u64) -> u64 {
+    if is_before(a, b) { b } else { a }
+}
+
+/// Tells the others how far an end has come, unless somebody has told them more.
+#[inline]
+fn tell(end: &AtomicU64, to: u64) {
+    // ord(mpmc.end) Relaxed <- tell: only compared.
+    let told = end.load(Relaxed);
+    if is_before(told, to) {
+        // ord(mpmc.end) Release -> Side::skip_claimed: the slots before it are seen as used.
+        // ord(mpmc.end) Relaxed on failure: somebody else has told.
+        let _ = end.compare_exchange(told, to, Release, Relaxed);
+    }
 }
