@@ -1,7 +1,7 @@
 //! Small MPMC rings to model with: slots for messages of up to 8 bytes. Two slots are enough for every model to meet the
 //! full ring, the next lap and the look behind a slot that is held.
 
-use crate::channel::members::NoPlace;
+use crate::channel::members::{Members, NoPlace};
 use crate::channel::mpmc::{Receiver, Sender};
 use crate::error::RecvError;
 use crate::layout::SlotKind::{self, Reading};
@@ -9,7 +9,6 @@ use crate::layout::{Census, Line, MpmcHeader, PartyWord, SLOT_HEADER_LEN, SlotWo
 use crate::rig::{Leases, event_line, party};
 use crate::ring::mpmc::{Claim, Side, Taken};
 use crate::ring::sweep::{observed, prepare, sweep};
-use crate::sync::Ordering::Relaxed;
 use crate::sync::{AtomicU32, AtomicU64, Memory, Shared, kill};
 use crate::view::{SlotGeometry, SlotView};
 
@@ -100,6 +99,14 @@ impl SlotRig {
         Receiver::attach(self.view(), self.leases.seat(PID, self.trusted))
     }
 
+    /// A place in the table, without a handle's wake-ups.
+    ///
+    /// # Errors
+    /// There is no free place.
+    pub fn member(&self, role: u32) -> Result<Members, NoPlace> {
+        Members::attach(self.view(), self.leases.seat(PID, self.trusted), role)
+    }
+
     /// The participant in this place is killed; thereupon the kernel frees its lease.
     pub fn kill(&self, handle: impl Sized, place: usize) {
         kill(handle);
@@ -116,14 +123,6 @@ impl SlotRig {
     #[must_use]
     pub fn words(&self) -> Vec<SlotWord> {
         observed(&self.view).collect()
-    }
-
-    /// Head and tail, head first.
-    #[must_use]
-    pub fn ends(&self) -> (u64, u64) {
-        let header = &self.view.header;
-        // ord(own) Relaxed: an observation; head first, for it is never ahead of a tail read later.
-        (header.head.0.load(Relaxed), header.tail.0.load(Relaxed))
     }
 
     /// How many of the slots participant `owner` has in its hands. Once nobody runs any more.
@@ -150,8 +149,6 @@ impl SlotRig {
             assert!(put(&mut side, message), "room for every slot's message");
         }
         assert!(!put(&mut side, 100), "and for no more");
-        let (head, tail) = self.ends();
-        assert!(head <= tail, "head is not ahead of tail: {head} {tail}");
         let back: Vec<u8> = std::iter::from_fn(|| get(&mut side)).collect();
         assert_eq!(back, fill, "a queue again");
         found
