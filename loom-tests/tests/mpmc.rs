@@ -541,6 +541,7 @@ fn a_message_too_long_is_refused_only_while_it_is_first() {
         let other = thread::spawn(move || get(&mut one));
         let mine = two.take(Reading, 4).map(|taken| taken.len);
         run.outcome((mine, other.join().unwrap()));
+        assert!(ring.drain(0).is_empty(), "nothing comes twice");
     })
     .reaches("(Err(BufferTooSmall { len: 8, have: 4 }), Some(1))", "it was there, and stayed")
     .reaches("(Err(Empty), Some(1))", "the other had it");
