@@ -162,7 +162,7 @@ fn whatever_is_scribbled_on_a_ring_its_ends_live_and_say_what_is_wrong() {
             fork(|link| live(&board, 0, link, end((true, false)))),
             fork(|link| live(&board, 1, link, end((false, true)))),
         ];
-        victims.iter_mut().for_each(|victim| drop(victim.hear()));
+        victims.iter_mut().for_each(|victim| _ = victim.hear());
         let adversary =
             fork(|_| scribble(&board, &file, |file, dice| victim::attack(file, &mut |n| dice.below(n))));
         watch(&board, victims, adversary, time)
@@ -188,7 +188,7 @@ fn whatever_is_scribbled_on_a_crowded_ring_its_ends_live_and_say_what_is_wrong()
             fork(|link| live(&board, 0, link, ends((2, 0)))),
             fork(|link| live(&board, 1, link, ends((0, 2)))),
         ];
-        victims.iter_mut().for_each(|victim| drop(victim.hear()));
+        victims.iter_mut().for_each(|victim| _ = victim.hear());
         let adversary =
             fork(|_| scribble(&board, &file, |file, dice| crowd::attack(file, &mut |n| dice.below(n))));
         watch(&board, victims, adversary, time)
