@@ -195,6 +195,8 @@ pub struct Receiver {
     run: Vec<Taken>,
     /// The state of the table of participants in which orphaned messages were last looked for.
     adopted_at: u32,
+    /// What an empty ring meant when the table was last looked at: that there is nobody left to send, or nothing.
+    over: Option<RecvError>,
 }
 
 impl Sender {
@@ -551,7 +553,7 @@ impl Receiver {
 
     fn of(end: End) -> Self {
         let adopted_at = end.known;
-        Receiver { end, pending: VecDeque::new(), run: Vec::new(), adopted_at }
+        Receiver { end, pending: VecDeque::new(), run: Vec::new(), adopted_at, over: None }
     }
 
     /// Another receiver of the same ring: a participant of its own.
@@ -792,9 +794,10 @@ impl Receiver {
     #[cold]
     fn nothing_there(&mut self, how: SlotKind, room: usize) -> Result<Taken, RecvError> {
         if !self.end.is_time_to_look() {
-            return Err(RecvError::Empty);
+            return Err(self.over.unwrap_or(RecvError::Empty));
         }
         let end = ended(&self.end.members);
+        self.over = end;
         if how == Peeked {
             self.adopt();
             if let Some(taken) = self.from_pending(room)? {
