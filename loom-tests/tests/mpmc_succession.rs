@@ -269,6 +269,24 @@ fn nobody_is_gone_while_the_role_is_handed_over() {
 }
 
 #[test]
+fn who_was_there_is_remembered_whoever_came_meanwhile() {
+    check(|run| {
+        let ring = SlotRig::with(2, 2, Wakeup::None);
+        let there = ring.clone();
+        let sender = thread::spawn(move || {
+            let mut sender = there.member(SENDER).unwrap();
+            sender.leave(false);
+            kill(sender);
+        });
+        let receiver = ring.member(RECEIVER).unwrap();
+        sender.join().unwrap();
+        run.outcome(receiver.ended(SENDER));
+        kill(receiver);
+    })
+    .reaches("Some(None)", "always: it came and left");
+}
+
+#[test]
 fn a_newcomer_keeps_its_slots_whoever_sweeps_the_dead_one() {
     check_bounded(3, |run| {
         let ring = SlotRig::with(4, 2, Wakeup::None);

@@ -338,7 +338,7 @@ impl Side {
     #[cold]
     fn too_long(&self, slot: usize, full: SlotWord, len: usize, have: usize) -> Option<RecvError> {
         // An exchange of the word for itself: its load could come before that of the length, its store could not.
-        // ord(mpmc.state) Release -> Side::take_at: the length was read before whoever takes the message.
+        // ord(mpmc.state) Release -> Side::claim_at: the length was read before the next one is written.
         // ord(mpmc.state) Relaxed on failure: the caller looks again.
         let still = self.view.state(slot).compare_exchange(full.0, full.0, Release, Relaxed).is_ok();
         still.then_some(RecvError::BufferTooSmall { len, have })
