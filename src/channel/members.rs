@@ -8,7 +8,7 @@
 
 use crate::channel::{Host, Seat};
 use crate::error::Error;
-use crate::layout::{ABSENT, ATTACHED, CLOSED, DIED, ORPHANED, Party};
+use crate::layout::{ABSENT, ATTACHED, CLOSED, Census, DIED, ORPHANED, Party};
 use crate::ring::mpmc::Taken;
 use crate::ring::sweep::{adopt, sweep};
 use crate::sync::Ordering::Relaxed;
@@ -157,8 +157,7 @@ impl Members {
     /// latest of them. `None` as well if nobody ever had it: somebody may come.
     #[must_use]
     pub fn ended(&self, role: u32) -> Option<Option<u32>> {
-        // ord(own) Relaxed: a hint; a participant is there before its bit, and then the table tells.
-        let seen = self.view.header.census.seen.load(Relaxed) & role != 0;
+        let seen = self.view.header.census.roles() & role != 0;
         if self.live(role) > 0 || !seen {
             return None;
         }
@@ -192,6 +191,14 @@ impl Party {
     pub fn role(&self) -> u32 {
         // ord(own) Relaxed: written before the word that was read before this.
         self.role.load(Relaxed)
+    }
+}
+
+impl Census {
+    /// Roles that somebody ever had.
+    pub fn roles(&self) -> u32 {
+        // ord(own) Relaxed: a hint; a participant is there before its bit, and then the table tells.
+        self.seen.load(Relaxed)
     }
 }
 

@@ -2,5 +2,6 @@
 //! no blocking, no operating system: sleeping is `event`'s job, handles are `channel`'s.
 
 pub mod mpmc;
+pub mod observe;
 pub mod spsc;
 pub mod sweep;
