@@ -12,7 +12,7 @@ use crate::layout::{
 };
 use crate::liveness;
 use crate::open::{Ring, RingInfo, Role, records, slots};
-use crate::ring::observe::{self, Chain, Ends};
+use crate::ring::observe::{self, Chain, Reach, Scale};
 use crate::segment::{self, Place, Segment};
 use crate::view::{Common, Shape, SlotView, View};
 use std::fmt;
@@ -24,8 +24,6 @@ pub use crate::layout::SlotKind;
 
 /// The time between the two looks at what seems wrong.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
-/// Slots looked at between two looks at the ends.
-const AT_ONCE: u64 = 4096;
 /// The most held slots that are listed one by one.
 const MOST_HELD: usize = 1 << 16;
 /// The most faults that are told one by one.
@@ -94,9 +92,9 @@ pub struct Records {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Slots {
-    /// Position of the next message to take, or a little less.
+    /// Position of the next message to take.
     pub head: u64,
-    /// Position that the next message goes to, or a little less.
+    /// Position that the next message goes to.
     pub tail: u64,
     /// How many there are.
     pub count: u64,
@@ -371,72 +369,125 @@ impl Inspection {
             _ => None,
         };
         self.examine_parties(&view.parties, fd, ORPHANED, roles);
-        let start = observe::ends(view);
+        let seen = view.header.census.roles();
+        if seen & !(SENDER | RECEIVER) != 0 {
+            let text = format!("census.seen {seen:#x} counts a role that there is not");
+            self.fault(Fault::new(At::Control, "census.seen", seen.into(), text));
+        }
+        let hints = observe::hints(view);
+        let first: Vec<_> = (0..view.slots()).map(|index| observe::slot(view, index).0).collect();
+        // The second look at each slot is behind the first look at all of them.
+        let second: Vec<_> = (0..view.slots()).map(|index| observe::slot(view, index)).collect();
+        let mut suspects = Vec::new();
+        for (index, &(word, len)) in (0..).zip(&second) {
+            let odd = observe::malformed(word).is_some()
+                || observe::has_message(word) && len > view.max_len() as u64
+                || owner_fault(view, word).is_some();
+            if odd {
+                suspects.push(index);
+            }
+        }
+        wait_for_second_look(!suspects.is_empty());
+        suspects.into_iter().filter_map(|index| slot_fault(view, index)).for_each(|fault| self.fault(fault));
+        let second: Vec<_> = second.into_iter().map(|(word, _)| word).collect();
+        self.compare(view, hints, &first, &second);
+        self.contents = Contents::Slots(self.survey(view, hints.1, &second));
+    }
+
+    /// Whether the words fit together: what one of the first looks says is used up was so for each of the second.
+    fn compare(
+        &mut self,
+        view: &SlotView,
+        (head, tail): (u64, u64),
+        first: &[SlotWord],
+        second: &[SlotWord],
+    ) {
+        let scale = Scale::from(view, tail);
+        let sides: [(Side, &'static str, u64); 2] =
+            [(Scale::senders, "tail", tail), (Scale::receivers, "head", head)];
+        for (reach, end, hint) in sides {
+            let of = |words: &[SlotWord]| -> Vec<_> {
+                let sound = (0..).zip(words.iter().copied()).filter(|(_, word)| word.kind().is_some());
+                sound.map(|(index, word)| (index, word, reach(&scale, index, word))).collect()
+            };
+            let (before, after) = (of(first), of(second));
+            let told = i128::from(hint.wrapping_sub(tail) as i64) - 1;
+            let mut firsts: Vec<i128> = after.iter().map(|(_, _, reach)| reach.first).collect();
+            firsts.sort_unstable();
+            // Ahead of most of the ring: it is the one that is wrong. Ahead of a few: those are.
+            let is_ahead = |past: i128| firsts.partition_point(|first| *first <= past) * 2 > firsts.len();
+            if is_ahead(told) {
+                let text = format!("{end} {hint} is further than the slots have come");
+                self.fault(Fault::new(At::Control, end, hint, text));
+            }
+            let mut most = Some(told).filter(|told| !is_ahead(*told));
+            for (index, word, Reach { past, .. }) in before {
+                if !is_ahead(past) {
+                    most = most.max(Some(past));
+                } else if second[index as usize] == word && !self.blames(index) {
+                    let text = format!("state {} is further than the rest of the ring", words(word));
+                    self.fault(Fault::new(At::Slot(index), "state", word.0, text));
+                }
+            }
+            for (index, word, Reach { first, .. }) in after {
+                if most.is_some_and(|most| first <= most) && !self.blames(index) {
+                    let text = match end {
+                        "tail" => "was passed over by the senders: nobody will ever use the slot again",
+                        _ => "was passed over by the receivers: nobody will ever take the message",
+                    };
+                    let text = format!("state {} {text}", words(word));
+                    self.fault(Fault::new(At::Slot(index), "state", word.0, text));
+                }
+            }
+        }
+    }
+
+    /// Whether this slot was found wrong already.
+    fn blames(&self, index: u64) -> bool {
+        self.faults.iter().any(|fault| fault.at == At::Slot(index) && fault.field == "state")
+    }
+
+    /// Counts, and tells the held slots one by one.
+    fn survey(&mut self, view: &SlotView, tail: u64, words: &[SlotWord]) -> Slots {
+        let scale = Scale::from(view, tail);
+        let sound = || {
+            let words = (0..).zip(words.iter().copied());
+            words.filter(|(index, word)| word.kind().is_some() && !self.blames(*index))
+        };
+        let least = |reach: Side| sound().map(|(index, word)| reach(&scale, index, word).first).min();
+        let end = |reach: Side| scale.position(least(reach).unwrap_or(0));
         let mut slots = Slots {
-            head: start.head,
-            tail: start.tail,
+            head: end(Scale::receivers),
+            tail: end(Scale::senders),
             count: view.slots(),
             free: 0,
             full: 0,
             held: 0,
             holds: Vec::new(),
         };
-        let mut suspects = Vec::new();
-        for from in (0..view.slots()).step_by(AT_ONCE as usize) {
-            let before = observe::ends(view);
-            let range = from..view.slots().min(from + AT_ONCE);
-            let looks: Vec<_> = range.map(|index| (index, observe::slot(view, index))).collect();
-            let after = observe::ends(view);
-            for (index, (word, len)) in looks {
-                self.count(&mut slots, index, word, len);
-                let odd = observe::misfit(view, index, word, before, after).is_some()
-                    || observe::has_message(word) && len > view.max_len() as u64
-                    || owner_fault(view, word).is_some();
-                if odd {
-                    suspects.push(index);
+        for (index, &word) in (0..).zip(words) {
+            match word.kind() {
+                None => {}
+                Some(SlotKind::Free) => slots.free += 1,
+                Some(SlotKind::Full) => slots.full += 1,
+                Some(state) => {
+                    slots.held += 1;
+                    if slots.holds.len() < MOST_HELD {
+                        slots.holds.push(Slot::new(view, index, state, word));
+                    }
+                    self.count(state, word.owner());
                 }
             }
         }
-        let ends_fit = observe::ends_fit(view, start, observe::ends(view));
-        let seen = view.header.census.roles();
-        wait_for_second_look(!suspects.is_empty() || !ends_fit);
-        self.contents = Contents::Slots(slots);
-        let (before, after) = (observe::ends(view), observe::ends(view));
-        if !ends_fit && !observe::ends_fit(view, before, after) {
-            let Ends { head, tail } = before;
-            let text = format!("head {head} and tail {tail} are further apart than they can get");
-            self.fault(Fault::new(At::Control, "head", head, text));
-        }
-        if seen & !(SENDER | RECEIVER) != 0 {
-            let text = format!("census.seen {seen:#x} counts a role that there is not");
-            self.fault(Fault::new(At::Control, "census.seen", seen.into(), text));
-        }
-        for index in suspects {
-            slot_fault(view, index).into_iter().for_each(|fault| self.fault(fault));
-        }
+        slots
     }
 
-    fn count(&mut self, slots: &mut Slots, index: u64, word: SlotWord, len: u64) {
-        let Some(state) = word.kind() else { return };
-        if !state.is_owned() {
-            *(if state == SlotKind::Free { &mut slots.free } else { &mut slots.full }) += 1;
-            return;
-        }
-        slots.held += 1;
-        if slots.holds.len() < MOST_HELD {
-            slots.holds.push(Slot {
-                index,
-                state,
-                lap: word.lap(),
-                position: word.lap().wrapping_mul(slots.count).wrapping_add(index),
-                owner: word.owner(),
-                len: observe::has_message(word).then_some(len),
-            });
-        }
-        if let Ok(at) = self.members.binary_search_by_key(&word.owner(), |member| member.place) {
-            match state {
-                SlotKind::Peeked | SlotKind::PeekedPinned => self.members[at].keeps += 1,
-                _ => self.members[at].frees += 1,
+    /// One more slot in the hands of `owner`.
+    fn count(&mut self, state: SlotKind, owner: u32) {
+        if let Ok(at) = self.members.binary_search_by_key(&owner, |member| member.place) {
+            match is_peeked(state) {
+                true => self.members[at].keeps += 1,
+                false => self.members[at].frees += 1,
             }
         }
     }
@@ -492,13 +543,11 @@ fn record_fault(view: &View, chain: &Chain) -> Option<Fault> {
     Some(Fault::new(At::Position(end), "record header", word, text))
 }
 
-/// The second look at a slot, closer than the first.
+/// A second look at a slot, at its word alone, its length and its owner.
 fn slot_fault(view: &SlotView, index: u64) -> Option<Fault> {
-    let before = observe::ends(view);
     let (word, len) = observe::slot(view, index);
-    let after = observe::ends(view);
     let fault = |text: String| Fault::new(At::Slot(index), "state", word.0, text);
-    if let Some(why) = observe::misfit(view, index, word, before, after) {
+    if let Some(why) = observe::malformed(word) {
         return Some(fault(format!("state {} {why}", words(word))));
     }
     let owner = owner_fault(view, word);
@@ -510,11 +559,31 @@ fn slot_fault(view: &SlotView, index: u64) -> Option<Fault> {
         return Some(fault(format!("state {} belongs to place {}, {why}", words(word), word.owner())));
     }
     let max = view.max_len() as u64;
-    if observe::has_message(word) && len > max {
+    (observe::has_message(word) && len > max).then(|| {
         let text = format!("length {len} is more than the {max} bytes of a slot");
-        return Some(Fault::new(At::Slot(index), "len", len, text));
+        Fault::new(At::Slot(index), "len", len, text)
+    })
+}
+
+/// Whether a slot of this kind holds a message that is not acknowledged.
+fn is_peeked(state: SlotKind) -> bool {
+    matches!(state, SlotKind::Peeked | SlotKind::PeekedPinned)
+}
+
+/// How far one side has come by a word.
+type Side = fn(&Scale, u64, SlotWord) -> Reach;
+
+impl Slot {
+    fn new(view: &SlotView, index: u64, state: SlotKind, word: SlotWord) -> Slot {
+        Slot {
+            index,
+            state,
+            lap: word.lap(),
+            position: word.lap().wrapping_mul(view.slots()).wrapping_add(index),
+            owner: word.owner(),
+            len: observe::has_message(word).then(|| observe::slot(view, index).1),
+        }
     }
-    None
 }
 
 /// A state word, for people: its kind and lap, or all of it.
@@ -549,12 +618,11 @@ fn owner_fault(view: &SlotView, word: SlotWord) -> Option<&'static str> {
     let Some(party) = view.parties.get(word.owner() as usize) else {
         return Some("which this ring does not have");
     };
-    let peeked = matches!(kind, SlotKind::Peeked | SlotKind::PeekedPinned);
     match party.state().state() {
         ABSENT => Some("which nobody ever had"),
         CLOSED => Some("which has left: nobody will give it back"),
         DIED => Some("which died and was swept: nobody will give it back"),
-        ORPHANED if !peeked => Some("which is gone: nobody will give it back"),
+        ORPHANED if !is_peeked(kind) => Some("which is gone: nobody will give it back"),
         _ => None,
     }
 }

@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 use crate::layout::SlotKind::{Free, Full, Peeked, Reading};
-use crate::layout::SlotWord;
+use crate::layout::{SlotKind, SlotWord};
 use crate::ring::spsc;
 use crate::sync::Ordering::Acquire;
 use crate::view::{SlotView, View};
@@ -70,22 +70,72 @@ pub fn spsc_head(view: &View) -> u64 {
     view.header.head.0.load(Acquire)
 }
 
-/// Where both ends of an MPMC ring say that they are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ends {
-    /// The next message to take, or a little less.
-    pub head: u64,
-    /// The next position to send to, or a little less.
-    pub tail: u64,
+/// How far an MPMC ring has come, by one word of it. Positions are counted from a common one: see [`Scale`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reach {
+    /// Everything up to here is used: this word would not be as it is otherwise.
+    pub past: i128,
+    /// The first position of this slot that is not used. Not behind any `past` that was looked at before.
+    pub first: i128,
 }
 
-/// Both ends now.
+/// A position to count others from, so that laps that wrapped around compare as they should.
+#[derive(Clone, Copy, Debug)]
+pub struct Scale {
+    slots: i128,
+    at: u64,
+    lap: u64,
+}
+
+impl Scale {
+    /// Counts from position `at` of this ring.
+    #[must_use]
+    pub fn from(view: &SlotView, at: u64) -> Scale {
+        Scale { slots: view.slots().into(), at, lap: view.lap(at) }
+    }
+
+    fn count(&self, index: u64, word: SlotWord) -> i128 {
+        let first_of_lap = self.at & (self.slots as u64 - 1);
+        i128::from(word.ahead_of(self.lap)) * self.slots + i128::from(index) - i128::from(first_of_lap)
+    }
+
+    /// The position that was counted.
+    #[must_use]
+    pub fn position(&self, count: i128) -> u64 {
+        self.at.wrapping_add(count as u64)
+    }
+
+    /// How far senders have come by this word of slot `index`: they pass a position when it is claimed or void, and
+    /// nobody claims, pins or frees one that senders have not come to.
+    #[must_use]
+    pub fn senders(&self, index: u64, word: SlotWord) -> Reach {
+        let at = self.count(index, word);
+        let first = if word.kind() == Some(Free) { at } else { at + self.slots };
+        Reach { past: first - self.slots, first }
+    }
+
+    /// How far receivers have come by it: they pass a position when it is taken or void. A slot may be freed by its sender
+    /// before they come to it; claimed again it cannot be.
+    #[must_use]
+    pub fn receivers(&self, index: u64, word: SlotWord) -> Reach {
+        let at = self.count(index, word);
+        let held = word.kind().is_some_and(SlotKind::is_held);
+        let laps = match word.kind() {
+            Some(Reading | Peeked) => 0,
+            Some(Free) | None => 2,
+            _ => 1,
+        };
+        Reach { past: at - laps * self.slots, first: if held { at + self.slots } else { at } }
+    }
+}
+
+/// What the shared ends hint at: head and tail. No position before them is unused.
 #[must_use]
-pub fn ends(view: &SlotView) -> Ends {
-    // ord(mpmc.end) Acquire <- advance: looks stay in their order.
+pub fn hints(view: &SlotView) -> (u64, u64) {
+    // ord(mpmc.end) Acquire <- tell: the slots are looked at behind it.
     let head = view.header.head.0.load(Acquire);
-    // ord(mpmc.end) Acquire <- advance: looks stay in their order.
-    Ends { head, tail: view.header.tail.0.load(Acquire) }
+    // ord(mpmc.end) Acquire <- tell: the slots are looked at behind it.
+    (head, view.header.tail.0.load(Acquire))
 }
 
 /// The state word of a slot now, and the length word beside it, which belongs to it if the word is the same afterwards.
@@ -98,57 +148,20 @@ pub fn slot(view: &SlotView, index: u64) -> (SlotWord, u64) {
     (word, view.len(at).load(Acquire))
 }
 
-/// Whether the ends are further apart than participants ever leave them. `before` was looked at before `after`.
-///
-/// Who takes or claims a run of messages moves its end behind it, so an end may lag by a run, which is at most a lap;
-/// what lies between the real ends is at most a lap too.
+/// Why this cannot be the word of any slot.
 #[must_use]
-pub fn ends_fit(view: &SlotView, before: Ends, after: Ends) -> bool {
-    let slots = view.slots() as i64;
-    let head_ahead = before.head.wrapping_sub(after.tail) as i64;
-    let tail_ahead = before.tail.wrapping_sub(after.head) as i64;
-    head_ahead <= slots && tail_ahead <= 2 * slots
-}
-
-/// Why this word cannot stand in slot `index`, if `before` was looked at before it and `after` behind it.
-#[must_use]
-pub fn misfit(
-    view: &SlotView,
-    index: u64,
-    word: SlotWord,
-    before: Ends,
-    after: Ends,
-) -> Option<&'static str> {
-    let Some(kind) = word.kind() else { return Some("is of no kind that there is") };
-    if !kind.is_owned() && word.owner() != 0 {
-        return Some("has an owner, though slots that are free or full have none");
+pub fn malformed(word: SlotWord) -> Option<&'static str> {
+    match word.kind() {
+        None => Some("is of no kind that there is"),
+        Some(kind) if !kind.is_owned() && word.owner() != 0 => {
+            Some("has an owner, though slots that are free or full have none")
+        }
+        Some(_) => None,
     }
-    // An end passes a position only when it is used up, and neither word ever goes back.
-    match word.ahead_of(last_lap(view, index, before.tail)) {
-        ..0 => return Some("is behind the tail: the slot is lost to the ring"),
-        0 if kind == Free => return Some("is free, but the tail has passed it: nobody will ever claim it"),
-        _ => {}
-    }
-    match word.ahead_of(last_lap(view, index, before.head)) {
-        ..0 => return Some("is behind the head: the slot is lost to the ring"),
-        0 if !kind.is_held() => return Some("was never taken, but the head has passed it"),
-        _ => {}
-    }
-    let most = if kind == Free { 2 } else { 1 };
-    if word.ahead_of(last_lap(view, index, after.tail)) > most {
-        return Some("is further ahead than the tail has ever been");
-    }
-    None
 }
 
 /// Whether a slot with this word holds a message, so that its length counts.
 #[must_use]
 pub fn has_message(word: SlotWord) -> bool {
     matches!(word.kind(), Some(Full | Reading | Peeked))
-}
-
-/// The lap of the last position of this slot before `end`.
-fn last_lap(view: &SlotView, index: u64, end: u64) -> u64 {
-    let last = end.wrapping_sub(1);
-    view.lap(last.wrapping_sub(last.wrapping_sub(index) & (view.slots() - 1)))
 }
