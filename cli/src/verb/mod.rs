@@ -6,6 +6,8 @@ pub(crate) mod ls;
 pub(crate) mod man;
 pub(crate) mod mk;
 pub(crate) mod recv;
+mod recv_many;
+mod recv_one;
 pub(crate) mod rm;
 pub(crate) mod send;
 mod send_lines;
