@@ -2,6 +2,7 @@
 
 pub(crate) mod compare;
 pub(crate) mod completions;
+pub(crate) mod fsck;
 pub(crate) mod ls;
 pub(crate) mod man;
 pub(crate) mod mk;
@@ -23,6 +24,7 @@ pub(crate) fn run(verb: Verb) -> Result<(), Fail> {
         Verb::Ls(args) => ls::run(&args),
         Verb::Stat(args) => stat::run(&args),
         Verb::Rm(args) => rm::run(&args),
+        Verb::Fsck(args) => fsck::run(&args),
         Verb::Send(args) => send::run(&args),
         Verb::Recv(args) => recv::run(&args),
         Verb::Compare(args) => compare::run(&args),

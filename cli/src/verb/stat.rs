@@ -4,7 +4,7 @@ use slipring::{Participant, Party, Peer, RingInfo};
 
 use crate::fail::Fail;
 use crate::place::Place;
-use crate::render::{self, Status, owner, receiver_pids, role_name, sender_pids, status, used_slots};
+use crate::render::{Status, owner, receiver_pids, role_name, sender_pids, status, used_slots};
 use crate::ring_args::{align_name, fences_name, wakeup_name};
 use crate::table::{Side, clean, pairs, table};
 use crate::time::utc;
@@ -14,8 +14,7 @@ use crate::{json, mode, out, size};
 const EXAMPLES: &str = "\
 Status is `in use` (a live process has the ring open), `idle` (nobody has, it was made to stay) or `stale` \
 (nobody has, and it should have vanished: `slipring rm --stale` removes it). What moves may be stale when \
-it is printed. Of an mpmc ring everybody who has or had a place is listed: a process id is live; see also \
-`slipring fsck`.
+it is printed. Of an mpmc ring everybody who has or had a place is listed; see also `slipring fsck`.
 
 Exit codes: 0 shown, 1 no such ring, 2 error.
 
@@ -59,7 +58,9 @@ fn text(info: &RingInfo, status: Status) -> String {
         rows.push(("Slots", format!("{slots}, {used} in use, {percent}%")));
     }
     rows.push(("Capacity", bytes(info.capacity)));
-    rows.push(("Used", format!("{}, {percent}%", bytes(info.used_bytes))));
+    if info.slots.is_none() {
+        rows.push(("Used", format!("{}, {percent}%", bytes(info.used_bytes))));
+    }
     rows.push(("Segment", bytes(info.segment_bytes)));
     rows.push(("Longest", format!("{} a record", bytes(info.max_len))));
     if info.slots.is_none() {
@@ -91,13 +92,24 @@ fn participants(info: &RingInfo) -> String {
     if info.participants.is_empty() {
         return String::new();
     }
-    let headings =
-        [("PLACE", Side::Right), ("ROLE", Side::Left), ("STATE", Side::Left), ("SINCE", Side::Left)];
+    let headings = [
+        ("PLACE", Side::Right),
+        ("ROLE", Side::Left),
+        ("PID", Side::Right),
+        ("STATE", Side::Left),
+        ("SINCE", Side::Left),
+    ];
     let row = |participant: &Participant| {
+        let (pid, state) = match participant.party.peer {
+            Peer::Attached { pid } => (pid.to_string(), "live"),
+            Peer::Died { pid } => (pid.to_string(), "died"),
+            _ => ("-".into(), "left"),
+        };
         vec![
             participant.place.to_string(),
             role_name(participant.role).to_owned(),
-            render::party(&participant.party),
+            pid,
+            state.to_owned(),
             participant.party.since.map_or("-".into(), utc),
         ]
     };
