@@ -7,8 +7,8 @@
 
 use crate::error::{Error, Result};
 use crate::layout::{
-    self, ABSENT, ATTACHED, CLOSED, DIED, FLAGS_KNOWN, KIND_MPMC, KIND_SPSC, ORPHANED, PartyWord, RECEIVER,
-    SENDER, SegmentHeader, SlotWord,
+    self, ABANDONED, ABSENT, ATTACHED, CLOSED, DIED, FLAGS_KNOWN, KIND_MPMC, KIND_SPSC, ORPHANED, PartyWord,
+    RECEIVER, SENDER, SegmentHeader, SlotWord,
 };
 use crate::liveness;
 use crate::open::{Ring, RingInfo, Role, records, slots};
@@ -158,7 +158,7 @@ pub enum Standing {
     Died,
     /// It was killed or crashed, and what it held was given back.
     Swept,
-    /// It is gone, and messages that it had peeked at wait for a receiver that peeks.
+    /// It died or left, and messages that it had peeked at wait for a receiver that peeks.
     Orphaned,
     /// The place is locked, but nobody is attached on paper: somebody comes, leaves or sweeps just now, or was stopped at
     /// it, or a stranger has locked it.
@@ -368,7 +368,7 @@ impl Inspection {
             RECEIVER => Some(Role::Receiver),
             _ => None,
         };
-        self.examine_parties(&view.parties, fd, ORPHANED, roles);
+        self.examine_parties(&view.parties, fd, ABANDONED, roles);
         let seen = view.header.census.roles();
         if seen & !(SENDER | RECEIVER) != 0 {
             let text = format!("census.seen {seen:#x} counts a role that there is not");
@@ -622,7 +622,7 @@ fn owner_fault(view: &SlotView, word: SlotWord) -> Option<&'static str> {
         ABSENT => Some("which nobody ever had"),
         CLOSED => Some("which has left: nobody will give it back"),
         DIED => Some("which died and was swept: nobody will give it back"),
-        ORPHANED if !is_peeked(kind) => Some("which is gone: nobody will give it back"),
+        ORPHANED | ABANDONED if !is_peeked(kind) => Some("which is gone: nobody will give it back"),
         _ => None,
     }
 }
@@ -639,8 +639,8 @@ fn standing(party: &layout::Party, fd: BorrowedFd<'_>, place: usize) -> Option<S
                 (ABSENT, false) => None,
                 (CLOSED, false) => Some(Standing::Left),
                 (DIED, false) => Some(Standing::Swept),
-                (ORPHANED, false) => Some(Standing::Orphaned),
-                (ABSENT | CLOSED | DIED | ORPHANED, true) => Some(Standing::Passing),
+                (ORPHANED | ABANDONED, false) => Some(Standing::Orphaned),
+                (ABSENT | CLOSED | DIED | ORPHANED | ABANDONED, true) => Some(Standing::Passing),
                 (_, true) => Some(Standing::Attached),
                 (_, false) => Some(Standing::Died),
             };

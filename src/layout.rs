@@ -224,8 +224,10 @@ pub const ATTACHED: u64 = 1;
 pub const CLOSED: u64 = 2;
 /// The last participant died, and what it held was given back (MPMC).
 pub const DIED: u64 = 3;
-/// The last participant is gone, and messages that it did not acknowledge wait for a receiver to adopt them (MPMC).
+/// The last participant died, and messages that it did not acknowledge wait for a receiver to adopt them (MPMC).
 pub const ORPHANED: u64 = 4;
+/// The last participant left cleanly, and messages that it did not acknowledge wait for a receiver to adopt them (MPMC).
+pub const ABANDONED: u64 = 5;
 
 /// Role of a participant of an MPMC ring: it sends.
 pub const SENDER: u32 = 1;
@@ -235,7 +237,7 @@ pub const RECEIVER: u32 = 2;
 impl PartyWord {
     const STATE: u64 = 7;
 
-    /// [`ABSENT`], [`ATTACHED`], [`CLOSED`], [`DIED`], [`ORPHANED`], or another number in a damaged segment.
+    /// [`ABSENT`], [`ATTACHED`], [`CLOSED`], [`DIED`], [`ORPHANED`], [`ABANDONED`], or another number in a damaged segment.
     #[must_use]
     pub fn state(self) -> u64 {
         self.0 & Self::STATE

@@ -169,7 +169,7 @@ fn what_a_panic_leaves_of_a_batch_is_received_next() {
 fn force_send_drops_the_oldest() {
     let (mut tx, mut rx) = pair(4, 48);
     for i in 0..10u8 {
-        assert_eq!(tx.force_send(&[i]).unwrap(), u64::from(i >= 4));
+        assert_eq!(tx.force_send(&[i]), Ok(u64::from(i >= 4)));
     }
     let got: Vec<_> = (0..4).map(|_| recv(&mut rx).unwrap()[0]).collect();
     assert_eq!(got, [6, 7, 8, 9]);

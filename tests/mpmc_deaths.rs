@@ -239,7 +239,7 @@ fn a_forked_child_does_nothing_to_its_parents_handles() {
         assert_eq!(tx.send(b"x"), Err(SendError::Forked));
         assert_eq!(tx.try_reserve(1).err(), Some(SendError::Forked));
         assert_eq!(tx.try_send_batch(&[b"x"]), Err(SendError::Forked));
-        assert_eq!(tx.force_send(b"x"), Err(SendError::Forked));
+        assert_eq!(tx.force_send(b"x"), Err((0, SendError::Forked)));
         assert_eq!(rx.try_recv(&mut []), Err(RecvError::Forked));
         assert_eq!(rx.try_frame().err(), Some(RecvError::Forked));
         assert_eq!(rx.peek().err(), Some(RecvError::Forked));

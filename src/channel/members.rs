@@ -8,10 +8,10 @@
 
 use crate::channel::{Host, Seat};
 use crate::error::Error;
-use crate::layout::{ABSENT, ATTACHED, CLOSED, Census, DIED, ORPHANED, Party};
+use crate::layout::{ABANDONED, ABSENT, ATTACHED, CLOSED, Census, DIED, ORPHANED, Party};
 use crate::ring::mpmc::Taken;
 use crate::ring::sweep::{adopt, sweep};
-use crate::sync::Ordering::Relaxed;
+use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::view::SlotView;
 
 /// One participant's place among the others.
@@ -34,7 +34,8 @@ impl Members {
         for sweeping in [false, true] {
             for party in 0..members.parties().len() {
                 let state = members.parties()[party].state().state();
-                if (state == ATTACHED) == sweeping && state != ORPHANED && members.host.take(party) {
+                let left_behind = matches!(state, ORPHANED | ABANDONED);
+                if (state == ATTACHED) == sweeping && !left_behind && members.host.take(party) {
                     if members.settle(party) {
                         return Ok(members.seated(party, role, pid, now_ns));
                     }
@@ -87,13 +88,13 @@ impl Members {
     /// Counts up whenever the table has changed; a change may be a moment ahead of the count.
     #[must_use]
     pub fn changes(&self) -> u32 {
-        // ord(own) Relaxed: a hint; whoever follows it reads the words, and without it they are read now and then.
-        self.view.header.census.changes.load(Relaxed)
+        // ord(members.changes) Acquire <- Members::changed: the words are no older than the count.
+        self.view.header.census.changes.load(Acquire)
     }
 
     fn changed(&self) {
-        // ord(own) Relaxed: a hint, as above.
-        self.view.header.census.changes.fetch_add(1, Relaxed);
+        // ord(members.changes) Release -> Members::changes: the word before the count.
+        self.view.header.census.changes.fetch_add(1, Release);
     }
 
     /// Leaves. What this participant still holds goes back, or to a receiver that peeks.
@@ -102,7 +103,7 @@ impl Members {
             return;
         }
         let kept = holds_slots && sweep(&self.view, self.me()).kept > 0;
-        self.parties()[self.me].end(if kept { ORPHANED } else { CLOSED });
+        self.parties()[self.me].end(if kept { ABANDONED } else { CLOSED });
         self.changed();
         self.me = usize::MAX;
     }
@@ -116,7 +117,7 @@ impl Members {
                 self.changed();
                 !kept
             }
-            ORPHANED => false,
+            ORPHANED | ABANDONED => false,
             _ => true,
         }
     }
@@ -154,17 +155,23 @@ impl Members {
     }
 
     /// Whether everybody with this role is gone: `Some(None)` if all have left, `Some(pid)` if one that was killed is the
-    /// latest of them. `None` as well if nobody ever had it: somebody may come.
+    /// latest of those whose places nobody else has taken. `None` as well if nobody ever had it: somebody may come.
     #[must_use]
     pub fn ended(&self, role: u32) -> Option<Option<u32>> {
+        // A clone may take a place that was looked at already before its original gives up one that was not. So nobody is
+        // gone unless the table stood still. One that never does is alive.
+        let before = self.changes();
         let seen = self.view.header.census.roles() & role != 0;
         if self.live(role) > 0 || !seen {
             return None;
         }
-        let gone =
-            self.parties().iter().filter(|party| party.role() == role && party.state().state() != ABSENT);
-        let latest = gone.max_by_key(|party| party.since()).map(|party| party.state());
-        Some(latest.filter(|word| word.state() != CLOSED).map(|word| word.pid()))
+        let those = self.parties().iter().map(|party| (party.since(), party.role(), party.state()));
+        let gone = those.filter(|(_, its, word)| *its == role && word.state() != ABSENT);
+        let latest = gone.max_by_key(|(since, ..)| *since).map(|(.., word)| word);
+        if self.changes() != before {
+            return None;
+        }
+        Some(latest.filter(|word| matches!(word.state(), DIED | ORPHANED)).map(|word| word.pid()))
     }
 
     /// Adopts the messages that dead receivers had peeked at and not acknowledged.
@@ -172,17 +179,27 @@ impl Members {
     pub fn adopt(&self) -> Vec<Taken> {
         let mut adopted = Vec::new();
         for (index, party) in self.parties().iter().enumerate() {
-            if party.state().state() != ORPHANED || !self.host.take(index) {
+            if after_adoption(party).is_none() || !self.host.take(index) {
                 continue;
             }
-            if party.state().state() == ORPHANED {
+            // Again, with its lease in hand.
+            if let Some(then) = after_adoption(party) {
                 adopted.extend(adopt(&self.view, index as u32, self.me()));
-                party.end(DIED);
+                party.end(then);
                 self.changed();
             }
             self.host.give_back(index);
         }
         adopted
+    }
+}
+
+/// What a participant with messages left behind becomes when they are adopted.
+fn after_adoption(party: &Party) -> Option<u64> {
+    match party.state().state() {
+        ORPHANED => Some(DIED),
+        ABANDONED => Some(CLOSED),
+        _ => None,
     }
 }
 

@@ -8,7 +8,7 @@ pub mod spsc;
 
 use crate::error::Error;
 use crate::event::WaitStrategy;
-use crate::layout::{ABSENT, CLOSED, DIED, ORPHANED, Party, PartyWord, Wakeup};
+use crate::layout::{ABANDONED, ABSENT, CLOSED, DIED, ORPHANED, Party, PartyWord, Wakeup};
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 
 /// What the kernel knows of the participants of one ring. Dropping it gives the own lease back.
@@ -131,7 +131,7 @@ impl Party {
         for _ in 0..8 {
             match word.state() {
                 ABSENT => return Peer::Absent,
-                CLOSED => return Peer::Closed,
+                CLOSED | ABANDONED => return Peer::Closed,
                 DIED | ORPHANED => return Peer::Died { pid: word.pid() },
                 // Attached, or damaged: the lease decides.
                 _ if is_held() => break,

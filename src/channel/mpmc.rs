@@ -46,7 +46,10 @@ impl End {
     fn attach(view: SlotView, seat: Seat, role: u32) -> Result<Self, NoPlace> {
         let trusted = seat.trusted;
         let members = Members::attach(view.clone(), seat, role)?;
-        Ok(Self::of(view, members, trusted))
+        let end = Self::of(view, members, trusted);
+        // It may have swept the one whose place it has, whom others could not look at meanwhile.
+        end.swept();
+        Ok(end)
     }
 
     fn of(view: SlotView, members: Members, trusted: bool) -> Self {
@@ -310,9 +313,13 @@ impl Sender {
     /// One claim's worth of messages: how many were committed, which may be none.
     fn send_run(&mut self, messages: &[impl AsRef<[u8]>]) -> Result<usize, SendError> {
         // Up to the first that is too long: that one is refused when it is the first.
-        self.check(messages.first().map_or(0, |m| m.as_ref().len()))?;
-        let fits =
-            messages.iter().take(MOST_AT_ONCE).take_while(|m| m.as_ref().len() <= self.max_len()).count();
+        // The user's code runs before any slot is claimed: it may panic.
+        let mut run = [&[][..]; MOST_AT_ONCE];
+        run.iter_mut().zip(messages).for_each(|(slot, message)| *slot = message.as_ref());
+        let messages = &run[..messages.len().min(MOST_AT_ONCE)];
+        self.check(messages.first().map_or(0, |first| first.len()))?;
+        // Up to the first that is too long: that one is refused when it is the first.
+        let fits = messages.iter().take_while(|message| message.len() <= self.max_len()).count();
         let run = self.end.side.claim_run(fits);
         if let Some(suspect) = self.end.side.suspect() {
             self.end.look_at(suspect);
@@ -322,8 +329,8 @@ impl Sender {
         let mut committed = 0;
         for (index, message) in messages[..run.count].iter().enumerate() {
             let claim = side.claim_of(&run, index);
-            side.write(&claim, message.as_ref());
-            if !side.commit(&claim, message.as_ref().len()) {
+            side.write(&claim, message);
+            if !side.commit(&claim, message.len()) {
                 // Passed over. Those behind it must not come before it.
                 side.give_back(&claim);
                 (index + 1..run.count).for_each(|later| side.abort(&side.claim_of(&run, later)));
@@ -342,10 +349,11 @@ impl Sender {
     /// Never blocks.
     ///
     /// # Errors
-    /// As [`Sender::try_send`]; `Full` only if every slot is in some participant's hands.
-    pub fn force_send(&mut self, message: &[u8]) -> Result<u64, SendError> {
-        self.check(message.len())?;
+    /// As [`Sender::try_send`], with how many were dropped all the same; `Full` only if there is nothing to drop, since
+    /// the slots are in the hands of other participants.
+    pub fn force_send(&mut self, message: &[u8]) -> Result<u64, (u64, SendError)> {
         let mut dropped = 0;
+        self.check(message.len()).map_err(|error| (dropped, error))?;
         loop {
             match self.end.claim() {
                 Ok(claim) if self.put(&claim, message) => return Ok(dropped),
@@ -355,10 +363,13 @@ impl Sender {
                         self.end.release(&oldest);
                         dropped += 1;
                     }
-                    Err(RecvError::Corrupt(fault)) => return Err(fault.into()),
-                    Err(_) => return self.try_send(message).map(|()| dropped),
+                    Err(RecvError::Corrupt(fault)) => return Err((dropped, fault.into())),
+                    // Once more: what was in the way may be gone.
+                    Err(_) => {
+                        return self.try_send(message).map(|()| dropped).map_err(|error| (dropped, error));
+                    }
                 },
-                Err(error) => return Err(error),
+                Err(error) => return Err((dropped, error)),
             }
         }
     }
@@ -432,18 +443,24 @@ impl Sender {
 
     #[cold]
     pub(super) fn wait_claim(&mut self, deadline: Deadline) -> Result<Claim, SendError> {
-        let End { side, members, items, space, strategy, .. } = &mut self.end;
+        let End { side, members, items, space, strategy, last_look, .. } = &mut self.end;
+        let swept = || {
+            items.notify_all();
+            space.notify_all();
+        };
         let mut claimed = None;
         let ready = || {
             if !side.looks_full() {
                 claimed = Some(side.claim()).filter(|claim| !matches!(claim, Err(SendError::Full)));
+                if side.suspect().is_some_and(|suspect| last_look.passed(LOOK) && members.look_at(suspect)) {
+                    swept();
+                }
             }
             claimed.is_some()
         };
         let gone = || {
             if members.look_around() {
-                items.notify_all();
-                space.notify_all();
+                swept();
             }
             members
                 .ended(RECEIVER)
@@ -634,7 +651,8 @@ impl Receiver {
 
     /// The next message in place, to be acknowledged, if there is one. Never blocks. Until [`Delivery::ack`] it stays in
     /// the ring: dropped, it is the next one that this handle gets; if this process is killed, another receiver that
-    /// peeks gets it. In both cases it says [`Delivery::is_redelivered`].
+    /// peeks gets it. In both cases it says [`Delivery::is_redelivered`]. That holds for a message that was peeked at once,
+    /// even if this handle then receives it with another verb.
     ///
     /// # Errors
     /// As [`Receiver::try_recv`].
@@ -681,13 +699,13 @@ impl Receiver {
     /// along what it has taken; what a panic in `each` leaves is received next.
     ///
     /// # Errors
-    /// As [`Receiver::try_recv`].
+    /// As [`Receiver::try_recv`]; [`RecvError::Corrupt`] also behind messages that were handed out.
     pub fn try_recv_batch(&mut self, most: usize, each: impl FnMut(&[u8])) -> Result<usize, RecvError> {
         if most == 0 {
             return Ok(0);
         }
         let first = self.try_next(Reading, usize::MAX)?;
-        Ok(self.hand_out(first, most, each))
+        self.hand_out(first, most, each)
     }
 
     /// As [`Receiver::try_recv_batch`], waiting for the first message as long as it takes.
@@ -699,10 +717,16 @@ impl Receiver {
             return Ok(0);
         }
         let first = self.next(Reading, usize::MAX, || Deadline::NEVER)?;
-        Ok(self.hand_out(first, most, each))
+        self.hand_out(first, most, each)
     }
 
-    fn hand_out(&mut self, first: Taken, most: usize, mut each: impl FnMut(&[u8])) -> usize {
+    fn hand_out(
+        &mut self,
+        first: Taken,
+        most: usize,
+        mut each: impl FnMut(&[u8]),
+    ) -> Result<usize, RecvError> {
+        let mut fault = Ok(());
         let mut count = 0;
         // Pending until shown: what is left when `each` panics is not lost.
         self.put_aside(first);
@@ -715,17 +739,18 @@ impl Receiver {
                 count += 1;
             }
             let more = (most - count).min(MOST_AT_ONCE);
-            if more == 0
-                || self.end.side.looks_empty()
-                || self.end.side.take_run(more, &mut self.run).is_err()
-            {
+            if more == 0 || fault.is_err() || self.end.side.looks_empty() {
                 break;
             }
+            fault = self.end.side.take_run(more, &mut self.run);
             self.end.loans += self.run.len() as u32;
             self.pending.extend(self.run.drain(..));
         }
         self.end.space.notify_many(count);
-        count
+        match fault {
+            Err(error) if error != RecvError::Empty => Err(error),
+            _ => Ok(count),
+        }
     }
 
     /// Keeps a message that was taken first among the pending ones.
@@ -802,19 +827,25 @@ impl Receiver {
 
     #[cold]
     fn wait_take(&mut self, how: SlotKind, room: usize, deadline: Deadline) -> Result<Taken, RecvError> {
-        let End { side, members, items, space, strategy, .. } = &mut self.end;
+        let End { side, members, items, space, strategy, last_look, .. } = &mut self.end;
+        let swept = || {
+            items.notify_all();
+            space.notify_all();
+        };
         let adopted = &mut self.pending;
         let mut taken = None;
         let ready = || {
             if !side.looks_empty() {
                 taken = Some(side.take(how, room)).filter(|taken| !matches!(taken, Err(RecvError::Empty)));
+                if side.suspect().is_some_and(|suspect| last_look.passed(LOOK) && members.look_at(suspect)) {
+                    swept();
+                }
             }
             taken.is_some()
         };
         let gone = || {
             if members.look_around() {
-                items.notify_all();
-                space.notify_all();
+                swept();
             }
             if how == Peeked {
                 adopted.extend(members.adopt());

@@ -3,5 +3,6 @@
 
 pub mod mpmc;
 pub mod observe;
+mod pin;
 pub mod spsc;
 pub mod sweep;

@@ -26,35 +26,37 @@
 //! away: nothing but used positions lies before them either, but they lag, and are moved more often the more
 //! participants get in each other's way. `tail - head` says neither full nor empty: both answers come from the slots.
 //!
+//! The common way is here; what is done about a slot in the way stands in `pin`.
+//!
 //! A participant that died owns what its words say: `sweep` gives that back.
 
 use crate::error::{Corrupt, RecvError, SendError};
-use crate::layout::SlotKind::{Free, Full, Peeked, PeekedPinned, Pinned, Reading, Writing};
+use crate::layout::SlotKind::{Free, Full, Pinned, Reading, Writing};
 use crate::layout::{SLOT_HEADER_LEN, SlotKind, SlotWord};
 use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use crate::sync::{AtomicU64, MAX_ATTEMPTS, PATIENCE_MAX, PATIENCE_MIN, spin_hint};
+use crate::sync::{AtomicU64, MAX_ATTEMPTS};
 use crate::view::SlotView;
 
 /// Positions between two hints of a participant that is alone at its end of the ring: few enough to walk.
 const HINT_EVERY: u64 = 16;
 /// Operations of which each gives a hint, after others were met.
-const CROWD: u32 = 16;
+pub(super) const CROWD: u32 = 16;
 
 /// One participant's half of the algorithm: claims and commits, takes and releases.
 pub struct Side {
-    view: SlotView,
+    pub(super) view: SlotView,
     me: u32,
     /// No position before it can be claimed any more.
-    tail: u64,
+    pub(super) tail: u64,
     /// No position before it holds anything to take any more.
-    head: u64,
+    pub(super) head: u64,
     /// Which positions are worth telling the others, as a mask: those that are 0 under it.
     hints: u64,
     /// How many more operations to tell of each, since others work at the same end.
-    crowd: u32,
-    /// How long the next writer in the way is waited for, in [`PATIENCE_MIN`]s.
-    patience: u32,
-    suspect: Option<u32>,
+    pub(super) crowd: u32,
+    /// How long the next writer in the way is waited for; see `pin`.
+    pub(super) patience: u32,
+    pub(super) suspect: Option<u32>,
 }
 
 /// A slot to fill. Forgetting it costs the slot until the participant leaves or is swept.
@@ -147,7 +149,7 @@ impl Side {
     }
 
     #[inline(always)]
-    fn used_to(&mut self, to: u64) {
+    pub(super) fn used_to(&mut self, to: u64) {
         if self.crowd > 0 || (to & self.hints) == 0 || to.wrapping_sub(self.tail) > 1 {
             tell(&self.view.header.tail.0, to);
             self.crowd = self.crowd.saturating_sub(1);
@@ -194,62 +196,6 @@ impl Side {
         // ord(mpmc.state) Acquire <- Side::let_go: its last owner is done with the bytes.
         // ord(mpmc.state) Relaxed on failure: who follows a hint given on the strength of this reads no older word.
         state.compare_exchange(free.0, mine.0, Acquire, Relaxed).map(drop).map_err(SlotWord)
-    }
-
-    /// The slot at the tail was not free for its position: `Ok` to try again.
-    #[cold]
-    fn claim_refused(&mut self, word: SlotWord) -> Result<(), SendError> {
-        let at = self.tail;
-        match (word.kind(), word.ahead_of(self.view.lap(at))) {
-            (None, _) => return Err(Corrupt::new("slot state", word.0, at).into()),
-            // Used, by now or long ago: others are here.
-            (_, 0..) => self.skip_claimed(at),
-            (Some(Full | Writing), -1) => return Err(SendError::Full),
-            (Some(kind), -1) if kind.is_held() => {
-                if self.free_behind(at)? {
-                    self.step_over_held(at, word, kind);
-                }
-            }
-            _ => return Err(Corrupt::new("slot state", word.0, at).into()),
-        }
-        Ok(())
-    }
-
-    fn skip_claimed(&mut self, at: u64) {
-        // ord(mpmc.end) Acquire <- tell: the slots before it are seen as used.
-        let told = self.view.header.tail.0.load(Acquire);
-        self.tail = later(at.wrapping_add(1), told);
-        self.crowd = CROWD;
-    }
-
-    /// The slot at `at` is held from the lap before. Whether a later one is free: else it would be pinned in vain, and its
-    /// position lost to those that come.
-    fn free_behind(&self, at: u64) -> Result<bool, SendError> {
-        for k in 1..self.view.slots() {
-            let next = at.wrapping_add(k);
-            // ord(mpmc.state) Acquire <- Side::let_go: looked at in the order of positions.
-            let word = SlotWord(self.view.state(self.view.slot(next)).load(Acquire));
-            match (word.kind(), word.ahead_of(self.view.lap(next))) {
-                (Some(Free), 0) => return Ok(true),
-                (Some(Full | Writing), -1) => return Err(SendError::Full),
-                (Some(kind), -1) if kind.is_held() => {}
-                (None, _) => return Err(Corrupt::new("slot state", word.0, next).into()),
-                _ => return Ok(false),
-            }
-        }
-        Err(SendError::Full)
-    }
-
-    fn step_over_held(&mut self, at: u64, word: SlotWord, kind: SlotKind) {
-        self.suspect = Some(word.owner());
-        let kind = if matches!(kind, Peeked | PeekedPinned) { PeekedPinned } else { Pinned };
-        let pinned = SlotWord::owned(self.view.lap(at), kind, word.owner());
-        let state = self.view.state(self.view.slot(at));
-        // ord(mpmc.state) Relaxed: nothing but the word is passed on; who sees tail moved sees it (mpmc.end).
-        // ord(mpmc.state) Relaxed on failure: the caller looks again.
-        if state.compare_exchange(word.0, pinned.0, Relaxed, Relaxed).is_ok() {
-            self.used_to(at.wrapping_add(1));
-        }
     }
 
     /// Fills a claimed slot with `payload`.
@@ -309,18 +255,16 @@ impl Side {
         self.checked(at, taken)
     }
 
-    /// Takes up to `most` consecutive messages, at least one, and adds them to `run`.
+    /// Takes up to `most` consecutive messages and adds them to `run`: at least one if there is no error, and those before
+    /// it if there is one.
     pub fn take_run(&mut self, most: usize, run: &mut Vec<Taken>) -> Result<(), RecvError> {
         let mut taken = Some(self.take_first(Reading, usize::MAX)?);
         let mut next = self.head;
-        let mut fault = None;
+        let mut fault = Ok(());
         while let Some(message) = taken.take() {
-            match self.checked(next, message) {
-                Ok(message) => run.push(message),
-                Err(error) => fault = Some(error),
-            }
+            fault = self.checked(next, message).map(|message| run.push(message));
             next = next.wrapping_add(1);
-            if run.len() < most && fault.is_none() {
+            if run.len() < most && fault.is_ok() {
                 // ord(mpmc.state) Acquire <- Side::commit: see the length.
                 let word = SlotWord(self.view.state(self.view.slot(next)).load(Acquire));
                 if word == SlotWord::full(self.view.lap(next)) {
@@ -329,14 +273,11 @@ impl Side {
             }
         }
         self.taken_to(next);
-        match fault {
-            Some(error) if run.is_empty() => Err(error),
-            _ => Ok(()),
-        }
+        fault
     }
 
     #[inline(always)]
-    fn taken_to(&mut self, to: u64) {
+    pub(super) fn taken_to(&mut self, to: u64) {
         if self.crowd > 0 || (to & self.hints) == 0 || to.wrapping_sub(self.head) > 1 {
             tell(&self.view.header.head.0, to);
             self.crowd = self.crowd.saturating_sub(1);
@@ -412,76 +353,6 @@ impl Side {
         Ok(taken)
     }
 
-    /// The slot at the head was not full for its position: `Ok` to try again.
-    #[cold]
-    fn take_refused(&mut self, at: u64, word: SlotWord) -> Result<(), RecvError> {
-        let lap = self.view.lap(at);
-        match (word.kind(), word.ahead_of(lap)) {
-            (None, _) => Err(Corrupt::new("slot state", word.0, at).into()),
-            (Some(Free), 0) | (_, ..0) => Err(RecvError::Empty),
-            (Some(Writing), 0) => {
-                if self.full_behind(at, word)? {
-                    self.step_over_writer(at, word);
-                }
-                Ok(())
-            }
-            // Taken or void: others are here, or were.
-            _ => {
-                // ord(mpmc.end) Acquire <- tell: the slots before it are seen as used.
-                let told = self.view.header.head.0.load(Acquire);
-                self.head = later(at.wrapping_add(1), told);
-                self.crowd = CROWD;
-                Ok(())
-            }
-        }
-    }
-
-    /// The slot at `at` is being written. Whether a later one is full, so that it may not be waited for.
-    fn full_behind(&self, at: u64, writing: SlotWord) -> Result<bool, RecvError> {
-        for k in 1..self.view.slots() {
-            let next = at.wrapping_add(k);
-            // ord(mpmc.state) Acquire <- Side::commit: looked at in the order of positions, before the writer again.
-            let word = SlotWord(self.view.state(self.view.slot(next)).load(Acquire));
-            match (word.kind(), word.ahead_of(self.view.lap(next))) {
-                (None, _) => return Err(Corrupt::new("slot state", word.0, next).into()),
-                (Some(Full), 0) => return Ok(true),
-                (Some(Writing | Pinned | PeekedPinned), 0) => {}
-                (Some(Free), 0) | (_, ..0) => return Err(RecvError::Empty),
-                // A message behind was there and is gone: then this position was void before, or is by now.
-                _ => {
-                    // ord(mpmc.state) Relaxed <- Side::commit: no older than what the look behind it implies.
-                    let now = self.view.state(self.view.slot(at)).load(Relaxed);
-                    if now != writing.0 {
-                        return Ok(false);
-                    }
-                }
-            }
-        }
-        Err(RecvError::Empty)
-    }
-
-    /// Waits a little for the writer in the way, the longer the more often that was in vain, and then passes it over.
-    fn step_over_writer(&mut self, at: u64, word: SlotWord) {
-        let state = self.view.state(self.view.slot(at));
-        let looks = (PATIENCE_MIN + (self.view.max_len() / 1024) as u32) * self.patience;
-        for _ in 0..looks {
-            spin_hint();
-            // ord(mpmc.state) Relaxed <- Side::commit: the caller looks again.
-            if state.load(Relaxed) != word.0 {
-                self.patience = (self.patience / 2).max(1);
-                return;
-            }
-        }
-        self.suspect = Some(word.owner());
-        let pinned = SlotWord::owned(word.lap(), Pinned, word.owner());
-        // ord(mpmc.state) Relaxed: nothing but the word is passed on; who sees head moved sees it (mpmc.end).
-        // ord(mpmc.state) Relaxed on failure: the caller looks again.
-        if state.compare_exchange(word.0, pinned.0, Relaxed, Relaxed).is_ok() {
-            self.patience = (self.patience * 2).min(PATIENCE_MAX);
-            self.taken_to(at.wrapping_add(1));
-        }
-    }
-
     /// Copies a message out.
     #[inline(always)]
     pub fn read(&self, taken: &Taken, to: &mut [u8]) {
@@ -543,7 +414,7 @@ fn is_before(a: u64, b: u64) -> bool {
     (a.wrapping_sub(b) as i64) < 0
 }
 
-fn later(a: u64, b: u64) -> u64 {
+pub(super) fn later(a: u64, b: u64) -> u64 {
     if is_before(a, b) { b } else { a }
 }
 

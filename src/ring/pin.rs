@@ -1,0 +1,146 @@
+//! What a participant of an MPMC ring does about a slot in its way: used already, still held from the lap before, being
+//! written by somebody who may be stopped. Nobody is waited for: a slot that cannot be had is passed over, if there is
+//! something to be had behind it, and pinned, so that its owner finds out.
+//!
+//! Only if: a place passed over is lost to those who come. And *Full* and *Empty* are said only on the word of the slots
+//! themselves, looked at in the order of positions.
+#![forbid(unsafe_code)]
+
+use crate::error::{Corrupt, RecvError, SendError};
+use crate::layout::SlotKind::{Free, Full, Peeked, PeekedPinned, Pinned, Writing};
+use crate::layout::{SlotKind, SlotWord};
+use crate::ring::mpmc::{CROWD, Side, later};
+use crate::sync::Ordering::{Acquire, Relaxed};
+use crate::sync::{PATIENCE_MAX, PATIENCE_MIN, spin_hint};
+
+impl Side {
+    /// The slot at the tail was not free for its position: `Ok` to try again.
+    #[cold]
+    pub(super) fn claim_refused(&mut self, word: SlotWord) -> Result<(), SendError> {
+        let at = self.tail;
+        match (word.kind(), word.ahead_of(self.view.lap(at))) {
+            (None, _) => return Err(Corrupt::new("slot state", word.0, at).into()),
+            // Used, by now or long ago: others are here.
+            (_, 0..) => self.skip_claimed(at),
+            (Some(Full), -1) => return Err(SendError::Full),
+            (Some(Writing), -1) => {
+                self.suspect = Some(word.owner());
+                return Err(SendError::Full);
+            }
+            (Some(kind), -1) if kind.is_held() => {
+                self.suspect = Some(word.owner());
+                if self.free_behind(at)? {
+                    self.step_over_held(at, word, kind);
+                }
+            }
+            _ => return Err(Corrupt::new("slot state", word.0, at).into()),
+        }
+        Ok(())
+    }
+
+    fn skip_claimed(&mut self, at: u64) {
+        // ord(mpmc.end) Acquire <- tell: the slots before it are seen as used.
+        let told = self.view.header.tail.0.load(Acquire);
+        self.tail = later(at.wrapping_add(1), told);
+        self.crowd = CROWD;
+    }
+
+    /// The slot at `at` is held from the lap before. Whether a later one is free: else it would be pinned in vain, and its
+    /// position lost to those that come.
+    fn free_behind(&self, at: u64) -> Result<bool, SendError> {
+        for k in 1..self.view.slots() {
+            let next = at.wrapping_add(k);
+            // ord(mpmc.state) Acquire <- Side::let_go: looked at in the order of positions.
+            let word = SlotWord(self.view.state(self.view.slot(next)).load(Acquire));
+            match (word.kind(), word.ahead_of(self.view.lap(next))) {
+                (Some(Free), 0) => return Ok(true),
+                (Some(Full | Writing), -1) => return Err(SendError::Full),
+                (Some(kind), -1) if kind.is_held() => {}
+                (None, _) => return Err(Corrupt::new("slot state", word.0, next).into()),
+                _ => return Ok(false),
+            }
+        }
+        Err(SendError::Full)
+    }
+
+    fn step_over_held(&mut self, at: u64, word: SlotWord, kind: SlotKind) {
+        let kind = if matches!(kind, Peeked | PeekedPinned) { PeekedPinned } else { Pinned };
+        let pinned = SlotWord::owned(self.view.lap(at), kind, word.owner());
+        let state = self.view.state(self.view.slot(at));
+        // ord(mpmc.state) Relaxed: nothing but the word is passed on; who sees tail moved sees it (mpmc.end).
+        // ord(mpmc.state) Relaxed on failure: the caller looks again.
+        if state.compare_exchange(word.0, pinned.0, Relaxed, Relaxed).is_ok() {
+            self.used_to(at.wrapping_add(1));
+        }
+    }
+
+    /// The slot at the head was not full for its position: `Ok` to try again.
+    #[cold]
+    pub(super) fn take_refused(&mut self, at: u64, word: SlotWord) -> Result<(), RecvError> {
+        let lap = self.view.lap(at);
+        match (word.kind(), word.ahead_of(lap)) {
+            (None, _) => Err(Corrupt::new("slot state", word.0, at).into()),
+            (Some(Free), 0) | (_, ..0) => Err(RecvError::Empty),
+            (Some(Writing), 0) => {
+                self.suspect = Some(word.owner());
+                if self.full_behind(at, word)? {
+                    self.step_over_writer(at, word);
+                }
+                Ok(())
+            }
+            // Taken or void: others are here, or were.
+            _ => {
+                // ord(mpmc.end) Acquire <- tell: the slots before it are seen as used.
+                let told = self.view.header.head.0.load(Acquire);
+                self.head = later(at.wrapping_add(1), told);
+                self.crowd = CROWD;
+                Ok(())
+            }
+        }
+    }
+
+    /// The slot at `at` is being written. Whether a later one is full, so that it may not be waited for.
+    fn full_behind(&self, at: u64, writing: SlotWord) -> Result<bool, RecvError> {
+        for k in 1..self.view.slots() {
+            let next = at.wrapping_add(k);
+            // ord(mpmc.state) Acquire <- Side::commit: looked at in the order of positions, before the writer again.
+            let word = SlotWord(self.view.state(self.view.slot(next)).load(Acquire));
+            match (word.kind(), word.ahead_of(self.view.lap(next))) {
+                (None, _) => return Err(Corrupt::new("slot state", word.0, next).into()),
+                (Some(Full), 0) => return Ok(true),
+                (Some(Writing | Pinned | PeekedPinned), 0) => {}
+                (Some(Free), 0) | (_, ..0) => return Err(RecvError::Empty),
+                // A message behind was there and is gone: then this position was void before, or is by now.
+                _ => {
+                    // ord(mpmc.state) Relaxed <- Side::commit: no older than what the look behind it implies.
+                    let now = self.view.state(self.view.slot(at)).load(Relaxed);
+                    if now != writing.0 {
+                        return Ok(false);
+                    }
+                }
+            }
+        }
+        Err(RecvError::Empty)
+    }
+
+    /// Waits a little for the writer in the way, the longer the more often that was in vain, and then passes it over.
+    fn step_over_writer(&mut self, at: u64, word: SlotWord) {
+        let state = self.view.state(self.view.slot(at));
+        let looks = (PATIENCE_MIN + (self.view.max_len() / 1024) as u32) * self.patience;
+        for _ in 0..looks {
+            spin_hint();
+            // ord(mpmc.state) Relaxed <- Side::commit: the caller looks again.
+            if state.load(Relaxed) != word.0 {
+                self.patience = (self.patience / 2).max(1);
+                return;
+            }
+        }
+        let pinned = SlotWord::owned(word.lap(), Pinned, word.owner());
+        // ord(mpmc.state) Relaxed: nothing but the word is passed on; who sees head moved sees it (mpmc.end).
+        // ord(mpmc.state) Relaxed on failure: the caller looks again.
+        if state.compare_exchange(word.0, pinned.0, Relaxed, Relaxed).is_ok() {
+            self.patience = (self.patience * 2).min(PATIENCE_MAX);
+            self.taken_to(at.wrapping_add(1));
+        }
+    }
+}
