@@ -5,7 +5,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::fail::Fail;
 use crate::out;
-use crate::verb::{compare, completions, fsck, ls, man, mk, recv, rm, send, stat};
+use crate::verb::{compare, completions, fsck, ls, man, mk, recv, rm, send, stat, verify};
 
 /// Exit codes, and where the examples are.
 const AFTER: &str = "\
@@ -50,6 +50,8 @@ pub(crate) enum Verb {
     Recv(recv::Args),
     /// Measure slipring against the kernel's own mechanisms on this machine
     Compare(compare::Args),
+    /// Kill and stop processes at random while they move messages on this machine, and account for every message
+    Verify(verify::Args),
     /// Print a completion script for a shell
     Completions(completions::Args),
     /// Print the manual page, or write all pages into a directory

@@ -317,8 +317,20 @@ fn manual_pages_come_one_or_all() {
     let into = dir.file("new/man1");
     let done = slipring(["man", &into]);
     done.is_fine();
-    let verbs =
-        ["", "-compare", "-completions", "-fsck", "-ls", "-man", "-mk", "-recv", "-rm", "-send", "-stat"];
+    let verbs = [
+        "",
+        "-compare",
+        "-completions",
+        "-fsck",
+        "-ls",
+        "-man",
+        "-mk",
+        "-recv",
+        "-rm",
+        "-send",
+        "-stat",
+        "-verify",
+    ];
     let mut files: Vec<String> = verbs.iter().map(|verb| format!("{into}/slipring{verb}.1")).collect();
     let mut printed: Vec<String> = done.out().lines().map(str::to_owned).collect();
     files.sort();
@@ -335,7 +347,8 @@ fn every_verb_explains_itself_with_examples() {
     let done = slipring(["--help"]);
     done.is_fine();
     assert!(done.out().contains("Examples:"));
-    for verb in ["mk", "ls", "stat", "rm", "fsck", "send", "recv", "compare", "completions", "man"] {
+    for verb in ["mk", "ls", "stat", "rm", "fsck", "send", "recv", "compare", "verify", "completions", "man"]
+    {
         let done = slipring([verb, "--help"]);
         done.is_fine();
         let examples = done.out().split("Examples:\n").nth(1).map(str::to_owned);
@@ -389,5 +402,7 @@ fn the_json_that_is_documented_is_the_json_that_is_printed() {
     let fsck = slipring(["fsck", &damaged.0, "--json"]).json();
     assert_eq!(fields("### A fault\n"), keys(&fsck["faults"][0]));
     slipring(["fsck", &damaged.0]).complains(1, "is damaged");
+    let storms = slipring(["verify", "-q", "--json", "--mpmc", "-d", "100ms"]).json();
+    assert_eq!(fields("### A storm\n"), keys(&storms["storms"][0]));
     assert_eq!(fields("### A removal\n"), keys(&slipring(["rm", &name.0, "--json"]).json()[0]));
 }

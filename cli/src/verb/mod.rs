@@ -13,6 +13,7 @@ pub(crate) mod rm;
 pub(crate) mod send;
 mod send_lines;
 pub(crate) mod stat;
+pub(crate) mod verify;
 
 use crate::cli::Verb;
 use crate::fail::Fail;
@@ -28,6 +29,7 @@ pub(crate) fn run(verb: Verb) -> Result<(), Fail> {
         Verb::Send(args) => send::run(&args),
         Verb::Recv(args) => recv::run(&args),
         Verb::Compare(args) => compare::run(&args),
+        Verb::Verify(args) => verify::run(&args),
         Verb::Completions(args) => completions::run(&args),
         Verb::Man(args) => man::run(&args),
     }
