@@ -22,7 +22,7 @@ it got, and all of that is compared: every message whose send returned must arri
 that was in a killed receiver's hands may be gone where the ring says so (recv), and is delivered again and flagged where \
 it says that (--ack).
 
-Without --spsc or --mpmc both kinds of ring are tried, half of the time each. What a seed decides is who is hit, by what, \
+Without --spsc, --mpmc or --ack both kinds of ring are tried, half of the time each. What a seed decides is who is hit, by what, \
 and after how long; where in its work a process then is, the scheduler decides.
 
 Exit codes: 0 nothing was violated, 1 something was, 2 error. SIGINT, SIGTERM and SIGHUP end it early, with the verdict \
@@ -38,11 +38,11 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Kill processes [default: with --stop]
+    /// Kill processes [default: kill and stop]
     #[arg(long)]
     kill: bool,
 
-    /// Stop processes for a moment [default: with --kill]
+    /// Stop processes for a moment [default: kill and stop]
     #[arg(long)]
     stop: bool,
 
@@ -66,7 +66,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=500), conflicts_with = "spsc")]
     consumers: u16,
 
-    /// Receivers of an mpmc ring acknowledge: then no message may be gone, and those delivered again must say so
+    /// Only mpmc rings, whose receivers acknowledge: then no message may be gone, and those delivered again must say so
     #[arg(long, conflicts_with = "spsc")]
     ack: bool,
 
@@ -163,12 +163,12 @@ fn plans(args: &Args) -> Vec<Plan> {
 /// One look at a storm at work.
 fn show(steps: &Steps, plan: &Plan, now: &Progress) {
     let what = format!(
-        "s {}: {} sent, {} received, {} killed, {} stopped",
+        "s {}: {} killed, {} stopped, {} sent, {} received",
         kind_name(plan.kind),
-        grouped(now.sent),
-        grouped(now.received),
         grouped(now.killed),
-        grouped(now.stopped)
+        grouped(now.stopped),
+        grouped(now.sent),
+        grouped(now.received)
     );
     steps.show(now.elapsed.as_secs() as usize, plan.at_most.as_secs().max(1) as usize, what);
 }
@@ -326,6 +326,38 @@ fn grouped(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use slipring_faults::audit::Violation;
+
+    #[test]
+    fn a_violation_is_named_and_a_leak_too() {
+        let kept = Verdict {
+            plan: Plan { seed: 5, ..Plan::short(Kind::Mpmc, 5) },
+            tally: Tally::default(),
+            killed: 1234,
+            stopped: 0,
+            worst_stall: Duration::from_millis(3),
+            worst_recovery: Duration::from_micros(4500),
+            capacity: (64, 64),
+            descriptors: (7, 7),
+            failures: Vec::new(),
+            took: Duration::from_secs(2),
+        };
+        let sound = Storm::new(&kept).text();
+        assert!(sound.starts_with("Verdict:        sound\n"), "{sound}");
+        assert!(sound.contains("Killed:         1,234\n") && sound.contains(" 4.5 ms"), "{sound}");
+        let evidence = vec![Violation::Torn { receiver: 9 }];
+        let torn = Verdict { tally: Tally { torn: 1, evidence, ..Tally::default() }, ..kept.clone() };
+        let leak = Verdict { descriptors: (7, 8), ..kept.clone() };
+        let slot = Verdict { capacity: (64, 63), ..kept };
+        for (verdict, part) in [
+            (torn, "Torn:           1\n"),
+            (leak, "Failure:        7 file descriptors were open before, 8 afterwards\n"),
+            (slot, "Capacity:       64 messages before, 63 after\n"),
+        ] {
+            let text = Storm::new(&verdict).text();
+            assert!(text.starts_with("Verdict:        VIOLATED\n") && text.contains(part), "{text}");
+        }
+    }
 
     #[test]
     fn long_numbers_are_grouped() {
