@@ -13,7 +13,7 @@ use crate::layout::{
     SpscHeader, VERSION, Wakeup, slots_offset,
 };
 use crate::liveness::{self, Lease};
-use crate::ring::spsc::observed_bytes;
+use crate::ring::observed_bytes;
 use crate::ring::sweep;
 use crate::segment::{self, Place, Segment, Trust};
 use crate::sync::{AnyBytes, Shared, register_for_heavy_fences};
@@ -624,6 +624,8 @@ pub fn slots(segment: &Segment, geometry: SlotGeometry) -> Result<SlotView> {
     let parties = parties.ok_or_else(|| impossible(segment, "participants", participants.into()))?;
     let memory = segment.memory(slots_offset(participants), (geometry.slots * geometry.slot_len) as usize);
     let memory = memory.ok_or_else(|| impossible(segment, "capacity", geometry.slots))?;
+    // Larger ones page by page, as they are touched.
+    memory.map_pages(0, memory.len().min(8 << 20));
     Ok(SlotView::new(lines(segment)?, parties, memory, geometry))
 }
 

@@ -7,7 +7,7 @@
 use crate::error::{Error, Result};
 use crate::layout::{FLAGS_KNOWN, MAGIC, SEGMENT_HEADER_LEN, SegmentHeader, VERSION};
 use crate::sync::{AnyBytes, Memory, Shared};
-use memmap2::{MmapOptions, MmapRaw};
+use memmap2::{Advice, MmapOptions, MmapRaw};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, SealFlag};
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, lstat};
@@ -20,8 +20,8 @@ use std::sync::Arc;
 /// Where POSIX shared memory lives on Linux (shm_overview(7)).
 pub const SHM_DIR: &str = "/dev/shm";
 const NAME_MAX: usize = 255;
-/// Segments up to this size are mapped page by page at once; larger ones as they are touched.
-const POPULATE_MAX: u64 = 8 << 20;
+/// So much of a segment, its control pages among it, is mapped page by page at once; the rest is its ring's to map.
+const POPULATE: usize = 128 << 10;
 /// Segments are allocated in parts of at most this size, and not less than the other if signals keep coming.
 const ALLOCATE_MAX: u64 = 64 << 20;
 const ALLOCATE_MIN: u64 = 64 << 10;
@@ -205,11 +205,9 @@ impl Segment {
             field: "segment_len",
             found: header.segment_len,
         })?;
-        let mut options = MmapOptions::new();
-        if header.segment_len <= POPULATE_MAX {
-            options.populate();
-        }
-        let mapping = Arc::new(map(options.len(len), &fd).map_err(io)?);
+        let mapping = Arc::new(map(MmapOptions::new().len(len), &fd).map_err(io)?);
+        // A kernel before 5.14 does not know it: then pages are mapped as they are touched.
+        let _ = mapping.advise_range(Advice::PopulateRead, 0, POPULATE.min(len));
         let base = match place {
             Place::Anonymous => Some(fd.try_clone().map_err(io)?),
             _ => None,

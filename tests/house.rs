@@ -3,83 +3,12 @@
 //!
 //! Each rule is a function from source text to faults, and each is shown to find its faults, on text made for it.
 
+#[path = "../loom-tests/src/notes.rs"]
+mod notes;
+
+use notes::{ORDERINGS, Site, Source, arguments, is_annotated, notes_above, operations, sites};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-
-/// A source file: its path below src/, and its text without its unit tests.
-struct Source {
-    path: String,
-    text: String,
-    /// The text with comments and literals blanked, line by line as long as the text.
-    code: String,
-}
-
-impl Source {
-    fn new(path: &str, text: &str) -> Self {
-        let text = text.split("#[cfg(test)]").next().unwrap_or_default().to_string();
-        let code = blanked(&text);
-        Source { path: path.into(), text, code }
-    }
-
-    /// The module at the top: `ring` for ring/spsc.rs.
-    fn module(&self) -> &str {
-        self.path.split(['/', '.']).next().unwrap()
-    }
-
-    fn fault(&self, at: usize, what: impl std::fmt::Display) -> String {
-        let line = self.text[..at].matches('\n').count() + 1;
-        format!("src/{}:{line}: {what}", self.path)
-    }
-
-    /// Where `word` stands in the code, as a word of its own.
-    fn words(&self, word: &str) -> Vec<usize> {
-        let inside = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
-        let alone = |&(at, _): &(usize, &str)| {
-            !inside(self.code[..at].chars().next_back())
-                && !inside(self.code[at + word.len()..].chars().next())
-        };
-        self.code.match_indices(word).filter(alone).map(|(at, _)| at).collect()
-    }
-}
-
-/// The text with spaces in place of comments and of string and character literals.
-fn blanked(text: &str) -> String {
-    let mut out = String::new();
-    let mut rest = text;
-    let blank = |out: &mut String, part: &str| {
-        out.extend(part.chars().map(|c| if c == '\n' { "\n".into() } else { " ".repeat(c.len_utf8()) }));
-    };
-    while let Some(first) = rest.chars().next() {
-        let len = if rest.starts_with("//") {
-            rest.find('\n').unwrap_or(rest.len())
-        } else if first == '"' {
-            let mut escaped = false;
-            let end = rest[1..].find(|c| {
-                let ends = c == '"' && !escaped;
-                escaped = c == '\\' && !escaped;
-                ends
-            });
-            end.map_or(rest.len(), |end| end + 2)
-        } else if first == '\'' {
-            // 'c', '\n' or '\''; else a lifetime.
-            let literal =
-                rest[1..].char_indices().skip(1).find(|&(at, c)| c == '\'' && &rest[1..1 + at] != "\\");
-            literal
-                .filter(|&(at, _)| at <= 4 && (at <= 2 || rest[1..].starts_with('\\')))
-                .map_or(0, |(at, _)| at + 2)
-        } else {
-            0
-        };
-        if len > 0 {
-            blank(&mut out, &rest[..len]);
-            rest = &rest[len..];
-        } else {
-            out.push(first);
-            rest = &rest[first.len_utf8()..];
-        }
-    }
-    out
-}
 
 // --- who imports whom ---
 
@@ -143,7 +72,7 @@ fn imports(source: &Source) -> Vec<String> {
 // --- where what may stand ---
 
 /// Of the facade both halves: the model stands in for the same memory.
-const MAY_BE_UNSAFE: [&str; 4] = ["sync/real.rs", "sync/model.rs", "view.rs", "segment.rs"];
+const MAY_BE_UNSAFE: [&str; 5] = ["sync/real.rs", "sync/model.rs", "sync/steps.rs", "view.rs", "segment.rs"];
 
 fn may_be_unsafe(path: &str) -> bool {
     let algorithm = path.starts_with("ring/") || path.starts_with("channel/loan/");
@@ -159,6 +88,14 @@ fn places(source: &Source) -> Vec<String> {
     for at in source.words("slipring_model") {
         if path != "sync/mod.rs" {
             faults.push(source.fault(at, "the model's cfg stands in sync/mod.rs alone"));
+        }
+    }
+    for at in source.words("slipring_steps") {
+        if path != "sync/mod.rs" && path != "lib.rs" {
+            faults.push(
+                source
+                    .fault(at, "the harness's cfg stands in sync/mod.rs, and in lib.rs to hand the hook out"),
+            );
         }
     }
     if source.module() != "sync" {
@@ -189,93 +126,6 @@ fn places(source: &Source) -> Vec<String> {
 
 // --- every atomic operation says what it is for ---
 
-/// `// ord(id) Ordering -> Partner::function: purpose` or `// fence(id) kind <-> partner: purpose`.
-#[derive(Debug, PartialEq)]
-struct Note {
-    fence: bool,
-    id: String,
-    ordering: String,
-    arrow: Option<&'static str>,
-    partner: Option<String>,
-    purpose: bool,
-}
-
-impl Note {
-    fn parse(line: &str) -> Option<Note> {
-        let line = line.trim().strip_prefix("// ")?;
-        let fence = line.starts_with("fence(");
-        let (id, rest) = line.strip_prefix("ord(").or(line.strip_prefix("fence("))?.split_once(')')?;
-        let (edge, purpose) = rest.split_once(": ").unwrap_or((rest, ""));
-        let mut words = edge.split_whitespace();
-        let ordering = words.next().unwrap_or_default().to_string();
-        let arrow =
-            words.next().and_then(|word| ["->", "<-", "<->"].into_iter().find(|arrow| *arrow == word));
-        let partner = words.next().map(str::to_string);
-        Some(Note { fence, id: id.into(), ordering, arrow, partner, purpose: !purpose.is_empty() })
-    }
-}
-
-/// A note, and the function that it stands in.
-struct Site<'a> {
-    source: &'a Source,
-    at: usize,
-    note: Note,
-    /// `Type` and `function` around it.
-    inside: (String, String),
-}
-
-/// Whose operations need notes.
-fn is_annotated(source: &Source) -> bool {
-    ["ring", "event", "channel"].contains(&source.module())
-}
-
-const OPERATIONS: [&str; 5] = [".load(", ".store(", ".swap(", ".fetch_", ".compare_exchange"];
-const ORDERINGS: [&str; 5] = ["Relaxed", "Acquire", "Release", "AcqRel", "SeqCst"];
-
-/// Where atomic operations and fences stand: their offsets, and whether it is a fence.
-fn operations(source: &Source) -> Vec<(usize, bool)> {
-    let mut found: Vec<_> =
-        OPERATIONS.iter().flat_map(|op| source.code.match_indices(op).map(|(at, _)| (at, false))).collect();
-    for (at, _) in source.code.match_indices("fence(") {
-        let word = source.code[..at]
-            .rfind(|c: char| !c.is_alphanumeric() && c != '_')
-            .map_or(0, |before| before + 1);
-        if !source.code[..word].ends_with("fn ") {
-            found.push((word, true));
-        }
-    }
-    found.sort_unstable();
-    found
-}
-
-/// The arguments of the call that starts at `at`.
-fn arguments(code: &str, at: usize) -> &str {
-    let open = at + code[at..].find('(').unwrap();
-    let mut depth = 0;
-    let close = code[open..].find(|c| {
-        depth += i32::from(c == '(') - i32::from(c == ')');
-        depth == 0
-    });
-    &code[open..open + close.unwrap_or(code.len() - open)]
-}
-
-/// The notes right above the statement that has its operation at `at`.
-fn notes_above(source: &Source, at: usize) -> Vec<Note> {
-    let lines: Vec<_> = source.text.lines().collect();
-    let code: Vec<_> = source.code.lines().collect();
-    let mut line = source.text[..at].matches('\n').count();
-    let is_comment = |line: usize| lines[line].trim_start().starts_with("//");
-    // Up to the first line of the statement.
-    while line > 0 && !is_comment(line - 1) && !code[line - 1].trim().is_empty() {
-        if code[line - 1].trim_end().ends_with([';', '{', '}']) {
-            break;
-        }
-        line -= 1;
-    }
-    let first = (0..line).rev().take_while(|above| is_comment(*above)).last().unwrap_or(line);
-    lines[first..line].iter().filter_map(|line| Note::parse(line)).collect()
-}
-
 fn every_operation_has_its_note(source: &Source) -> Vec<String> {
     let mut faults = Vec::new();
     for (at, fence) in operations(source).into_iter().filter(|_| is_annotated(source)) {
@@ -298,41 +148,12 @@ fn every_operation_has_its_note(source: &Source) -> Vec<String> {
     faults
 }
 
-fn sites(source: &Source) -> Vec<Site<'_>> {
-    let (mut owner, mut function, mut at) = (String::new(), String::new(), 0);
-    let mut sites = Vec::new();
-    for (line, code) in source.text.lines().zip(source.code.lines()) {
-        let name = |rest: &str| -> String {
-            rest.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
-        };
-        if let Some(rest) = code.strip_prefix("impl") {
-            // `impl<T> Trait for Type<T> {`: the last name before the brace, without its parameters.
-            let of = rest.split_once(" for ").map_or(rest, |(_, of)| of);
-            let of = if of.starts_with('<') { of.split_once('>').map_or(of, |(_, of)| of) } else { of };
-            owner = name(of);
-        }
-        if let Some((_, rest)) = code.split_once("fn ") {
-            if code.starts_with(|c: char| !c.is_whitespace()) {
-                owner.clear();
-            }
-            function = name(rest);
-        }
-        if is_annotated(source)
-            && let Some(note) = Note::parse(line)
-        {
-            sites.push(Site { source, at, note, inside: (owner.clone(), function.clone()) });
-        }
-        at += line.len() + 1;
-    }
-    sites
-}
-
 /// Each end of an edge has its other end, in the function that it names.
 fn edges(sites: &[Site<'_>]) -> Vec<String> {
     let mut faults = Vec::new();
     for Site { source, at, note, .. } in sites {
         let mut fault = |what: &str| faults.push(source.fault(*at, format_args!("{}: {what}", note.id)));
-        if !note.purpose {
+        if note.purpose.is_empty() {
             fault("says no purpose");
         }
         let Some(arrow) = note.arrow else {
@@ -403,21 +224,7 @@ fn root() -> &'static Path {
 }
 
 fn house() -> Vec<Source> {
-    fn collect(dir: &Path, found: &mut Vec<Source>) {
-        for entry in std::fs::read_dir(dir).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                collect(&path, found);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let name = path.strip_prefix(root().join("src")).unwrap().to_str().unwrap();
-                found.push(Source::new(name, &std::fs::read_to_string(&path).unwrap()));
-            }
-        }
-    }
-    let mut found = Vec::new();
-    collect(&root().join("src"), &mut found);
-    assert!(found.len() > 10, "the source is there");
-    found
+    Source::all(root())
 }
 
 fn holds(rule: fn(&Source) -> Vec<String>) {
@@ -570,6 +377,7 @@ fn what_is_out_of_its_place_is_found() {
     const FORBID: &str = "//! Doc.\n#![forbid(unsafe_code)]\n";
     for (path, text) in [
         ("event.rs", "#[cfg(slipring_model)] fn f() {}"),
+        ("event.rs", "#[cfg(slipring_steps)] fn f() {}"),
         ("layout.rs", "use core::sync::atomic::AtomicU8;"),
         ("open.rs", "struct S(core::cell::UnsafeCell<u8>);"),
         ("liveness.rs", "fn f() { unsafe { g() } }"),

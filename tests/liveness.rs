@@ -1260,9 +1260,17 @@ fn a_sleeper_is_woken_by_what_it_waits_for_and_not_by_the_end_of_its_slice() {
                 let consumer =
                     time_to_wake(|| drop(recv(&mut rx).unwrap()), || tx.try_send(b"wake up").unwrap());
                 room(&mut tx);
+                // It is woken when half of the ring is free; then it fills the ring again. All is released at once, so
+                // that it cannot come between.
                 let producer = time_to_wake(
-                    || tx.send_timeout(&[0; 56], LIMIT).unwrap(),
-                    || assert_eq!(rx.try_recv(&mut [0; 56]), Ok(56)),
+                    || {
+                        tx.send_timeout(&[0; 56], LIMIT).unwrap();
+                        room(&mut tx);
+                    },
+                    || {
+                        let mut all = rx.try_batch(usize::MAX).unwrap();
+                        while all.next().unwrap().is_some() {}
+                    },
                 );
                 println!(
                     "{wakeup:?}, {fences:?}: the consumer after {consumer:?}, the producer after {producer:?}"

@@ -90,6 +90,28 @@ impl Child {
         }
     }
 
+    /// Whether its end is known.
+    #[must_use]
+    pub fn is_reaped(&self) -> bool {
+        self.reaped
+    }
+
+    /// That it stopped itself or ended, if it does either within `limit`.
+    pub fn changed(&mut self, limit: Duration) -> Option<WaitStatus> {
+        let patience = Instant::now() + limit;
+        loop {
+            match waitpid(self.pid, Some(WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED)) {
+                Ok(WaitStatus::StillAlive) if Instant::now() > patience => return None,
+                Ok(WaitStatus::StillAlive) => std::thread::yield_now(),
+                Ok(change) => {
+                    self.reaped = !matches!(change, WaitStatus::Stopped(..));
+                    return Some(change);
+                }
+                Err(_) => return None,
+            }
+        }
+    }
+
     /// SIGSTOP, and the stop awaited. `false` if it ended instead.
     pub fn stop(&mut self) -> bool {
         self.signal(Signal::SIGSTOP);

@@ -160,7 +160,11 @@ impl Talker {
         self.next += count;
         let messages = |i: u64| message(Id { sender: self.who, seq: first + i });
         let marks = self.marks;
-        let at = |_: &str| if marks { mark() };
+        let at = |_: &str| {
+            if marks {
+                mark()
+            }
+        };
         let sent = match how {
             Put::Copy => {
                 let (buffer, len) = messages(0);
@@ -292,7 +296,11 @@ impl Listener {
             self.reached = how.most();
         }
         let Listener { rx, log, marks, reached } = self;
-        let at = |_: &str| if *marks { mark() };
+        let at = |_: &str| {
+            if *marks {
+                mark()
+            }
+        };
         let mut got = |message: &[u8], redelivered: bool| {
             *reached = reached.saturating_sub(1);
             match Id::read(message, LONGEST) {

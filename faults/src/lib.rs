@@ -8,8 +8,12 @@
 pub mod audit;
 pub mod child;
 pub mod ends;
+pub mod history;
 pub mod log;
+#[cfg(slipring_steps)]
+pub mod pairs;
 pub mod payload;
+pub mod recorder;
 pub mod scene;
 pub mod stepping;
 pub mod storm;

@@ -66,7 +66,8 @@ pub struct Stamped {
 #[must_use]
 #[inline]
 pub fn now() -> u64 {
-    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).expect("every kernel has this clock");
+    let now =
+        nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).expect("every kernel has this clock");
     now.tv_sec().unsigned_abs() * 1_000_000_000 + now.tv_nsec().unsigned_abs()
 }
 
@@ -115,9 +116,7 @@ impl Log {
             Event::Sent { seq, count } => (2, 0, seq, count),
             Event::Refused { seq, count } => (3, 0, seq, count),
             Event::Reach { most } => (4, 0, most, 0),
-            Event::Took { id, sum, redelivered } => {
-                (if redelivered { 6 } else { 5 }, id.sender, id.seq, sum)
-            }
+            Event::Took { id, sum, redelivered } => (if redelivered { 6 } else { 5 }, id.sender, id.seq, sum),
             Event::Torn => (7, 0, 0, 0),
         };
         let at = HEADER + written as usize % self.records * WORDS;

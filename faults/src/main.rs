@@ -2,8 +2,8 @@
 //! violated; 1: something was; 2: the command was wrong.
 
 use clap::{Parser, Subcommand};
-use slipring_faults::stepping::{Density, Fault, step_through, verbs};
 use slipring_faults::ends::{Kind, Put, Take};
+use slipring_faults::stepping::{Density, Fault, step_through, verbs};
 use slipring_faults::storm::{Plan, run};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -21,6 +21,22 @@ enum Command {
     Kills(Steps),
     /// Freeze a victim at every machine instruction of every verb while the others go on
     Stops(Steps),
+    /// Kill and freeze pairs of victims at every two steps of the protocol
+    #[cfg(slipring_steps)]
+    Pairs {
+        /// Every how many pairs of steps
+        #[arg(long, default_value_t = 1)]
+        stride: u64,
+    },
+    /// Record histories of several processes, kills included, and check that a queue could have answered so
+    Histories {
+        /// How many, of each kind of plan
+        #[arg(long, default_value_t = 10_000)]
+        count: u64,
+        /// Decides who is killed and when
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Kill and stop random participants at random moments
     Storm(Storm),
 }
@@ -85,6 +101,15 @@ fn main() -> ExitCode {
     let sound = match Args::parse().command {
         Command::Kills(steps) => stepped(&steps, Fault::Kill),
         Command::Stops(steps) => stepped(&steps, Fault::Freeze),
+        #[cfg(slipring_steps)]
+        Command::Pairs { stride } => pairs(stride),
+        Command::Histories { count, seed } => match histories(count, seed) {
+            Ok(sound) => sound,
+            Err(what) => {
+                println!("{what}");
+                false
+            }
+        },
         Command::Storm(wanted) => match storm(&wanted) {
             Ok(sound) => sound,
             Err(what) => {
@@ -146,4 +171,39 @@ fn storm(wanted: &Storm) -> Result<bool, String> {
         println!("{verdict}");
     }
     Ok(verdict.is_sound())
+}
+
+#[cfg(slipring_steps)]
+fn pairs(stride: u64) -> bool {
+    use slipring_faults::pairs::{Pair, acts, step_through};
+    let logs = slipring_faults::scene::Logs::default();
+    let (mut tried, mut violations) = (0, 0);
+    for pair in [Pair::KillBoth, Pair::KillSweeper, Pair::FreezeBoth] {
+        for kind in [Kind::Spsc, Kind::Mpmc] {
+            for verbs in acts(kind, pair) {
+                let report = step_through(kind, verbs, pair, stride, &logs);
+                println!("{kind:?} {report}");
+                tried += report.tried;
+                violations += report.violations.len();
+            }
+        }
+    }
+    println!("{tried} pairs of steps tried, {violations} violations");
+    violations == 0 && tried > 0
+}
+
+fn histories(count: u64, seed: u64) -> Result<bool, String> {
+    use slipring_faults::recorder::{Plan, record};
+    let mut sound = true;
+    for (kind, senders, receivers) in
+        [(Kind::Spsc, 1, 1), (Kind::Mpmc, 1, 1), (Kind::Mpmc, 2, 1), (Kind::Mpmc, 1, 2), (Kind::Mpmc, 2, 2)]
+    {
+        let figures = record(&Plan { kind, senders, receivers, histories: count, kill_every: 4, seed })?;
+        println!("{kind:?} {senders} x {receivers}: {figures}");
+        for (history, wrong) in &figures.wrong {
+            println!("  {wrong:?} in {history:?}");
+        }
+        sound &= figures.wrong.is_empty() && figures.histories == count;
+    }
+    Ok(sound)
 }

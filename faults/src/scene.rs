@@ -51,6 +51,10 @@ pub struct Verb {
     pub past: u64,
     /// How many messages are in the ring.
     pub there: u64,
+    /// How many messages fit.
+    pub capacity: u64,
+    /// What a second victim does, if there is one. On an SPSC ring the first sends and the second receives.
+    pub second: Option<Act>,
     /// Whether it is thousands of instructions long, most of them in loops or in setting up.
     pub long: bool,
 }
@@ -72,7 +76,8 @@ const fn verb(name: &'static str, kind: Kind, act: Act, past: u64, there: u64) -
             | Act::Create
             | Act::Sweep
     );
-    Verb { name, kind, act, past, there, long }
+    let capacity = if matches!(kind, Kind::Spsc) { PLACES } else { SLOTS };
+    Verb { name, kind, act, past, there, capacity, second: None, long }
 }
 
 use Kind::{Mpmc, Spsc};
@@ -129,23 +134,42 @@ const BEFORE_RX: u32 = 11;
 const VICTIM_RX: u32 = 12;
 const AFTER_RX: u32 = 13;
 const SLEEPER: u32 = 14;
+const SECOND: u32 = 4;
+const SECOND_RX: u32 = 15;
 const CORPSES: u32 = 20;
 
-impl Verb {
-    fn victim_sends(&self) -> bool {
+impl Act {
+    fn sends(self) -> bool {
         matches!(
-            self.act,
+            self,
             Act::Send(_) | Act::WaitToSend | Act::Wake | Act::AttachSender | Act::DetachSender | Act::Create
         )
     }
 
+    /// How many messages may be gone with a victim although survivors peek: those that are taken at most once.
+    fn takes_along(self) -> u64 {
+        match self {
+            Act::Take(Take::Peek) => 0,
+            Act::Take(how) => how.most(),
+            Act::WaitToTake | Act::AttachReceiver => 1,
+            _ => 0,
+        }
+    }
+}
+
+impl Verb {
+    fn victim_sends(&self) -> bool {
+        self.act.sends()
+    }
+
     /// How survivors take messages: where a victim peeked, only who peeks gets them again.
     fn survivors_take(&self) -> Take {
-        match self.act {
-            Act::Take(Take::Recv) => Take::Recv,
-            Act::Take(Take::Peek) | Act::Sweep => Take::Peek,
-            Act::Take(how) if self.kind == Spsc => how,
-            _ => Take::Recv,
+        let acts = || [Some(self.act), self.second].into_iter().flatten();
+        let spsc = |act| if let Act::Take(how) = act { Some(how) } else { None };
+        match self.kind {
+            Mpmc if acts().any(|act| matches!(act, Act::Take(Take::Peek) | Act::Sweep)) => Take::Peek,
+            Mpmc => Take::Recv,
+            Spsc => acts().find_map(spsc).unwrap_or(Take::Recv),
         }
     }
 }
@@ -158,7 +182,7 @@ pub struct Logs {
 
 impl Default for Logs {
     fn default() -> Self {
-        Logs { all: Log::several(CORPSES as usize + 4, 1024), done: Words::new(1) }
+        Logs { all: Log::several(CORPSES as usize + 4, 1024), done: Words::new(2) }
     }
 }
 
@@ -167,8 +191,8 @@ impl Logs {
         self.all[who as usize].clone()
     }
 
-    fn is_done(&self) -> bool {
-        self.done[0].load(SeqCst) == 1
+    fn is_done(&self, victims: usize) -> bool {
+        (0..victims).all(|victim| self.done[victim].load(SeqCst) == 1)
     }
 }
 
@@ -205,12 +229,11 @@ impl<'a> Stage<'a> {
     pub fn new(verb: Verb, logs: &'a Logs) -> Result<Stage<'a>, String> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         logs.all.iter().for_each(Log::clear);
-        logs.done[0].store(0, SeqCst);
+        (0..2).for_each(|victim| logs.done[victim].store(0, SeqCst));
         let name = format!("/slipring-faults-{}-{}", std::process::id(), COUNT.fetch_add(1, Relaxed));
         let mode = verb.survivors_take().mode(verb.kind);
         let auditor = Auditor::new(mode, verb.kind == Spsc);
-        let mut stage =
-            Stage { verb, logs, name, ring: None, tx: None, rx: None, sleeper: None, auditor };
+        let mut stage = Stage { verb, logs, name, ring: None, tx: None, rx: None, sleeper: None, auditor };
         if verb.act != Act::Create {
             stage.furnish().map_err(|e| format!("preparing: {e}"))?;
         }
@@ -219,7 +242,7 @@ impl<'a> Stage<'a> {
 
     fn furnish(&mut self) -> Result<(), String> {
         let Verb { kind, act, past, there, .. } = self.verb;
-        let options = kind.options(SLOTS as usize);
+        let options = kind.options(self.verb.capacity as usize);
         let options = if kind == Mpmc { options.participants(12) } else { options };
         let named = matches!(act, Act::AttachSender | Act::AttachReceiver);
         let ring = if named { Ring::create(&self.name, &options) } else { Ring::anonymous(&options) };
@@ -230,7 +253,7 @@ impl<'a> Stage<'a> {
         }
         // An SPSC ring has one of each: the survivors have the role that the victim has not.
         let mut tx = Talker::attach(kind, ring, BEFORE, self.logs.of(BEFORE)).map_err(text)?;
-        let followed = kind == Spsc && !self.verb.victim_sends();
+        let followed = kind == Spsc && (!self.verb.victim_sends() || self.verb.second.is_some());
         let reader = if followed { BEFORE_RX } else { AFTER_RX };
         let mut rx = Listener::attach(kind, ring, self.logs.of(reader)).map_err(text)?;
         let how = self.verb.survivors_take();
@@ -244,7 +267,7 @@ impl<'a> Stage<'a> {
         if act == Act::Sweep {
             self.kill_some()?;
         }
-        let ours = |mine: bool| kind == Mpmc || mine;
+        let ours = |mine: bool| kind == Mpmc || mine && self.verb.second.is_none();
         self.tx = ours(!self.verb.victim_sends()).then_some(tx);
         self.rx = ours(self.verb.victim_sends() && act != Act::Wake).then_some(rx);
         if act == Act::Wake {
@@ -326,14 +349,26 @@ impl<'a> Stage<'a> {
     /// # Panics
     /// If a verb fails that nothing disturbed.
     pub fn perform(&self) {
-        let Verb { kind, act, .. } = self.verb;
-        let log = self.logs.of(if self.verb.victim_sends() { VICTIM } else { VICTIM_RX });
+        self.perform_as(self.verb.act, 0, VICTIM, VICTIM_RX);
+    }
+
+    /// The second victim's part.
+    ///
+    /// # Panics
+    /// As [`Stage::perform`], and if there is none.
+    pub fn perform_second(&self) {
+        self.perform_as(self.verb.second.expect("a second victim"), 1, SECOND, SECOND_RX);
+    }
+
+    fn perform_as(&self, act: Act, victim: usize, as_sender: u32, as_receiver: u32) {
+        let kind = self.verb.kind;
+        let log = self.logs.of(if act.sends() { as_sender } else { as_receiver });
         let ring = || self.ring.as_ref().expect("a ring");
-        let talker = |log| Talker::attach(kind, ring(), VICTIM, log).expect("a sender");
+        let talker = |log| Talker::attach(kind, ring(), as_sender, log).expect("a sender");
         let listener = |log| Listener::attach(kind, ring(), log).expect("a receiver");
         match act {
             Act::Send(how) => drop(talker(log).marked().send(how, None)),
-            Act::Wake => talker(log).marked().send(Put::Copy, None).map(drop).expect("room"),
+            Act::Wake => talker(log).marked().send(Put::Copy, None).map(|_| ()).expect("room"),
             Act::WaitToSend => drop(talker(log).marked().send(Put::Copy, Some(SHORT))),
             Act::Take(how) => drop(listener(log).marked().take(how, None)),
             Act::WaitToTake => drop(listener(log).marked().take(Take::Recv, Some(SHORT))),
@@ -343,7 +378,7 @@ impl<'a> Stage<'a> {
             }
             Act::AttachSender => {
                 mark();
-                let tx = Ring::open(&self.name).and_then(|ring| Talker::attach(kind, &ring, VICTIM, log));
+                let tx = Ring::open(&self.name).and_then(|ring| Talker::attach(kind, &ring, as_sender, log));
                 mark();
                 tx.expect("a sender").send(Put::Copy, None).map(drop).expect("room");
             }
@@ -366,14 +401,14 @@ impl<'a> Stage<'a> {
                 mark();
             }
             Act::Create => {
-                let options = kind.options(SLOTS as usize);
+                let options = kind.options(self.verb.capacity as usize);
                 mark();
                 let ring = Ring::create(&self.name, &options);
                 mark();
                 drop(ring.expect("a ring"));
             }
         }
-        self.logs.done[0].store(1, SeqCst);
+        self.logs.done[victim].store(1, SeqCst);
     }
 
     /// While the victim is frozen somewhere in its verb: the others move messages, as far as the kind of ring lets them
@@ -394,7 +429,7 @@ impl<'a> Stage<'a> {
                 while rx.take(how, None).is_ok() {
                     moved += 1;
                 }
-                for _ in 0..3 * SLOTS {
+                for _ in 0..3 * self.verb.capacity {
                     tx.send(Put::Copy, Some(HANG)).map_err(|e| format!("frozen: send: {e}"))?;
                     moved += rx.take(how, Some(HANG)).map_err(|e| format!("frozen: receive: {e}"))?;
                 }
@@ -425,6 +460,14 @@ impl<'a> Stage<'a> {
         Ok((moved, Duration::from_nanos(now() - begin)))
     }
 
+    /// Survivors take what is there: a victim that goes on may have to send again what it was passed over with.
+    pub fn make_room(&mut self) {
+        let how = self.verb.survivors_take();
+        if let Some(rx) = &mut self.rx {
+            while rx.take(how, None).is_ok() {}
+        }
+    }
+
     /// After the victim's end, by SIGKILL or, if `lived`, cleanly: the survivors get every message that was committed,
     /// the ring has its full capacity again, a successor goes on, and the logs agree.
     ///
@@ -432,7 +475,7 @@ impl<'a> Stage<'a> {
     /// What was violated.
     pub fn verify(mut self, lived: bool) -> Result<Outcome, String> {
         let died = now();
-        if lived && !self.logs.is_done() {
+        if lived && !self.logs.is_done(1 + usize::from(self.verb.second.is_some())) {
             return Err("the victim did not end its verb".into());
         }
         if self.verb.act == Act::Create {
@@ -447,7 +490,9 @@ impl<'a> Stage<'a> {
         // The lease of who was killed is free when its end was reported, so a successor attaches at once.
         let mut rx = match self.rx.take() {
             Some(rx) => rx,
-            None => Listener::attach(kind, ring, self.logs.of(AFTER_RX)).map_err(|e| format!("successor: {e}"))?,
+            None => {
+                Listener::attach(kind, ring, self.logs.of(AFTER_RX)).map_err(|e| format!("successor: {e}"))?
+            }
         };
         let (mut tx, sender) = match self.tx.take() {
             Some(tx) => (tx, BEFORE),
@@ -457,11 +502,15 @@ impl<'a> Stage<'a> {
             }
         };
         // What was committed.
-        let capacity = if kind == Spsc { PLACES } else { SLOTS };
+        let capacity = self.verb.capacity;
         for _ in 0..4 * capacity {
             match rx.take(how, None) {
                 Ok(_) => {}
-                Err(slipring::RecvError::Empty | slipring::RecvError::PeerDied { .. } | slipring::RecvError::Closed) => {
+                Err(
+                    slipring::RecvError::Empty
+                    | slipring::RecvError::PeerDied { .. }
+                    | slipring::RecvError::Closed,
+                ) => {
                     break;
                 }
                 Err(error) => return Err(format!("draining: {error}")),
@@ -521,7 +570,9 @@ impl<'a> Stage<'a> {
                     seen += count;
                     last = log.last_of(sender).max(last);
                 }
-                Err(error) => return Err(format!("message {seq} of {sender} does not come ({seen} did): {error}")),
+                Err(error) => {
+                    return Err(format!("message {seq} of {sender} does not come ({seen} did): {error}"));
+                }
             }
             if now() > patience {
                 return Err(format!("message {seq} of {sender} does not come, {seen} others did"));
@@ -534,7 +585,10 @@ impl<'a> Stage<'a> {
         let mut taken = 0;
         let mut victims = 0;
         let mut prepared = 0;
-        for who in [BEFORE, VICTIM, AFTER, BEFORE_RX, VICTIM_RX, SLEEPER, AFTER_RX].into_iter().chain(CORPSES..CORPSES + 3) {
+        for who in [BEFORE, VICTIM, SECOND, AFTER, BEFORE_RX, VICTIM_RX, SECOND_RX, SLEEPER, AFTER_RX]
+            .into_iter()
+            .chain(CORPSES..CORPSES + 3)
+        {
             let auditor = &mut self.auditor;
             self.logs.of(who).read(|record| {
                 auditor.note(who, record.event);
@@ -545,19 +599,23 @@ impl<'a> Stage<'a> {
                 }
             });
             match who {
-                VICTIM | VICTIM_RX if lived => self.auditor.left(who),
-                VICTIM | VICTIM_RX => self.auditor.killed(who),
+                VICTIM | VICTIM_RX | SECOND | SECOND_RX if lived => self.auditor.left(who),
+                VICTIM | VICTIM_RX | SECOND | SECOND_RX => self.auditor.killed(who),
                 CORPSES.. => self.auditor.killed(who),
                 _ => self.auditor.left(who),
             }
         }
-        // The corpse that read a message in place takes it along though the survivors peek.
-        let allowed_gone = u64::from(self.verb.act == Act::Sweep);
-        let auditor = std::mem::replace(&mut self.auditor, Auditor::new(crate::audit::Mode::AtMostOnce, false));
+        // Who took a message at most once takes it along though the survivors peek; so does the corpse that read one.
+        let peeking = self.verb.kind == Mpmc && self.verb.survivors_take() == Take::Peek;
+        let acts = [Some(self.verb.act), self.verb.second].into_iter().flatten();
+        let along: u64 = acts.map(Act::takes_along).sum();
+        let allowed_gone = u64::from(self.verb.act == Act::Sweep) + if peeking && !lived { along } else { 0 };
+        let auditor =
+            std::mem::replace(&mut self.auditor, Auditor::new(crate::audit::Mode::AtMostOnce, false));
         let tally = auditor.finish();
         self.check_tally(&tally, allowed_gone)?;
         let moved = if self.verb.victim_sends() { victims } else { taken + tally.in_hands };
-        if lived {
+        if lived && self.verb.second.is_none() {
             self.expect_effect(moved)?;
         }
         let left = self.ring.take().map(|ring| drop(ring)).map(|()| self.leftovers());

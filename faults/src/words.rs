@@ -1,6 +1,9 @@
 //! Memory that a process shares with those it forks and that outlives whoever is killed. Words only, so that nothing
 //! in it can be half written. The unsafe code that shared memory takes is here.
-#![allow(clippy::disallowed_types, reason = "the library's atomics are its own business; these are the observer's")]
+#![allow(
+    clippy::disallowed_types,
+    reason = "the library's atomics are its own business; these are the observer's"
+)]
 
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 use std::ops::Index;

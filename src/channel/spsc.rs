@@ -173,6 +173,7 @@ impl Producer {
         let deadline = timeout.map_or(Deadline::NEVER, Deadline::after);
         let Producer { side, space, host, strategy, .. } = self;
         let gone = || gone(side.view().header.parties[CONSUMER].peer(|| host.is_held(CONSUMER)));
+        space.ask_for(side.tail());
         let waited = space.wait(*strategy, deadline, || side.in_flight() == 0, gone);
         match waited {
             Waited::Ready => Ok(()),
@@ -244,6 +245,7 @@ impl Producer {
     fn wait_not_full(&mut self, max: usize, deadline: Deadline) -> Result<Claim, SendError> {
         let Producer { side, space, host, strategy, .. } = self;
         let consumer = side.view().header.project(|h| &h.parties[CONSUMER]);
+        space.ask_for(side.enough_room(max));
         loop {
             let gone = || gone(consumer.peer(|| host.is_held(CONSUMER)));
             let waited = space.wait(*strategy, deadline, || side.has_room(max), gone);
@@ -528,7 +530,7 @@ impl Consumer {
         };
         self.side.read(record, buffer);
         self.side.release(record.next);
-        self.space.notify();
+        self.space.notify_at(record.next);
         Ok(len)
     }
 }

@@ -4,5 +4,8 @@
 pub mod mpmc;
 pub mod observe;
 mod pin;
+mod scan;
 pub mod spsc;
 pub mod sweep;
+
+pub use scan::observed_bytes;

@@ -5,7 +5,8 @@
 
 use crate::layout::SlotKind::{Free, Full, Peeked, Reading};
 use crate::layout::{SlotKind, SlotWord};
-use crate::ring::spsc;
+use crate::ring::scan::stride_of;
+use crate::ring::spsc::PAD;
 use crate::sync::Ordering::Acquire;
 use crate::view::{SlotView, View};
 
@@ -44,12 +45,12 @@ pub fn chain(view: &View) -> Chain {
             if word == 0 {
                 return chain;
             }
-            let next = spsc::stride_of(view, chain.end, word).map(|stride| chain.end.wrapping_add(stride));
+            let next = stride_of(view, chain.end, word).map(|stride| chain.end.wrapping_add(stride));
             let fits = |next: u64| next.wrapping_sub(head) <= view.geometry.capacity - view.align();
             // The consumer may have moved on, and the producer into the room: then the walk is long without a fault.
             match next {
                 Some(next) if fits(next) => {
-                    chain.messages += u64::from(word != spsc::PAD);
+                    chain.messages += u64::from(word != PAD);
                     chain.end = next;
                 }
                 Some(_) if spsc_head(view) != head => break,

@@ -20,7 +20,8 @@ use std::cell::Cell;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-pub use loom::sync::atomic::{Ordering, fence};
+use super::weaken;
+pub use loom::sync::atomic::Ordering;
 
 /// True on the machine: sizes and offsets are those of shared memory. False under the model.
 pub const REAL: bool = false;
@@ -191,7 +192,7 @@ impl AtomicU64 {
     #[track_caller]
     pub fn load(&self, order: Ordering) -> u64 {
         self.turn.take();
-        let value = self.value.load(order);
+        let value = self.value.load(weaken::order(order));
         if let Some(footprint) = &self.footprint {
             footprint.header_loaded();
         }
@@ -204,7 +205,7 @@ impl AtomicU64 {
         if let Some(footprint) = &self.footprint {
             footprint.header_stored();
         }
-        self.value.store(value, order);
+        self.value.store(value, weaken::order(order));
     }
 
     /// As core's; never fails without a reason.
@@ -218,6 +219,12 @@ impl AtomicU64 {
     ) -> Result<u64, u64> {
         if let Some(footprint) = &self.footprint {
             footprint.header_loaded();
+        }
+        let (success, failure) = weaken::orders(success, failure);
+        if weaken::is_split() {
+            let (load, store) = weaken::halves(success);
+            let found = self.value.load(load);
+            return weaken::exchanged(found, from, || self.value.store(to, store));
         }
         self.value.compare_exchange(from, to, success, failure)
     }
@@ -259,19 +266,22 @@ impl AtomicU32 {
     #[track_caller]
     pub fn load(&self, order: Ordering) -> u32 {
         self.turn.take();
-        self.value.load(order)
+        self.value.load(weaken::order(order))
     }
 
     /// As core's.
     #[track_caller]
     pub fn store(&self, value: u32, order: Ordering) {
-        self.value.store(value, order);
+        self.value.store(value, weaken::order(order));
     }
 
     /// As core's.
     #[track_caller]
     pub fn fetch_add(&self, value: u32, order: Ordering) -> u32 {
-        self.value.fetch_add(value, order)
+        if weaken::is_split() {
+            return self.in_two_steps(order, |found| found.wrapping_add(value));
+        }
+        self.value.fetch_add(value, weaken::order(order))
     }
 
     /// As core's.
@@ -283,13 +293,34 @@ impl AtomicU32 {
         success: Ordering,
         failure: Ordering,
     ) -> Result<u32, u32> {
+        let (success, failure) = weaken::orders(success, failure);
+        if weaken::is_split() {
+            let (load, store) = weaken::halves(success);
+            let found = self.value.load(load);
+            return weaken::exchanged(found, current, || self.value.store(new, store));
+        }
         self.value.compare_exchange(current, new, success, failure)
     }
 
     /// As core's.
     #[track_caller]
     pub fn fetch_or(&self, value: u32, order: Ordering) -> u32 {
-        self.value.fetch_or(value, order)
+        if weaken::is_split() {
+            return self.in_two_steps(order, |found| found | value);
+        }
+        self.value.fetch_or(value, weaken::order(order))
+    }
+}
+
+impl AtomicU32 {
+    /// What is left of a read-modify-write that `weaken` has split.
+    #[track_caller]
+    fn in_two_steps(&self, order: Ordering, change: impl FnOnce(u32) -> u32) -> u32 {
+        let (load, store) = weaken::halves(order);
+        self.turn.take();
+        let found = self.value.load(load);
+        self.value.store(change(found), store);
+        found
     }
 }
 
@@ -395,12 +426,22 @@ impl Semaphore {
     }
 }
 
+/// As core's.
+#[track_caller]
+pub fn fence(order: Ordering) {
+    if let Some(order) = weaken::fence_order(order) {
+        loom::sync::atomic::fence(order);
+    }
+}
+
 /// The waker's half of the event's fence pair. membarrier(2) is not modelled: both halves are full fences.
+#[track_caller]
 pub fn light_fence(_asymmetric: bool) {
     fence(Ordering::SeqCst);
 }
 
 /// The sleeper's half.
+#[track_caller]
 pub fn heavy_fence(_asymmetric: bool) {
     fence(Ordering::SeqCst);
 }
@@ -523,6 +564,9 @@ impl Memory {
         // SAFETY: inside the ring; the footprints say that nobody else touches it.
         unsafe { core::slice::from_raw_parts_mut(self.at(at), len) }.fill(0);
     }
+
+    /// A hint: no effect on any value.
+    pub fn map_pages(&self, _at: usize, _len: usize) {}
 
     /// A hint: no effect on any value.
     pub fn prefetch_write(&self, _at: usize) {}

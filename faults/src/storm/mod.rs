@@ -148,7 +148,10 @@ pub fn run(plan: &Plan, mut progress: impl FnMut(&Progress)) -> Result<Verdict, 
 /// As [`run`].
 pub fn run_while(plan: &Plan, mut progress: impl FnMut(&Progress) -> bool) -> Result<Verdict, String> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
-    if plan.senders == 0 || plan.receivers == 0 || plan.kind == Kind::Spsc && plan.senders + plan.receivers != 2 {
+    if plan.senders == 0
+        || plan.receivers == 0
+        || plan.kind == Kind::Spsc && plan.senders + plan.receivers != 2
+    {
         return Err("a storm needs senders and receivers, and on an SPSC ring one of each".into());
     }
     // The library keeps one descriptor for good from its first ring on.
@@ -306,10 +309,8 @@ impl<'a> Storm<'a> {
     }
 
     fn fault(&mut self) -> Result<(), String> {
-        let (kills, stops) = (
-            self.plan.kills.saturating_sub(self.killed),
-            self.plan.stops.saturating_sub(self.stopped),
-        );
+        let (kills, stops) =
+            (self.plan.kills.saturating_sub(self.killed), self.plan.stops.saturating_sub(self.stopped));
         if kills + stops == 0 {
             return Ok(());
         }
@@ -426,13 +427,17 @@ impl<'a> Storm<'a> {
         self.next_who += 2;
         // A log has room for all of it.
         let logs = Log::several(2, 8 * self.plan.slots.max(64) + 1024);
-        let mut tx = Talker::attach(self.plan.kind, self.ring, sender, logs[0].clone()).map_err(|e| e.to_string())?;
-        let mut rx = Listener::attach(self.plan.kind, self.ring, logs[1].clone()).map_err(|e| e.to_string())?;
+        let mut tx =
+            Talker::attach(self.plan.kind, self.ring, sender, logs[0].clone()).map_err(|e| e.to_string())?;
+        let mut rx =
+            Listener::attach(self.plan.kind, self.ring, logs[1].clone()).map_err(|e| e.to_string())?;
         let how = if self.plan.take == Take::Peek { Take::Peek } else { Take::Recv };
         let drain = |rx: &mut Listener| loop {
             match rx.take(how, Some(Duration::from_millis(1))) {
                 Ok(_) => {}
-                Err(RecvError::TimedOut | RecvError::Empty | RecvError::PeerDied { .. } | RecvError::Closed) => {
+                Err(
+                    RecvError::TimedOut | RecvError::Empty | RecvError::PeerDied { .. } | RecvError::Closed,
+                ) => {
                     return Ok(());
                 }
                 Err(error) => return Err(format!("draining: {error}")),
