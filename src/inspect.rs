@@ -15,6 +15,7 @@ use crate::open::{Ring, RingInfo, Role, records, slots};
 use crate::ring::observe::{self, Chain, Reach, Scale};
 use crate::segment::{self, Place, Segment};
 use crate::view::{Common, Shape, SlotView, View};
+use std::collections::HashSet;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
@@ -388,10 +389,23 @@ impl Inspection {
             }
         }
         wait_for_second_look(!suspects.is_empty());
-        suspects.into_iter().filter_map(|index| slot_fault(view, index)).for_each(|fault| self.fault(fault));
+        let mut blamed = HashSet::new();
+        for fault in suspects.into_iter().filter_map(|index| slot_fault(view, index)) {
+            self.blame(&mut blamed, fault);
+        }
         let second: Vec<_> = second.into_iter().map(|(word, _)| word).collect();
-        self.compare(view, hints, &first, &second);
-        self.contents = Contents::Slots(self.survey(view, hints.1, &second));
+        self.compare(view, hints, &first, &second, &mut blamed);
+        self.contents = Contents::Slots(self.survey(view, hints.1, &second, &blamed));
+    }
+
+    /// A fault of a slot, unless its word was found wrong already.
+    fn blame(&mut self, blamed: &mut HashSet<u64>, fault: Fault) {
+        if let (At::Slot(index), "state") = (fault.at, fault.field)
+            && !blamed.insert(index)
+        {
+            return;
+        }
+        self.fault(fault);
     }
 
     /// Whether the words fit together: what one of the first looks says is used up was so for each of the second.
@@ -401,18 +415,19 @@ impl Inspection {
         (head, tail): (u64, u64),
         first: &[SlotWord],
         second: &[SlotWord],
+        blamed: &mut HashSet<u64>,
     ) {
         let scale = Scale::from(view, tail);
         let sides: [(Side, &'static str, u64); 2] =
             [(Scale::senders, "tail", tail), (Scale::receivers, "head", head)];
         for (reach, end, hint) in sides {
-            let of = |words: &[SlotWord]| -> Vec<_> {
-                let sound = (0..).zip(words.iter().copied()).filter(|(_, word)| word.kind().is_some());
-                sound.map(|(index, word)| (index, word, reach(&scale, index, word))).collect()
-            };
-            let (before, after) = (of(first), of(second));
+            let reached = |words| sound(words).map(|(index, word)| (index, word, reach(&scale, index, word)));
             let told = i128::from(hint.wrapping_sub(tail) as i64) - 1;
-            let mut firsts: Vec<i128> = after.iter().map(|(_, _, reach)| reach.first).collect();
+            let most = reached(first).map(|(.., reach)| reach.past).max().max(Some(told));
+            if most < reached(second).map(|(.., reach)| reach.first).min() {
+                continue;
+            }
+            let mut firsts: Vec<i128> = reached(second).map(|(.., reach)| reach.first).collect();
             firsts.sort_unstable();
             // Ahead of most of the ring: it is the one that is wrong. Ahead of a few: those are.
             let is_ahead = |past: i128| firsts.partition_point(|first| *first <= past) * 2 > firsts.len();
@@ -421,40 +436,34 @@ impl Inspection {
                 self.fault(Fault::new(At::Control, end, hint, text));
             }
             let mut most = Some(told).filter(|told| !is_ahead(*told));
-            for (index, word, Reach { past, .. }) in before {
+            for (index, word, Reach { past, .. }) in reached(first) {
                 if !is_ahead(past) {
                     most = most.max(Some(past));
-                } else if second[index as usize] == word && !self.blames(index) {
+                } else if second[index as usize] == word {
                     let text = format!("state {} is further than the rest of the ring", words(word));
-                    self.fault(Fault::new(At::Slot(index), "state", word.0, text));
+                    self.blame(blamed, Fault::new(At::Slot(index), "state", word.0, text));
                 }
             }
-            for (index, word, Reach { first, .. }) in after {
-                if most.is_some_and(|most| first <= most) && !self.blames(index) {
-                    let text = match end {
-                        "tail" => "was passed over by the senders: nobody will ever use the slot again",
-                        _ => "was passed over by the receivers: nobody will ever take the message",
-                    };
-                    let text = format!("state {} {text}", words(word));
-                    self.fault(Fault::new(At::Slot(index), "state", word.0, text));
+            let passed_over = match end {
+                "tail" => "was passed over by the senders: nobody will ever use the slot again",
+                _ => "was passed over by the receivers: nobody will ever take the message",
+            };
+            for (index, word, Reach { first, .. }) in reached(second) {
+                if most.is_some_and(|most| first <= most) {
+                    let text = format!("state {} {passed_over}", words(word));
+                    self.blame(blamed, Fault::new(At::Slot(index), "state", word.0, text));
                 }
             }
         }
     }
 
-    /// Whether this slot was found wrong already.
-    fn blames(&self, index: u64) -> bool {
-        self.faults.iter().any(|fault| fault.at == At::Slot(index) && fault.field == "state")
-    }
-
     /// Counts, and tells the held slots one by one.
-    fn survey(&mut self, view: &SlotView, tail: u64, words: &[SlotWord]) -> Slots {
+    fn survey(&mut self, view: &SlotView, tail: u64, words: &[SlotWord], blamed: &HashSet<u64>) -> Slots {
         let scale = Scale::from(view, tail);
-        let sound = || {
-            let words = (0..).zip(words.iter().copied());
-            words.filter(|(index, word)| word.kind().is_some() && !self.blames(*index))
+        let least = |reach: Side| {
+            let sound = sound(words).filter(|(index, _)| !blamed.contains(index));
+            sound.map(|(index, word)| reach(&scale, index, word).first).min()
         };
-        let least = |reach: Side| sound().map(|(index, word)| reach(&scale, index, word).first).min();
         let end = |reach: Side| scale.position(least(reach).unwrap_or(0));
         let mut slots = Slots {
             head: end(Scale::receivers),
@@ -568,6 +577,11 @@ fn slot_fault(view: &SlotView, index: u64) -> Option<Fault> {
 /// Whether a slot of this kind holds a message that is not acknowledged.
 fn is_peeked(state: SlotKind) -> bool {
     matches!(state, SlotKind::Peeked | SlotKind::PeekedPinned)
+}
+
+/// The slots whose words are of a kind that there is.
+fn sound(words: &[SlotWord]) -> impl Iterator<Item = (u64, SlotWord)> + '_ {
+    (0..).zip(words.iter().copied()).filter(|(_, word)| word.kind().is_some())
 }
 
 /// How far one side has come by a word.
