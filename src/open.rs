@@ -74,6 +74,11 @@ impl Default for Options {
 const PARTICIPANTS: u32 = 64;
 
 impl Options {
+    /// The least capacity of a ring, in bytes.
+    pub const MIN_CAPACITY: usize = MIN_CAPACITY as usize;
+    /// The greatest capacity of a ring, in bytes.
+    pub const MAX_CAPACITY: usize = MAX_CAPACITY as usize;
+
     /// A ring for one producer and one consumer: 1 MiB, records on cache lines, futex wake-up, gone with its last user,
     /// mode 0600.
     pub fn new() -> Self {

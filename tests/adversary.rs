@@ -13,7 +13,7 @@ mod crowd;
 #[path = "../verify/src/victim.rs"]
 mod victim;
 
-use common::{Board, Child, Dice, LIMIT, alone, fork};
+use common::{Board, Child, Dice, LIMIT, Link, alone, fork};
 use crowd::Crowd;
 use slipring::{Options, Ring, Trust};
 use std::fs::File;
@@ -47,7 +47,9 @@ fn report(board: &Board, victim: usize, tally: &Tally) {
 }
 
 /// Verbs of one process until it is told to stop.
-fn live(board: &Board, victim: usize, mut verb: impl FnMut(&mut Dice) -> Tally) {
+fn live(board: &Board, victim: usize, link: &Link, mut verb: impl FnMut(&mut Dice) -> Tally) {
+    // It has the ring open: from now on anything may be written there.
+    link.say(0);
     let mut dice = Dice::new(victim as u64 + 1);
     while board.get(STOP) == 0 {
         report(board, victim, &verb(&mut dice));
@@ -156,10 +158,11 @@ fn whatever_is_scribbled_on_a_ring_its_ends_live_and_say_what_is_wrong() {
                 victim.tally.clone()
             }
         };
-        let victims = vec![
-            fork(|_| live(&board, 0, end((true, false)))),
-            fork(|_| live(&board, 1, end((false, true)))),
+        let mut victims = vec![
+            fork(|link| live(&board, 0, link, end((true, false)))),
+            fork(|link| live(&board, 1, link, end((false, true)))),
         ];
+        victims.iter_mut().for_each(|victim| _ = victim.hear());
         let adversary =
             fork(|_| scribble(&board, &file, |file, dice| victim::attack(file, &mut |n| dice.below(n))));
         watch(&board, victims, adversary, time)
@@ -181,7 +184,11 @@ fn whatever_is_scribbled_on_a_crowded_ring_its_ends_live_and_say_what_is_wrong()
                 crowd.tally.clone()
             }
         };
-        let victims = vec![fork(|_| live(&board, 0, ends((2, 0)))), fork(|_| live(&board, 1, ends((0, 2))))];
+        let mut victims = vec![
+            fork(|link| live(&board, 0, link, ends((2, 0)))),
+            fork(|link| live(&board, 1, link, ends((0, 2)))),
+        ];
+        victims.iter_mut().for_each(|victim| _ = victim.hear());
         let adversary =
             fork(|_| scribble(&board, &file, |file, dice| crowd::attack(file, &mut |n| dice.below(n))));
         watch(&board, victims, adversary, time)

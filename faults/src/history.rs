@@ -68,9 +68,8 @@ pub fn check(history: &[Op]) -> Result<(), Wrong> {
         let span = (op.from, op.to);
         match op.did {
             Did::Put(value) => {
-                if lives.insert(value, Life { value, put: span, taken: None }).is_some() {
-                    return Err(Wrong::Repeated(value));
-                }
+                let again = lives.insert(value, Life { value, put: span, taken: None });
+                again.map_or(Ok(()), |_| Err(Wrong::Repeated(value)))?;
             }
             Did::MaybePut(value) => {
                 maybe.insert(value, span);
@@ -170,11 +169,11 @@ fn judge(lives: &[Life], empties: &[(u64, u64)]) -> Result<(), Wrong> {
 #[must_use]
 pub fn check_by_trying(history: &[Op]) -> bool {
     assert!(history.len() <= 64, "a small history");
-    try_next(history, 0, &mut Vec::new())
+    try_next(history, 0, &[])
 }
 
 /// `done`: a bit for each operation that happened, or can happen no more.
-fn try_next(history: &[Op], done: u64, queue: &mut Vec<u64>) -> bool {
+fn try_next(history: &[Op], done: u64, queue: &[u64]) -> bool {
     let left = |at: &usize| done & 1 << at == 0;
     let pending = |at: &usize| matches!(history[*at].did, Did::MaybePut(_) | Did::MaybeTook);
     let all = || (0..history.len()).filter(left);
@@ -189,7 +188,7 @@ fn try_next(history: &[Op], done: u64, queue: &mut Vec<u64>) -> bool {
             return false;
         }
         let done = earlier.try_fold(done, |done, other| Some(done | 1 << other)).unwrap_or(done) | 1 << at;
-        let mut queue = queue.clone();
+        let mut queue = queue.to_vec();
         let possible = match op.did {
             Did::Put(value) | Did::MaybePut(value) => {
                 queue.push(value);
@@ -199,7 +198,7 @@ fn try_next(history: &[Op], done: u64, queue: &mut Vec<u64>) -> bool {
             Did::MaybeTook => !queue.is_empty() && queue.remove(0) > 0,
             Did::Empty => queue.is_empty(),
         };
-        possible && try_next(history, done, &mut queue)
+        possible && try_next(history, done, &queue)
     })
 }
 

@@ -1,5 +1,6 @@
 //! Records histories: processes that do a few operations each on one ring at the same time, again and again, some of them
 //! killed in the middle, each operation between two readings of the machine's clock. Each history is judged at once.
+#![allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "the observer's own words and fence")]
 
 use crate::child::{Child, fork};
 use crate::ends::Kind;
@@ -7,6 +8,11 @@ use crate::history::{Did, Op, Wrong, check};
 use crate::log::now;
 use crate::payload::mix;
 use crate::words::Words;
+use nix::sys::signal::{SigEvent, SigevNotify, Signal};
+use nix::sys::time::TimeSpec;
+use nix::sys::timer::{Expiration, Timer, TimerSetTimeFlags};
+use nix::sys::wait::WaitStatus;
+use nix::time::ClockId;
 use slipring::mpmc::{Receiver, Sender};
 use slipring::spsc::{Consumer, Producer};
 use slipring::{RecvError, Ring, SendError};
@@ -59,6 +65,9 @@ const PLACES: usize = 4;
 const AREA: usize = 8 + MOST * 4;
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// No number of nanoseconds that anybody is given to live.
+const NEVER: u64 = u64::MAX;
+
 const SKIP: u64 = 0;
 const PUT: u64 = 1;
 const TOOK: u64 = 2;
@@ -73,8 +82,18 @@ enum End {
     Receiver(Receiver),
 }
 
+/// A timer of this process whose signal is SIGKILL: it ends between two instructions, whichever they are.
+fn die_in(time: Duration) -> Timer {
+    let signal = SigevNotify::SigevSignal { signal: Signal::SIGKILL, si_value: 0 };
+    let mut timer =
+        Timer::new(ClockId::CLOCK_MONOTONIC, SigEvent::new(signal)).expect("timer_create(2) with SIGKILL");
+    let once = Expiration::OneShot(TimeSpec::from_duration(time));
+    timer.set(once, TimerSetTimeFlags::empty()).expect("timer_settime(2)");
+    timer
+}
+
 /// What the recording process and the others share: the number of the round at word 0, of its draining at word 1, who
-/// is to be killed at word 2, and an area for each of them.
+/// is to be killed at word 2 and after how many nanoseconds at word 3, and an area for each of them.
 struct Desk {
     words: Words,
 }
@@ -159,13 +178,18 @@ impl Desk {
         loop {
             self.wait_for(0, round);
             // Who is to be killed goes on for longer, so as to be in the middle of it.
-            let each = if self.words[2].load(SeqCst) == process as u64 + 1 { LONG } else { EACH };
+            let hit = self.words[2].load(SeqCst) == process as u64 + 1;
+            let _timer = hit.then(|| die_in(Duration::from_nanos(self.words[3].load(SeqCst))));
+            let each = if hit { LONG } else { EACH };
             for n in 0..each as u64 {
                 if process < plan.senders {
                     self.put(process, &mut end, round << 32 | (process as u64) << 16 | n);
                 } else {
                     self.take(process, &mut end);
                 }
+            }
+            if hit {
+                self.wait_for(3, NEVER);
             }
             self.area(process, 0).store(round, SeqCst);
             self.wait_for(1, round);
@@ -218,16 +242,17 @@ pub fn record(plan: &Plan) -> Result<Figures, String> {
     for round in 1..=plan.histories {
         let mut history = Vec::new();
         dice = mix(dice);
-        let victim =
-            (plan.kill_every > 0 && dice % plan.kill_every == 0).then_some((dice >> 32) as usize % processes);
+        let victim = (plan.kill_every > 0 && dice.is_multiple_of(plan.kill_every))
+            .then_some((dice >> 32) as usize % processes);
         desk.words[2].store(victim.map_or(0, |victim| victim as u64 + 1), SeqCst);
+        // Some operations later, in the middle of whatever it then does.
+        desk.words[3].store(500 + (dice >> 40) % 20_000, SeqCst);
         desk.words[0].store(round, SeqCst);
         if let Some(victim) = victim {
-            // Among its first operations; where in one of them, nobody knows.
-            let least = (dice >> 48) % (LONG as u64 / 2);
-            wait(&mut children[victim], "begin", || desk.area(victim, 1).load(SeqCst) > least)?;
-            let old = std::mem::replace(&mut children[victim], fork(|| ()));
-            old.kill();
+            let end = children[victim].ended(PATIENCE);
+            if !matches!(end, Some(WaitStatus::Signaled(_, Signal::SIGKILL, _))) {
+                return Err(format!("a process was to be killed, and: {end:?}"));
+            }
             let dead = now();
             figures.killed += 1;
             let done = desk.operations(victim, Some(dead));

@@ -1,4 +1,5 @@
 //! A prepared ring, one verb for a victim to die or to freeze in, and what the survivors must find afterwards.
+#![allow(clippy::disallowed_types, reason = "an observer's own counters")]
 
 use crate::audit::{Auditor, Tally};
 use crate::child::{Child, fork};
@@ -544,10 +545,9 @@ impl<'a> Stage<'a> {
         // Nothing sent: a message of ours ends its sleep. The victim's lease is free.
         let woken = self.logs.of(SLEEPER);
         let patience = now() + HANG.as_nanos() as u64;
-        if self.verb.kind == Mpmc {
-            if let Some(tx) = &mut self.tx {
-                tx.send(Put::Copy, Some(HANG)).map_err(|e| format!("to the sleeper: {e}"))?;
-            }
+        // On an SPSC ring the role was the victim's: its death ends the sleep.
+        if let Some(tx) = &mut self.tx {
+            tx.send(Put::Copy, Some(HANG)).map_err(|e| format!("to the sleeper: {e}"))?;
         }
         match sleeper.ended(HANG) {
             Some(nix::sys::wait::WaitStatus::Exited(_, 0)) => {}
@@ -618,8 +618,8 @@ impl<'a> Stage<'a> {
         if lived && self.verb.second.is_none() {
             self.expect_effect(moved)?;
         }
-        let left = self.ring.take().map(|ring| drop(ring)).map(|()| self.leftovers());
-        left.unwrap_or(Ok(()))?;
+        drop(self.ring.take());
+        self.leftovers()?;
         Ok(Outcome { moved, recovery })
     }
 

@@ -1,6 +1,6 @@
 //! Models of slipring's algorithms. The modules below are the library's own source files, compiled a second time with
 //! the facade `sync` turned to loom: what is explored here is what runs. [`check`] explores a model and compares the
-//! outcomes that it reached with those that it lists; [`rig`] has small rings to model with; [`notes`] reads the notes
+//! outcomes that it reached with those that it lists; [`rig`] and [`slots`] have small rings to model with; [`notes`] reads the notes
 //! beside the library's atomic operations, for the `weaken` tool.
 
 #[path = "../../src/channel/mod.rs"]
@@ -21,5 +21,6 @@ pub mod view;
 mod check;
 pub mod notes;
 pub mod rig;
+pub mod slots;
 
 pub use check::{Run, check, check_bounded};

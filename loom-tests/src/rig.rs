@@ -34,7 +34,9 @@ pub fn event_line() -> EventLine {
     }
 }
 
-fn party() -> Party {
+/// A place that nobody ever had.
+#[must_use]
+pub fn party() -> Party {
     Party { word: AtomicU64::new(0), since_ns: AtomicU64::new(0), role: AtomicU32::new(0) }
 }
 

@@ -105,6 +105,8 @@ impl Members {
         let kept = holds_slots && sweep(&self.view, self.me()).kept > 0;
         self.parties()[self.me].end(if kept { ABANDONED } else { CLOSED });
         self.changed();
+        // Before anybody is woken: who looks for what was left behind needs the lease.
+        self.host.give_back(self.me);
         self.me = usize::MAX;
     }
 

@@ -63,6 +63,8 @@ impl Producer {
         let strategy = default_strategy(view.geometry.wakeup);
         let side = ProducerSide::resume(view)?;
         side.view().header.parties[PRODUCER].attach(seat.pid, seat.now_ns);
+        // For a victim that committed and did not come to say so.
+        items.notify_all();
         let bounce = (!seat.trusted).then(Vec::new);
         Ok(Producer { side, items, space, strategy, bounce, host: seat.host, epoch: fork_epoch() })
     }
@@ -290,6 +292,8 @@ impl Consumer {
         let strategy = default_strategy(view.geometry.wakeup);
         let side = ConsumerSide::resume(view)?;
         side.view().header.parties[CONSUMER].attach(seat.pid, seat.now_ns);
+        // For a victim that released and did not come to say so.
+        space.notify_all();
         let bounce = (!seat.trusted).then(Vec::new);
         Ok(Consumer {
             side,

@@ -33,7 +33,7 @@
 use crate::error::{Corrupt, RecvError, SendError};
 use crate::layout::SlotKind::{Free, Full, Pinned, Reading, Writing};
 use crate::layout::{SLOT_HEADER_LEN, SlotKind, SlotWord};
-use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::{AtomicU64, MAX_ATTEMPTS};
 use crate::view::SlotView;
 
@@ -265,7 +265,7 @@ impl Side {
             fault = self.checked(next, message).map(|message| run.push(message));
             next = next.wrapping_add(1);
             if run.len() < most && fault.is_ok() {
-                // ord(mpmc.state) Acquire <- Side::commit: see the length.
+                // ord(mpmc.state) Acquire <- Side::commit: see the payload and the length.
                 let word = SlotWord(self.view.state(self.view.slot(next)).load(Acquire));
                 if word == SlotWord::full(self.view.lap(next)) {
                     taken = self.take_at(next, Reading, usize::MAX).ok();
@@ -299,7 +299,7 @@ impl Side {
     fn take_first(&mut self, how: SlotKind, room: usize) -> Result<Taken, RecvError> {
         for _ in 0..MAX_ATTEMPTS {
             let at = self.head;
-            // ord(mpmc.state) Acquire <- Side::commit: see the length.
+            // ord(mpmc.state) Acquire <- Side::commit: see the payload and the length.
             let word = SlotWord(self.view.state(self.view.slot(at)).load(Acquire));
             if word == SlotWord::full(self.view.lap(at)) {
                 match self.take_at(at, how, room) {
@@ -325,9 +325,10 @@ impl Side {
         if len > room as u64 && len <= self.view.max_len() as u64 {
             return Err(self.too_long(slot, full, len as usize, room));
         }
-        // ord(mpmc.state) AcqRel <- Side::commit: see the payload; and, at `full_behind`, that what lies before is passed.
+        // The payload is seen since the look that found the slot full: nothing else can follow that word but this.
+        // ord(mpmc.state) Release -> Side::full_behind: what lies before it is used, and what was sent before is there.
         // ord(mpmc.state) Relaxed on failure: the caller looks again.
-        match self.view.state(slot).compare_exchange(full.0, mine.0, AcqRel, Relaxed) {
+        match self.view.state(slot).compare_exchange(full.0, mine.0, Release, Relaxed) {
             Ok(_) => Ok(Taken { slot, word: mine, len: len as usize, again: false }),
             Err(_) => Err(None),
         }

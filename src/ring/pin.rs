@@ -50,8 +50,8 @@ impl Side {
     fn free_behind(&self, at: u64) -> Result<bool, SendError> {
         for k in 1..self.view.slots() {
             let next = at.wrapping_add(k);
-            // ord(mpmc.state) Acquire <- Side::let_go: looked at in the order of positions.
-            let word = SlotWord(self.view.state(self.view.slot(next)).load(Acquire));
+            // ord(mpmc.state) Relaxed <- Side::let_go: advice, old at once; the exchange of the held word is what counts.
+            let word = SlotWord(self.view.state(self.view.slot(next)).load(Relaxed));
             match (word.kind(), word.ahead_of(self.view.lap(next))) {
                 (Some(Free), 0) => return Ok(true),
                 (Some(Full | Writing), -1) => return Err(SendError::Full),

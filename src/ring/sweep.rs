@@ -10,7 +10,7 @@ use crate::layout::SlotKind::{Peeked, PeekedPinned, Pinned, Reading, Writing};
 use crate::layout::SlotWord;
 use crate::ring::mpmc::Taken;
 use crate::sync::MAX_ATTEMPTS;
-use crate::sync::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::Ordering::{Relaxed, Release};
 use crate::view::SlotView;
 
 /// What [`sweep`] did.
@@ -95,10 +95,10 @@ pub fn adopt(view: &SlotView, owner: u32, heir: u32) -> Vec<Taken> {
                 break;
             }
             let mine = SlotWord::owned(word.lap(), kind, heir);
-            // ord(mpmc.state) Acquire <- Side::commit: see the payload and the length.
+            // ord(mpmc.state) Relaxed: the dead one saw payload and length before it took them; the lease hands that on.
             // ord(mpmc.state) Relaxed on failure: pinned meanwhile; look again.
-            if view.state(slot).compare_exchange(word.0, mine.0, Acquire, Relaxed).is_ok() {
-                // ord(mpmc.state) Relaxed <- Side::commit: ordered by the exchange above.
+            if view.state(slot).compare_exchange(word.0, mine.0, Relaxed, Relaxed).is_ok() {
+                // ord(mpmc.state) Relaxed <- Side::commit: as above.
                 let len = (view.len(slot).load(Relaxed) as usize).min(view.max_len());
                 adopted.push(Taken::adopted(slot, mine, len));
                 break;

@@ -39,8 +39,8 @@ pub const PROBES_PER_CHECK: u32 = 1;
 /// Empty `try_` calls between two questions to the kernel whether the peer is alive.
 pub const TRIES_PER_LEASE_CHECK: u32 = 2;
 
-/// Looks at a slot that somebody fills before it is passed over.
-pub const PATIENCE_MIN: u32 = 1;
+/// Looks at a slot that somebody fills before it is passed over. None: a yield would let its owner finish first.
+pub const PATIENCE_MIN: u32 = 0;
 /// By how much patience grows at most.
 pub const PATIENCE_MAX: u32 = 1;
 
@@ -353,12 +353,14 @@ impl Asleep {
     }
 
     fn wake(&self, most: usize) -> usize {
-        let mut list = self.list();
-        let count = most.min(list.len());
-        for sleeper in list.drain(..count) {
-            sleeper.unpark();
-        }
-        count
+        let woken: Vec<_> = {
+            let mut list = self.list();
+            let count = most.min(list.len());
+            list.drain(..count).collect()
+        };
+        // The list is let go before: another scheduler than loom may switch threads here.
+        woken.iter().for_each(loom::thread::Thread::unpark);
+        woken.len()
     }
 }
 

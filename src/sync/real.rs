@@ -424,11 +424,20 @@ pub fn fork_epoch() -> u32 {
     FORKS.load(Ordering::Relaxed)
 }
 
-/// Registers handlers around fork(2) (pthread_atfork(3)).
+/// Registers handlers around fork(2) (pthread_atfork(3)), unless this was done before. If several threads come at once
+/// they may be called more than once a fork. No Once: a child forked inside it would wait for ever for the thread that
+/// the parent has and it has not.
 pub fn at_fork(before: extern "C" fn(), parent: extern "C" fn(), child: extern "C" fn()) {
+    static DONE: AtomicU32 = AtomicU32::new(0);
+    // ord(own) Relaxed: all that rests on it is in the C library, which has a lock of its own.
+    if DONE.load(Ordering::Relaxed) != 0 {
+        return;
+    }
     // SAFETY: the handlers are functions of this program and live as long as it does.
     let failed = unsafe { libc::pthread_atfork(Some(before), Some(parent), Some(child)) };
     assert_eq!(failed, 0, "pthread_atfork fails only without memory");
+    // ord(own) Relaxed: as above.
+    DONE.store(1, Ordering::Relaxed);
 }
 
 /// Called in a forked child, by the handler that `liveness` installs.

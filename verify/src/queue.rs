@@ -1,5 +1,9 @@
 //! An SPSC ring beside what it must be: a queue, with exact arithmetic of who has which bytes. `tests/spsc.rs` plays
 //! sequences that proptest makes, the fuzz target `sequence` those that coverage finds.
+#![allow(
+    clippy::forget_non_drop,
+    reason = "that forgetting is harmless is a promise, whatever the type has today"
+)]
 
 use slipring::{Options, RecvError, Ring, SendError};
 use std::collections::VecDeque;

@@ -3,6 +3,7 @@
 //!
 //! The seed decides who is hit, by what, and after how long. Where in its verb a participant then is, the scheduler
 //! decides: a seed brings back the same faults, not the same instants.
+#![allow(clippy::disallowed_types, reason = "an observer's own counter")]
 
 mod participant;
 mod server;

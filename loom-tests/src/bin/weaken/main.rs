@@ -262,7 +262,7 @@ mod tests {
     use super::*;
 
     /// Files whose models are not written yet: their rows may say that nothing goes red.
-    const UNMODELLED: [&str; 3] = ["channel/members.rs", "ring/mpmc.rs", "ring/sweep.rs"];
+    const UNMODELLED: [&str; 4] = ["channel/members.rs", "ring/mpmc.rs", "ring/pin.rs", "ring/sweep.rs"];
 
     #[test]
     fn the_ledger_has_one_row_for_each_step_and_no_other() {

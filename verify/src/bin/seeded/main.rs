@@ -24,6 +24,9 @@ struct Args {
     /// Every bug; rewrites the table
     #[arg(long, conflicts_with = "only")]
     all: bool,
+    /// Bugs that the table does not show as caught yet; updates their rows
+    #[arg(long, conflicts_with_all = ["all", "only"])]
+    missing: bool,
     /// Bugs whose name, file or gate contains this text; updates their rows
     #[arg(value_name = "TEXT")]
     only: Option<String>,
@@ -52,12 +55,13 @@ fn root() -> &'static Path {
 
 fn run(args: &Args) -> Result<bool, String> {
     let bugs = bugs::read(root())?;
-    if !args.all && args.only.is_none() && !args.list {
-        return Err("say --all or a part of a name; --help says more".into());
+    if !args.all && !args.missing && args.only.is_none() && !args.list {
+        return Err("say --all, --missing or a part of a name; --help says more".into());
     }
+    let mut page = Page::read(root())?;
     let chosen = |bug: &&Bug| {
         let contains = |text: &str| [&bug.name, &bug.file, &bug.gate].iter().any(|part| part.contains(text));
-        args.only.as_deref().is_none_or(contains)
+        args.only.as_deref().is_none_or(contains) && !(args.missing && page.is_caught(bug))
     };
     let chosen: Vec<&Bug> = bugs.iter().filter(chosen).collect();
     if args.list {
@@ -66,7 +70,6 @@ fn run(args: &Args) -> Result<bool, String> {
     }
     let start = Instant::now();
     let copy = Copy::make(root(), args.dir.as_deref())?;
-    let mut page = Page::read(root())?;
     let (mut caught, mut faults) = (0, 0);
     for bug in &chosen {
         let begun = Instant::now();

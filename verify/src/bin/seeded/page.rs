@@ -12,8 +12,6 @@ const HEAD: &str = "| wrong variant | in | gate | seen |\n|---|---|---|---|\n";
 /// The page, with what was seen of each bug.
 pub(crate) struct Page {
     path: PathBuf,
-    before: String,
-    after: String,
     seen: BTreeMap<String, String>,
 }
 
@@ -21,28 +19,38 @@ fn row(bug: &Bug) -> String {
     format!("| {} | `{}` | `{}` |", bug.name, bug.file, bug.gate)
 }
 
+/// What stands before the table, the table, and what stands behind it.
+fn parts(path: &Path) -> Result<[String; 3], String> {
+    let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let parts = text.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?)));
+    match parts {
+        Some((before, (table, after))) => Ok([before, table, after].map(str::to_owned)),
+        None => Err(format!("{}: lacks the marks around its table", path.display())),
+    }
+}
+
 impl Page {
     pub(crate) fn read(root: &Path) -> Result<Page, String> {
         let path = root.join("docs/verification.md");
-        let text = std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-        let parts = text.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?)));
-        let Some((before, (table, after))) = parts else {
-            return Err(format!("{}: lacks the marks around its table", path.display()));
-        };
+        let [_, table, _] = parts(&path)?;
         let read = |line: &str| {
             let (row, seen) = line.strip_suffix(" |")?.rsplit_once(" | ")?;
             Some((format!("{row} |"), seen.to_owned()))
         };
         let seen = table.lines().skip(HEAD.lines().count()).filter_map(read).collect();
-        Ok(Page { path, before: before.into(), after: after.into(), seen })
+        Ok(Page { path, seen })
     }
 
     pub(crate) fn set(&mut self, bug: &Bug, text: &str) {
         self.seen.insert(row(bug), text.into());
     }
 
+    /// Whether it was seen to be caught, as it is now.
+    pub(crate) fn is_caught(&self, bug: &Bug) -> bool {
+        self.of(bug).is_some_and(|seen| !seen.contains("**"))
+    }
+
     /// What was seen of it, as it is now.
-    #[cfg(test)]
     fn of(&self, bug: &Bug) -> Option<&str> {
         self.seen.get(&row(bug)).map(String::as_str)
     }
@@ -55,7 +63,9 @@ impl Page {
                 let _ = writeln!(table, "{row} {seen} |");
             }
         }
-        let text = format!("{}{BEGIN}{table}{END}{}", self.before, self.after);
+        // Somebody may have written about it meanwhile.
+        let [before, _, after] = parts(&self.path)?;
+        let text = format!("{before}{BEGIN}{table}{END}{after}");
         std::fs::write(&self.path, text).map_err(|e| format!("{}: {e}", self.path.display()))
     }
 }

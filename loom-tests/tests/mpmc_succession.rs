@@ -1,0 +1,345 @@
+//! Death among senders and receivers: sweep, adoption, and newcomers in the places of the dead. A kill is modelled as the
+//! end of a handle's part without its good-bye, after which the kernel frees its lease. Where in a verb it strikes is
+//! the subject of the fault tests; here it strikes while a loan is out.
+
+use loom::thread;
+use slipring_loom::channel::members::Members;
+use slipring_loom::channel::mpmc::{Receiver, Sender};
+use slipring_loom::error::{RecvError, SendError};
+use slipring_loom::event::WaitStrategy;
+use slipring_loom::layout::SlotKind::Peeked;
+use slipring_loom::layout::{DIED, ORPHANED, RECEIVER, SENDER, Wakeup};
+use slipring_loom::ring::mpmc::Side;
+use slipring_loom::slots::{LONGEST, SlotRig, fill, finish, message, put, recv, try_recv, value};
+use slipring_loom::sync::kill;
+use slipring_loom::{check, check_bounded};
+
+/// Claims a slot, scribbles into it, and goes no further.
+fn scribble(tx: &mut Sender) {
+    let mut grant = tx.try_reserve(8).expect("there is room");
+    grant.copy_from_slice(&message(99));
+    std::mem::forget(grant);
+}
+
+/// Takes a message, reads it, and goes no further.
+fn hold(rx: &mut Receiver) -> u8 {
+    let frame = rx.try_frame().expect("there is a message");
+    let got = value(&frame);
+    std::mem::forget(frame);
+    got
+}
+
+/// Peeks at a message, reads it, and goes no further.
+fn peek(rx: &mut Receiver) -> u8 {
+    let delivery = rx.try_peek().expect("there is a message");
+    let got = value(&delivery);
+    std::mem::forget(delivery);
+    got
+}
+
+/// Peeks and acknowledges: the message, and whether it was flagged.
+fn try_peek(rx: &mut Receiver) -> Result<(u8, bool), RecvError> {
+    let delivery = rx.try_peek()?;
+    let got = (value(&delivery), delivery.is_redelivered());
+    delivery.ack();
+    Ok(got)
+}
+
+#[test]
+fn a_receiver_reads_everything_before_it_hears_of_the_death() {
+    check_bounded(3, |run| {
+        let ring = SlotRig::with(2, 2, Wakeup::Futex);
+        let (mut tx, mut rx) = (ring.sender(), ring.receiver());
+        // No clock runs, so only a poller learns of a death here; a sleeper does at the end of its slice.
+        rx.set_strategy(WaitStrategy::Yield).unwrap();
+        let kernel = ring.clone();
+        let sender = thread::spawn(move || {
+            tx.send(&message(1)).unwrap();
+            kernel.kill(tx, 0);
+        });
+        run.outcome([recv(&mut rx), recv(&mut rx)]);
+        sender.join().unwrap();
+        kill(rx);
+    })
+    .reaches("[Ok(1), Err(PeerDied { pid: 71 })]", "always");
+}
+
+#[test]
+fn a_dead_senders_slot_is_free_for_another() {
+    check_bounded(3, |run| {
+        let ring = SlotRig::with(2, 3, Wakeup::Futex);
+        let (mut dead, mut tx, mut rx) = (ring.sender(), ring.sender(), ring.receiver());
+        scribble(&mut dead);
+        let kernel = ring.clone();
+        let dying = thread::spawn(move || kernel.kill(dead, 0));
+        tx.set_strategy(WaitStrategy::Yield).unwrap();
+        let sent = [2, 3].map(|value| tx.send(&message(value)));
+        let got = [recv(&mut rx), recv(&mut rx)];
+        dying.join().unwrap();
+        run.outcome((sent, got));
+        kill((tx, rx));
+    })
+    .reaches("([Ok(()), Ok(())], [Ok(2), Ok(3)])", "always: the dead one's slot is swept, or stepped over");
+}
+
+#[test]
+fn a_dead_receivers_slot_is_free_for_a_sender() {
+    check_bounded(3, |run| {
+        let ring = SlotRig::with(2, 3, Wakeup::Futex);
+        let (mut tx, mut dead, mut rx) = (ring.sender(), ring.receiver(), ring.receiver());
+        tx.try_send(&message(1)).unwrap();
+        tx.try_send(&message(2)).unwrap();
+        tx.set_strategy(WaitStrategy::Yield).unwrap();
+        let kernel = ring.clone();
+        let dying = thread::spawn(move || {
+            assert_eq!(hold(&mut dead), 1);
+            kernel.kill(dead, 1);
+        });
+        let sent = tx.send(&message(3));
+        dying.join().unwrap();
+        let got = [(); 3].map(|()| try_recv(&mut rx));
+        run.outcome((sent, got));
+        kill((tx, rx));
+    })
+    .reaches(
+        "(Ok(()), [Ok(2), Ok(3), Err(Empty)])",
+        "always: the message that it took ends with it, its slot does not",
+    );
+}
+
+#[test]
+fn an_unacknowledged_message_is_redelivered_once() {
+    check_bounded(1, |run| {
+        let ring = SlotRig::with(2, 4, Wakeup::Futex);
+        let (mut tx, mut dead, mut one, mut two) =
+            (ring.sender(), ring.receiver(), ring.receiver(), ring.receiver());
+        tx.try_send(&message(1)).unwrap();
+        assert_eq!(peek(&mut dead), 1);
+        ring.kill(dead, 1);
+        let other = thread::spawn(move || {
+            let got = try_peek(&mut one);
+            (one, got)
+        });
+        let mine = try_peek(&mut two);
+        let (mut one, theirs) = other.join().unwrap();
+        run.outcome((mine, theirs));
+        assert!(try_peek(&mut one).is_err() && try_peek(&mut two).is_err(), "nothing comes twice");
+        assert!(ring.words().iter().all(|word| !word.is_used()), "both slots are free");
+        kill((tx, one, two));
+    })
+    .reaches("(Err(Empty), Ok((1, true)))", "the other adopted it")
+    .reaches("(Ok((1, true)), Err(Empty))", "this one did");
+}
+
+#[test]
+fn a_dead_peekers_slot_is_stepped_over_and_its_message_kept() {
+    check_bounded(1, |run| {
+        let ring = SlotRig::with(2, 3, Wakeup::Futex);
+        let (mut tx, mut dead, mut rx) = (ring.sender(), ring.receiver(), ring.receiver());
+        tx.try_send(&message(1)).unwrap();
+        tx.try_send(&message(2)).unwrap();
+        assert_eq!(peek(&mut dead), 1);
+        assert_eq!(try_peek(&mut rx), Ok((2, false)));
+        let kernel = ring.clone();
+        let dying = thread::spawn(move || kernel.kill(dead, 1));
+        let sender = thread::spawn(move || {
+            tx.try_send(&message(3)).expect("a slot is free");
+            kill(tx);
+        });
+        let first = [(); 2].map(|()| try_peek(&mut rx));
+        sender.join().unwrap();
+        dying.join().unwrap();
+        let mut all: Vec<_> = first.into_iter().flatten().collect();
+        all.extend((0..4).filter_map(|_| try_peek(&mut rx).ok()));
+        assert!(ring.words().iter().all(|word| !word.is_used()), "both slots are free");
+        run.outcome(all);
+        kill(rx);
+    })
+    .reaches("[(1, true), (3, false)]", "adopted first")
+    .reaches("[(3, false), (1, true)]", "after the third was received");
+}
+
+#[test]
+fn a_newcomer_in_a_dead_ones_place_wakes_those_who_waited_for_it() {
+    check_bounded(2, |run| {
+        let ring = SlotRig::with(2, 2, Wakeup::Futex);
+        let (mut tx, mut dead) = (ring.sender(), ring.receiver());
+        tx.try_send(&message(1)).unwrap();
+        tx.try_send(&message(2)).unwrap();
+        assert_eq!(hold(&mut dead), 1);
+        ring.kill(dead, 1);
+        let there = ring.clone();
+        let newcomer = thread::spawn(move || {
+            let rx = there.try_receiver();
+            kill(rx);
+        });
+        // Its own look at the dead one's lease may find the newcomer there.
+        let sent = tx.send(&message(3));
+        newcomer.join().unwrap();
+        run.outcome(sent);
+        kill(tx);
+    })
+    .reaches("Ok(())", "always");
+}
+
+#[test]
+fn a_place_is_taken_once() {
+    check_bounded(3, |run| {
+        let ring = SlotRig::with(2, 2, Wakeup::Futex);
+        let (dead, mut rx) = (ring.sender(), ring.receiver());
+        ring.kill(dead, 0);
+        let there = ring.clone();
+        let other = thread::spawn(move || {
+            let tx = there.try_sender();
+            let came = tx.is_ok();
+            kill(tx);
+            came
+        });
+        let tx = ring.try_sender();
+        let came = tx.is_ok();
+        run.outcome((came, other.join().unwrap()));
+        assert_eq!(try_recv(&mut rx), Err(RecvError::Empty), "there is a sender");
+        kill((tx, rx));
+    })
+    .reaches("(false, true)", "the other was faster")
+    .reaches("(true, false)", "this one was");
+}
+
+#[test]
+fn a_sender_hears_that_the_last_receiver_died() {
+    check_bounded(3, |run| {
+        let ring = SlotRig::with(2, 2, Wakeup::Futex);
+        let (mut tx, rx) = (ring.sender(), ring.receiver());
+        tx.set_strategy(WaitStrategy::Yield).unwrap();
+        let kernel = ring.clone();
+        let dying = thread::spawn(move || kernel.kill(rx, 1));
+        let sent = [1, 2, 3].map(|value| tx.send(&message(value)));
+        dying.join().unwrap();
+        run.outcome(sent);
+        kill(tx);
+    })
+    .reaches("[Ok(()), Ok(()), Err(PeerDied { pid: 71 })]", "always: when there is no more room");
+}
+
+#[test]
+fn a_newcomer_sees_what_the_last_one_left() {
+    check_bounded(2, |run| {
+        let ring = SlotRig::with(2, 2, Wakeup::Futex);
+        let (mut tx, mut rx) = (ring.sender(), ring.receiver());
+        tx.try_send(&message(1)).unwrap();
+        let there = ring.clone();
+        let leaving = thread::spawn(move || {
+            hold(&mut rx);
+            rx.close();
+            kill(there);
+        });
+        let sent = [2, 3].map(|value| tx.try_send(&message(value)));
+        leaving.join().unwrap();
+        assert_eq!(ring.owned_by(1), 0, "who leaves takes nothing along");
+        run.outcome(sent.map(|sent| sent.map_err(|error| error == SendError::Full)));
+        kill(tx);
+    })
+    .reaches("[Ok(()), Err(true)]", "before the good-bye")
+    .reaches("[Ok(()), Ok(())]", "after it");
+}
+
+// --- the table alone, without wake-ups, whose fences might order what it does not ---
+
+#[test]
+fn nobody_is_gone_while_the_role_is_handed_over() {
+    check(|run| {
+        let ring = SlotRig::with(2, 3, Wakeup::None);
+        let [mut gone, mut first] = [(); 2].map(|()| ring.member(SENDER).unwrap());
+        let receiver = ring.member(RECEIVER).unwrap();
+        gone.leave(false);
+        kill(gone);
+        let there = ring.clone();
+        let senders = thread::spawn(move || {
+            // Into the place of the one that has gone, which is asked about before that of the other.
+            let second = there.member(SENDER).unwrap();
+            assert_eq!(second.me(), 0);
+            first.leave(false);
+            kill((first, second));
+        });
+        run.outcome(receiver.ended(SENDER));
+        senders.join().unwrap();
+        kill(receiver);
+    })
+    .reaches("None", "always: there is a sender at all times");
+}
+
+#[test]
+fn a_newcomer_keeps_its_slots_whoever_sweeps_the_dead_one() {
+    check_bounded(3, |run| {
+        let ring = SlotRig::with(4, 2, Wakeup::None);
+        let (dead, sweeper) = (ring.member(SENDER).unwrap(), ring.member(RECEIVER).unwrap());
+        ring.side(0).claim().unwrap();
+        ring.kill(dead, 0);
+        let there = ring.clone();
+        let reborn = thread::spawn(move || {
+            // There is no place as long as somebody sweeps it.
+            let Ok(newcomer) = there.member(SENDER) else { return false };
+            let mut side = there.side(newcomer.me());
+            let claim = side.claim().unwrap();
+            let sent = fill(&side, &claim, 1);
+            kill(newcomer);
+            assert!(sent, "nobody takes its slot away");
+            true
+        });
+        let died = sweeper.look_at(0);
+        let born = reborn.join().unwrap();
+        assert_eq!(ring.owned_by(0), 0, "the dead one's slot is free");
+        run.outcome((died, born, ring.drain(1)));
+        kill(sweeper);
+    })
+    .reaches("(false, true, [1])", "the newcomer swept")
+    .reaches("(true, false, [])", "the other did, and had the lease when the newcomer looked for a place")
+    .reaches("(true, true, [1])", "and gave it back in time");
+}
+
+#[test]
+fn two_sweepers_sweep_once() {
+    check_bounded(3, |run| {
+        let ring = SlotRig::with(2, 3, Wakeup::None);
+        let dead = ring.member(SENDER).unwrap();
+        let [one, two] = [(); 2].map(|()| ring.member(RECEIVER).unwrap());
+        ring.side(0).claim().unwrap();
+        ring.kill(dead, 0);
+        let other = thread::spawn(move || {
+            let died = one.look_at(0);
+            kill(one);
+            died
+        });
+        let mine = two.look_at(0);
+        run.outcome((mine, other.join().unwrap()));
+        assert_eq!((ring.party(0).state(), ring.owned_by(0)), (DIED, 0));
+        kill(two);
+    })
+    .reaches("(false, true)", "the other did")
+    .reaches("(true, false)", "this one did");
+}
+
+#[test]
+fn two_heirs_adopt_a_message_once() {
+    check_bounded(3, |run| {
+        let ring = SlotRig::with(2, 4, Wakeup::None);
+        let dead = ring.member(RECEIVER).unwrap();
+        let [one, two] = [(); 2].map(|()| ring.member(RECEIVER).unwrap());
+        assert!(put(&mut ring.side(3), 1));
+        ring.side(0).take(Peeked, LONGEST).unwrap();
+        ring.kill(dead, 0);
+        let adopt = |heir: Members, side: Side| {
+            heir.look_at(0);
+            let adopted: Vec<_> = heir.adopt().iter().map(|taken| finish(&side, taken)).collect();
+            kill(heir);
+            adopted
+        };
+        let side = ring.side(1);
+        let other = thread::spawn(move || adopt(one, side));
+        let mine = adopt(two, ring.side(2));
+        run.outcome((mine, other.join().unwrap()));
+        assert!(ring.words().iter().all(|word| !word.is_used()) || ring.party(0).state() == ORPHANED);
+    })
+    .reaches("([], [1])", "the other adopted it")
+    .reaches("([1], [])", "this one did");
+}
