@@ -266,13 +266,13 @@ impl Sweep {
     /// What happened and what will.
     fn text(&self) -> String {
         let Sweep { place, pid, frees, keeps } = self;
-        let kept = match keeps {
-            0 => String::new(),
-            1 => ", and 1 unacknowledged record goes to the next `recv --ack`".into(),
-            _ => format!(", and {keeps} unacknowledged records go to the next `recv --ack`"),
-        };
         let slots = if *frees == 1 { "slot" } else { "slots" };
-        format!("place {place} (pid {pid}) died; a sweep frees its place and {frees} {slots}{kept}")
+        let freed = match keeps {
+            0 => format!("its place and {frees} {slots}"),
+            1 => format!("{frees} {slots}, and 1 unacknowledged record goes to the next `recv --ack`"),
+            _ => format!("{frees} {slots}, and {keeps} unacknowledged records go to the next `recv --ack`"),
+        };
+        format!("place {place} (pid {pid}) died; a sweep frees {freed}")
     }
 }
 
@@ -347,7 +347,7 @@ mod tests {
         assert_eq!(text(0, 0), "place 3 (pid 99) died; a sweep frees its place and 0 slots");
         assert_eq!(
             text(1, 1),
-            "place 3 (pid 99) died; a sweep frees its place and 1 slot, and 1 unacknowledged record goes to the next \
+            "place 3 (pid 99) died; a sweep frees 1 slot, and 1 unacknowledged record goes to the next \
              `recv --ack`"
         );
         assert!(text(2, 2).ends_with("2 unacknowledged records go to the next `recv --ack`"));
