@@ -23,6 +23,7 @@
 mod channel;
 mod error;
 mod event;
+pub mod inspect;
 mod layout;
 mod liveness;
 mod open;
@@ -34,6 +35,7 @@ mod view;
 pub use channel::Peer;
 pub use error::{Corrupt, Error, RecvError, Result, SendError};
 pub use event::WaitStrategy;
+pub use inspect::{Inspection, inspect, inspect_file};
 pub use layout::{Align, Wakeup};
 pub use open::{
     Fences, Listed, Options, Participant, Party, Ring, RingInfo, Role, list, stat, stat_file, unlink,

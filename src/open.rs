@@ -468,8 +468,14 @@ impl Ring {
     /// What can be known of the ring now. Asks the kernel who lives.
     #[must_use]
     pub fn info(&self) -> RingInfo {
+        let (segment, shape, common, fd) = self.parts();
+        RingInfo::of(segment, shape, common, fd)
+    }
+
+    /// What an observer needs. The descriptor's description holds no role.
+    pub(crate) fn parts(&self) -> (&Segment, Shape, Common, BorrowedFd<'_>) {
         let fd = self.segment().base().unwrap_or(self.lease.fd());
-        RingInfo::of(self.segment(), self.terms.shape, self.terms.common, fd)
+        (self.segment(), self.terms.shape, self.terms.common, fd)
     }
 }
 
@@ -609,13 +615,15 @@ fn checked(segment: &Segment) -> Result<(Shape, Common)> {
     judge().map_err(|(field, found)| impossible(segment, field, found))
 }
 
-fn records(segment: &Segment, geometry: Geometry) -> Result<View> {
+/// The records of a mapped SPSC ring.
+pub fn records(segment: &Segment, geometry: Geometry) -> Result<View> {
     let memory = segment.memory(SPSC_DATA_OFFSET, geometry.capacity as usize);
     let memory = memory.ok_or_else(|| impossible(segment, "capacity", geometry.capacity))?;
     Ok(View::new(lines(segment)?, memory, geometry))
 }
 
-fn slots(segment: &Segment, geometry: SlotGeometry) -> Result<SlotView> {
+/// The slots of a mapped MPMC ring.
+pub fn slots(segment: &Segment, geometry: SlotGeometry) -> Result<SlotView> {
     let participants = geometry.participants;
     let parties = segment.shared_slice(PARTIES_OFFSET, participants as usize);
     let parties = parties.ok_or_else(|| impossible(segment, "participants", participants.into()))?;
@@ -676,6 +684,8 @@ pub struct RingInfo {
     pub consumer: Party,
     /// Everybody who has or had a place: the two ends of an SPSC ring, all participants of an MPMC ring.
     pub participants: Vec<Participant>,
+    /// The most participants at once.
+    pub max_participants: u32,
 }
 
 /// What a participant does.
@@ -705,7 +715,7 @@ pub struct Participant {
 
 impl RingInfo {
     /// `fd` must be a description that holds no role of this ring.
-    fn of(segment: &Segment, shape: Shape, common: Common, fd: BorrowedFd<'_>) -> RingInfo {
+    pub(crate) fn of(segment: &Segment, shape: Shape, common: Common, fd: BorrowedFd<'_>) -> RingInfo {
         let header = segment.header();
         let absent = Party { peer: Peer::Absent, since: None };
         let mut info = RingInfo {
@@ -727,6 +737,7 @@ impl RingInfo {
             producer: absent,
             consumer: absent,
             participants: Vec::new(),
+            max_participants: 2,
         };
         match shape {
             Shape::Spsc(geometry) => info.look_at_records(segment, geometry, fd),
@@ -751,6 +762,7 @@ impl RingInfo {
     fn look_at_slots(&mut self, segment: &Segment, geometry: SlotGeometry, fd: BorrowedFd<'_>) {
         (self.kind, self.slots) = ("mpmc", Some(geometry.slots));
         (self.max_len, self.capacity) = (geometry.max_len() as u64, geometry.slots * geometry.slot_len);
+        self.max_participants = geometry.participants;
         let Ok(view) = slots(segment, geometry) else { return };
         self.used_bytes =
             sweep::observed(&view).filter(|word| word.is_used()).count() as u64 * geometry.slot_len;

@@ -155,9 +155,17 @@ impl Segment {
 
     /// Opens the file at `place` without believing anything in it.
     pub fn open_file(place: &Place, trust: Trust) -> Result<OwnedFd> {
+        Self::open_for(place, trust, OFlag::O_RDWR)
+    }
+
+    /// As [`Segment::open_file`], only to be read: the kernel refuses everything else.
+    pub fn open_file_to_look(place: &Place) -> Result<OwnedFd> {
+        Self::open_for(place, Trust::Kernel, OFlag::O_RDONLY)
+    }
+
+    fn open_for(place: &Place, trust: Trust, access: OFlag) -> Result<OwnedFd> {
         let Some(path) = place.path() else { unreachable!("anonymous segments are opened from their fd") };
-        let flags =
-            OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+        let flags = access | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
         let fd = nix::fcntl::open(&path, flags, Mode::empty()).map_err(|e| path_error(place, "open", e))?;
         check_file(place, fd.as_fd(), trust)?;
         Ok(fd)
@@ -177,7 +185,22 @@ impl Segment {
         Self::map(place, fd, header)
     }
 
+    /// Maps a file that was opened by [`Segment::open_file_to_look`], for loads alone: a store would end the process.
+    /// `header` is its header, found sound, and the file as long as that says.
+    pub fn map_to_look(place: Place, fd: OwnedFd, header: SegmentHeader) -> Result<(OwnedFd, Segment)> {
+        Self::map_as(place, fd, header, |options, fd| options.map_raw_read_only(fd))
+    }
+
     fn map(place: Place, fd: OwnedFd, header: SegmentHeader) -> Result<(OwnedFd, Segment)> {
+        Self::map_as(place, fd, header, |options, fd| options.map_raw(fd))
+    }
+
+    fn map_as(
+        place: Place,
+        fd: OwnedFd,
+        header: SegmentHeader,
+        map: impl FnOnce(&MmapOptions, &OwnedFd) -> std::io::Result<MmapRaw>,
+    ) -> Result<(OwnedFd, Segment)> {
         let stat = fstat(&fd).map_err(|e| place.io("fstat", e))?;
         let io = |source| Error::Io { name: place.label(), call: "mmap", source };
         let len = usize::try_from(header.segment_len).map_err(|_| Error::Geometry {
@@ -185,7 +208,7 @@ impl Segment {
             field: "segment_len",
             found: header.segment_len,
         })?;
-        let mapping = Arc::new(MmapOptions::new().len(len).map_raw(&fd).map_err(io)?);
+        let mapping = Arc::new(map(MmapOptions::new().len(len), &fd).map_err(io)?);
         // A kernel before 5.14 does not know it: then pages are mapped as they are touched.
         let _ = mapping.advise_range(Advice::PopulateRead, 0, POPULATE.min(len));
         let base = match place {
@@ -294,6 +317,19 @@ pub fn replace(fd: RawFd, with: BorrowedFd<'_>) {
 /// Reads and checks a header: magic, version, checksum, flags. Geometry is the ring's to judge.
 pub fn read_header(place: &Place, fd: BorrowedFd<'_>) -> Result<SegmentHeader> {
     let name = || place.label();
+    let header = read_header_of_version(place, fd)?;
+    if header.checksum != header.expected_checksum() {
+        return Err(Error::Checksum { name: name() });
+    }
+    if header.flags & !FLAGS_KNOWN != 0 {
+        return Err(Error::Features { name: name(), flags: header.flags });
+    }
+    Ok(header)
+}
+
+/// Reads a header and checks magic and version alone: what else it says may be damaged.
+pub fn read_header_of_version(place: &Place, fd: BorrowedFd<'_>) -> Result<SegmentHeader> {
+    let name = || place.label();
     let mut bytes = [0; SEGMENT_HEADER_LEN];
     let mut have = 0;
     while have < bytes.len() {
@@ -318,13 +354,12 @@ pub fn read_header(place: &Place, fd: BorrowedFd<'_>) -> Result<SegmentHeader> {
     if header.version != VERSION {
         return Err(Error::Version { name: name(), found: header.version, known: VERSION });
     }
-    if header.checksum != header.expected_checksum() {
-        return Err(Error::Checksum { name: name() });
-    }
-    if header.flags & !FLAGS_KNOWN != 0 {
-        return Err(Error::Features { name: name(), flags: header.flags });
-    }
     Ok(header)
+}
+
+/// How long the file is now.
+pub fn file_len(place: &Place, fd: BorrowedFd<'_>) -> Result<u64> {
+    fstat(fd).map(|stat| stat.st_size as u64).map_err(|e| place.io("fstat", e))
 }
 
 /// Type, owner, mode and seals: whether this file may be mapped and believed.

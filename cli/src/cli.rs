@@ -5,7 +5,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::fail::Fail;
 use crate::out;
-use crate::verb::{compare, completions, ls, man, mk, recv, rm, send, stat};
+use crate::verb::{compare, completions, fsck, ls, man, mk, recv, rm, send, stat, verify};
 
 /// Exit codes, and where the examples are.
 const AFTER: &str = "\
@@ -17,6 +17,8 @@ Examples:
   slipring recv /backup | tar t              # in another, before or after
 
   slipring mk /prices -s 16M && slipring ls
+  slipring mk /jobs --kind mpmc              # many senders, many receivers
+  slipring fsck /jobs                        # who holds what, and is it sound
   slipring help send                         # every verb has examples";
 
 /// Move bytes and messages between processes through lock-free rings in shared memory.
@@ -40,12 +42,16 @@ pub(crate) enum Verb {
     Stat(stat::Args),
     /// Remove rings
     Rm(rm::Args),
+    /// Examine a ring: who holds what, what is broken, what the dead hold
+    Fsck(fsck::Args),
     /// Send standard input or a file through a ring
     Send(send::Args),
     /// Receive what is sent through a ring
     Recv(recv::Args),
     /// Measure slipring against the kernel's own mechanisms on this machine
     Compare(compare::Args),
+    /// Kill and stop processes at random while they move messages on this machine, and account for every message
+    Verify(verify::Args),
     /// Print a completion script for a shell
     Completions(completions::Args),
     /// Print the manual page, or write all pages into a directory

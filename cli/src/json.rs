@@ -2,9 +2,9 @@
 //! users in `README.md` of this package; a test there holds the two together.
 
 use serde::Serialize;
-use slipring::{Listed, Party, Peer, RingInfo};
+use slipring::{Listed, Participant, Party, Peer, RingInfo};
 
-use crate::render::{self, Status};
+use crate::render::{self, Status, role_name};
 use crate::ring_args::{align_name, fences_name, wakeup_name};
 use crate::time::utc;
 
@@ -30,6 +30,10 @@ pub(crate) struct Ring {
     created: Option<String>,
     producer: Option<Role>,
     consumer: Option<Role>,
+    slots: Option<u64>,
+    used_slots: Option<u64>,
+    max_participants: Option<u32>,
+    participants: Option<Vec<Member>>,
 }
 
 /// Who has, or had, one role of a ring.
@@ -38,6 +42,15 @@ pub(crate) struct Role {
     state: &'static str,
     pid: Option<u32>,
     since: Option<String>,
+}
+
+/// Who has, or had, one place of a ring.
+#[derive(Debug, Serialize)]
+pub(crate) struct Member {
+    place: u32,
+    role: &'static str,
+    #[serde(flatten)]
+    party: Role,
 }
 
 impl Ring {
@@ -63,6 +76,10 @@ impl Ring {
             created: Some(utc(info.created)),
             producer: Some(Role::new(&info.producer)),
             consumer: Some(Role::new(&info.consumer)),
+            slots: info.slots,
+            used_slots: render::used_slots(info),
+            max_participants: Some(info.max_participants),
+            participants: Some(info.participants.iter().map(Member::new).collect()),
         }
     }
 
@@ -76,6 +93,16 @@ impl Ring {
                 error: Some(error.to_string()),
                 ..Ring::default()
             },
+        }
+    }
+}
+
+impl Member {
+    fn new(participant: &Participant) -> Member {
+        Member {
+            place: participant.place,
+            role: role_name(participant.role),
+            party: Role::new(&participant.party),
         }
     }
 }

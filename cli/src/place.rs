@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::Path;
 
-use slipring::{Listed, Options, Ring};
+use slipring::{Inspection, Listed, Options, Ring};
 
 use crate::fail::Fail;
 use crate::table::clean;
@@ -39,6 +39,14 @@ impl Place {
         match self.path() {
             Some(path) => Ok(slipring::stat_file(path)?),
             None => Ok(slipring::stat(&self.name()?)?),
+        }
+    }
+
+    /// Examines the ring, which changes nothing.
+    pub(crate) fn inspect(&self) -> Result<Inspection, Fail> {
+        match self.path() {
+            Some(path) => Ok(slipring::inspect_file(path)?),
+            None => Ok(slipring::inspect(&self.name()?)?),
         }
     }
 

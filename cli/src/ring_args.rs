@@ -3,21 +3,43 @@
 use clap::ValueEnum;
 use slipring::{Align, Fences, Options, RingInfo, Wakeup};
 
+use crate::fail::Fail;
 use crate::{mode, size};
+
+/// Slots of an MPMC ring, if nobody says.
+const SLOTS: usize = 1024;
+/// The longest message of an MPMC ring, if nobody says: with its header a slot takes 1 KiB, all of them 1 MiB.
+const MESSAGE: usize = 1008;
 
 /// How a new ring is to be. What is not given is left to the library's defaults.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Options of a new ring")]
 pub(crate) struct RingArgs {
-    /// Size of the data area, a power of two from 4K; K, M and G count in 1024 [default: 1M]
+    /// One sender and one receiver, or many of each [default: spsc]
+    #[arg(short = 'k', long, value_name = "KIND")]
+    kind: Option<KindArg>,
+
+    /// spsc: size of the data area, a power of two from 4K; K, M and G count in 1024 [default: 1M]
     #[arg(short = 's', long, value_name = "SIZE", value_parser = size::parse_capacity, allow_hyphen_values = true)]
     capacity: Option<usize>,
+
+    /// mpmc: how many messages fit, a power of two [default: 1024]
+    #[arg(long, value_name = "N", value_parser = parse_slots, allow_hyphen_values = true)]
+    slots: Option<usize>,
+
+    /// mpmc: the longest message; with 16 bytes for itself a slot takes whole cache lines of 64 bytes [default: 1008]
+    #[arg(long, value_name = "SIZE", value_parser = size::parse, allow_hyphen_values = true)]
+    message: Option<usize>,
+
+    /// mpmc: the most senders and receivers at once, up to 4096 [default: 64]
+    #[arg(long, value_name = "N")]
+    participants: Option<u32>,
 
     /// Permissions in octal [default: 600]
     #[arg(short = 'p', long, value_name = "MODE", value_parser = mode::parse, allow_hyphen_values = true)]
     mode: Option<u32>,
 
-    /// Where records start: on a cache line (fastest between cores) or on 8 bytes (most in the least room)
+    /// spsc: where records start, on a cache line (fastest between cores) or on 8 bytes (most in the least room)
     /// [default: line]
     #[arg(long, value_name = "HOW", hide_possible_values = false)]
     align: Option<AlignArg>,
@@ -30,6 +52,30 @@ pub(crate) struct RingArgs {
     /// [default: asymmetric where the kernel can]
     #[arg(long, value_name = "HOW")]
     fences: Option<FencesArg>,
+}
+
+/// `--kind`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum KindArg {
+    /// one sender, one receiver, records of any length
+    Spsc,
+    /// any number of senders and receivers, each message for one of them
+    Mpmc,
+}
+
+/// `--slots`.
+fn parse_slots(text: &str) -> Result<usize, String> {
+    let slots = size::parse(text)?;
+    match slots.is_power_of_two() {
+        true => Ok(slots),
+        false => {
+            let next = slots.checked_next_power_of_two().map(|n| format!("; the next one is {n}"));
+            Err(format!(
+                "{slots} is not a power of two, as a number of slots must be{}",
+                next.unwrap_or_default()
+            ))
+        }
+    }
 }
 
 /// `--align`.
@@ -90,9 +136,36 @@ impl From<FencesArg> for Fences {
 }
 
 impl RingArgs {
-    /// The library's options.
-    pub(crate) fn options(&self, persistent: bool) -> Options {
-        let mut options = Options::new().persistent(persistent);
+    /// The library's options, if those given belong to one kind of ring.
+    pub(crate) fn options(&self, persistent: bool) -> Result<Options, Fail> {
+        let mpmc = self.kind == Some(KindArg::Mpmc);
+        let strange = match mpmc {
+            true => [("capacity", self.capacity.is_some()), ("align", self.align.is_some()), ("", false)],
+            false => [
+                ("slots", self.slots.is_some()),
+                ("message", self.message.is_some()),
+                ("participants", self.participants.is_some()),
+            ],
+        };
+        if let Some((option, _)) = strange.into_iter().find(|(_, given)| *given) {
+            return Err(Fail::Error(match mpmc {
+                true => format!(
+                    "--{option} is for rings of --kind spsc; the size of an mpmc ring is --slots times --message"
+                ),
+                false => format!(
+                    "--{option} is for rings of --kind mpmc, with many senders and receivers; the size of an spsc \
+                     ring, with one of each, is --capacity"
+                ),
+            }));
+        }
+        let mut options = match mpmc {
+            true => Options::mpmc(self.slots.unwrap_or(SLOTS), self.message.unwrap_or(MESSAGE)),
+            false => Options::new(),
+        };
+        options = options.persistent(persistent);
+        if let Some(most) = self.participants {
+            options = options.participants(most);
+        }
         if let Some(bytes) = self.capacity {
             options = options.capacity(bytes);
         }
@@ -108,12 +181,32 @@ impl RingArgs {
         if let Some(fences) = self.fences {
             options = options.fences(fences.into());
         }
-        options
+        Ok(options)
     }
 
     /// What was asked for and is not so, because the ring was there before: for a word of warning.
     pub(crate) fn unmet(&self, info: &RingInfo) -> Vec<String> {
         let mut unmet = Vec::new();
+        let kind = match self.kind {
+            Some(KindArg::Spsc) => Some("spsc"),
+            Some(KindArg::Mpmc) => Some("mpmc"),
+            None => None,
+        };
+        if kind.is_some_and(|kind| kind != info.kind) {
+            unmet.push(format!("kind {}", info.kind));
+        }
+        if let Some(slots) = info.slots {
+            if self.slots.is_some_and(|asked| asked as u64 != slots) {
+                unmet.push(format!("{slots} slots"));
+            }
+            // A ring may take longer ones than it was asked for: slots are whole cache lines.
+            if self.message.is_some_and(|asked| asked as u64 > info.max_len) {
+                unmet.push(format!("messages of at most {} bytes", info.max_len));
+            }
+            if self.participants.is_some_and(|asked| asked != info.max_participants) {
+                unmet.push(format!("{} participants", info.max_participants));
+            }
+        }
         if self.capacity.is_some_and(|bytes| bytes as u64 != info.capacity) {
             unmet.push(format!("a capacity of {}", size::short(info.capacity)));
         }

@@ -5,7 +5,7 @@ mod common;
 
 use std::os::unix::fs::PermissionsExt;
 
-use common::{Dir, Name, eventually, shell, slipring, start};
+use common::{Dir, Holder, Name, damage, eventually, shell, slipring, start};
 use nix::sys::signal::Signal;
 
 /// A ring whose only user was killed, so that nobody took its name away.
@@ -73,9 +73,9 @@ fn ls_is_a_table_with_the_columns_of_lsipc() {
     let out = all.out();
     let mut heads = out.lines().next().unwrap().split_whitespace();
     assert!(
-        heads
-            .by_ref()
-            .eq(["NAME", "KIND", "PERMS", "OWNER", "SIZE", "USED", "PRODUCER", "CONSUMER", "STATUS"])
+        heads.by_ref().eq([
+            "NAME", "KIND", "PERMS", "OWNER", "SIZE", "USED", "SLOTS", "PRODUCER", "CONSUMER", "STATUS"
+        ])
     );
     let owner = name.stat()["owner"].as_str().unwrap().to_owned();
     let row = out.lines().find(|line| line.starts_with(&name.0)).unwrap();
@@ -86,6 +86,7 @@ fn ls_is_a_table_with_the_columns_of_lsipc() {
         &owner,
         "128K",
         "0B",
+        "-",
         "-",
         "-",
         "idle"
@@ -316,7 +317,20 @@ fn manual_pages_come_one_or_all() {
     let into = dir.file("new/man1");
     let done = slipring(["man", &into]);
     done.is_fine();
-    let verbs = ["", "-compare", "-completions", "-ls", "-man", "-mk", "-recv", "-rm", "-send", "-stat"];
+    let verbs = [
+        "",
+        "-compare",
+        "-completions",
+        "-fsck",
+        "-ls",
+        "-man",
+        "-mk",
+        "-recv",
+        "-rm",
+        "-send",
+        "-stat",
+        "-verify",
+    ];
     let mut files: Vec<String> = verbs.iter().map(|verb| format!("{into}/slipring{verb}.1")).collect();
     let mut printed: Vec<String> = done.out().lines().map(str::to_owned).collect();
     files.sort();
@@ -333,7 +347,8 @@ fn every_verb_explains_itself_with_examples() {
     let done = slipring(["--help"]);
     done.is_fine();
     assert!(done.out().contains("Examples:"));
-    for verb in ["mk", "ls", "stat", "rm", "send", "recv", "compare", "completions", "man"] {
+    for verb in ["mk", "ls", "stat", "rm", "fsck", "send", "recv", "compare", "verify", "completions", "man"]
+    {
         let done = slipring([verb, "--help"]);
         done.is_fine();
         let examples = done.out().split("Examples:\n").nth(1).map(str::to_owned);
@@ -367,8 +382,27 @@ fn the_json_that_is_documented_is_the_json_that_is_printed() {
         keys
     };
     let name = Name::new("json-doc");
-    slipring(["mk", &name.0]).is_fine();
+    slipring(["mk", &name.0, "-k", "mpmc"]).is_fine();
+    let mut sender = start(["send", &name.0, "--lines"]);
+    sender.feed(b"one\n");
+    eventually("it is sent", || name.stat()["used_slots"] == 1);
     assert_eq!(fields("### A ring\n"), keys(&name.stat()));
     assert_eq!(fields("### A role\n"), keys(&name.stat()["producer"]));
+    assert_eq!(fields("### A participant\n"), keys(&name.stat()["participants"][0]));
+    // A receiver that is killed while it cannot write has a record in its hands.
+    Holder::new(&name, &[]).kill();
+    let fsck = slipring(["fsck", &name.0, "--json"]).json();
+    assert_eq!(fields("### An examination\n"), keys(&fsck));
+    assert_eq!(fields("### A held slot\n"), keys(&fsck["held"][0]));
+    assert_eq!(fields("### An examined participant\n"), keys(&fsck["participants"][0]));
+    assert_eq!(fields("### A sweep\n"), keys(&fsck["sweep"][0]));
+    drop(sender);
+    let damaged = Name::new("json-doc-damaged");
+    damage(&damaged);
+    let fsck = slipring(["fsck", &damaged.0, "--json"]).json();
+    assert_eq!(fields("### A fault\n"), keys(&fsck["faults"][0]));
+    slipring(["fsck", &damaged.0]).complains(1, "is damaged");
+    let storms = slipring(["verify", "-q", "--json", "--mpmc", "-d", "100ms"]).json();
+    assert_eq!(fields("### A storm\n"), keys(&storms["storms"][0]));
     assert_eq!(fields("### A removal\n"), keys(&slipring(["rm", &name.0, "--json"]).json()[0]));
 }

@@ -8,7 +8,7 @@
 
 use crate::channel::{Host, Seat};
 use crate::error::Error;
-use crate::layout::{ABANDONED, ABSENT, ATTACHED, CLOSED, DIED, ORPHANED, Party};
+use crate::layout::{ABANDONED, ABSENT, ATTACHED, CLOSED, Census, DIED, ORPHANED, Party};
 use crate::ring::mpmc::Taken;
 use crate::ring::sweep::{adopt, sweep};
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
@@ -163,8 +163,7 @@ impl Members {
         // A clone may take a place that was looked at already before its original gives up one that was not. So nobody is
         // gone unless the table stood still. One that never does is alive.
         let before = self.changes();
-        // ord(own) Relaxed: a hint; a participant is there before its bit, and then the table tells.
-        let seen = self.view.header.census.seen.load(Relaxed) & role != 0;
+        let seen = self.view.header.census.roles() & role != 0;
         if self.live(role) > 0 || !seen {
             return None;
         }
@@ -211,6 +210,14 @@ impl Party {
     pub fn role(&self) -> u32 {
         // ord(own) Relaxed: written before the word that was read before this.
         self.role.load(Relaxed)
+    }
+}
+
+impl Census {
+    /// Roles that somebody ever had.
+    pub fn roles(&self) -> u32 {
+        // ord(own) Relaxed: a hint; a participant is there before its bit, and then the table tells.
+        self.seen.load(Relaxed)
     }
 }
 

@@ -2,6 +2,7 @@
 //! no blocking, no operating system: sleeping is `event`'s job, handles are `channel`'s.
 
 pub mod mpmc;
+pub mod observe;
 mod pin;
 mod scan;
 pub mod spsc;

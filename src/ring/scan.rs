@@ -15,19 +15,24 @@ pub(super) fn committed_end(view: &View, head: u64) -> Result<u64, Corrupt> {
     loop {
         // ord(spsc.commit) Acquire <- ProducerSide::publish: who observes without a lease sees the 0 behind the record.
         let word = view.memory.word(view.index(at)).load(Acquire);
-        let stride = match word & KIND {
-            _ if word == 0 => return Ok(at),
-            DATA if view.stride((word & !KIND) as usize) <= view.longest_at(at) => {
-                view.stride((word & !KIND) as usize)
-            }
-            PAD if word == PAD && view.index(at) != 0 => view.room_to_end(at),
-            _ => return Err(Corrupt::new("record header", word, at)),
-        };
+        if word == 0 {
+            return Ok(at);
+        }
+        let stride = stride_of(view, at, word).ok_or(Corrupt::new("record header", word, at))?;
         let next = at.wrapping_add(stride);
         if next.wrapping_sub(head).wrapping_add(view.align()) > view.geometry.capacity {
             return Err(Corrupt::new("record header", word, at));
         }
         at = next;
+    }
+}
+
+/// Bytes that the record with header `word` at `at` takes, if that can be one.
+pub(super) fn stride_of(view: &View, at: u64, word: u64) -> Option<u64> {
+    match word & KIND {
+        DATA => Some(view.stride((word & !KIND) as usize)).filter(|stride| *stride <= view.longest_at(at)),
+        PAD if word == PAD && view.index(at) != 0 => Some(view.room_to_end(at)),
+        _ => None,
     }
 }
 

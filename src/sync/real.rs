@@ -55,8 +55,8 @@ pub struct Shared<T: ?Sized> {
 
 impl<T: ?Sized> Shared<T> {
     /// # Safety
-    /// `at` must be aligned, inside the mapping that `keep` keeps, and `T` must be valid for any bytes: only atomics
-    /// and bytes, since other processes may write there at any time.
+    /// `at` must be aligned, inside the mapping that `keep` keeps, which is writable for all but loads, and `T` must be
+    /// valid for any bytes: only atomics and bytes, since other processes may write there at any time.
     #[must_use]
     pub unsafe fn new(at: NonNull<T>, keep: Keep) -> Self {
         Shared { at, _keep: keep }
@@ -98,7 +98,8 @@ pub struct Memory {
 
 impl Memory {
     /// # Safety
-    /// `base..base + len` must be mapped readable and writable for as long as `keep` lives, `base` aligned to 64.
+    /// `base..base + len` must be mapped readable, and writable for all but loads, for as long as `keep` lives, `base`
+    /// aligned to 64.
     #[must_use]
     pub unsafe fn new(base: NonNull<u8>, len: usize, keep: Keep) -> Self {
         Memory { base, len, _keep: keep }

@@ -59,10 +59,10 @@ pub(crate) fn amount(lines: bool, records: u64, bytes: u64) -> String {
     }
 }
 
-/// The size of a piece of a byte stream: as asked for, else a 16th of the ring up to 256 KiB, so that neither side
+/// The size of a piece of a byte stream: as asked for, else what is fair to the ring, up to 256 KiB, so that neither side
 /// waits for the other at each piece; never more than fits.
-pub(crate) fn chunk(asked: Option<usize>, capacity: usize, max_len: usize) -> usize {
-    asked.unwrap_or((capacity / 16).min(256 << 10)).min(max_len).max(1)
+pub(crate) fn chunk(asked: Option<usize>, fair_len: usize, max_len: usize) -> usize {
+    asked.unwrap_or(fair_len.min(256 << 10)).min(max_len).max(1)
 }
 
 /// `--chunk`, for its parser.
@@ -83,8 +83,8 @@ mod tests {
 
     #[test]
     fn chunks_always_fit() {
-        assert_eq!(chunk(None, 1 << 20, 500_000), 65_536);
-        assert_eq!(chunk(None, 1 << 40, 1 << 39), 256 << 10);
+        assert_eq!(chunk(None, 1 << 16, 500_000), 65_536);
+        assert_eq!(chunk(None, 1 << 36, 1 << 39), 256 << 10);
         assert_eq!(chunk(Some(usize::MAX), 4096, 2000), 2000);
         assert_eq!(chunk(Some(1), 4096, 2000), 1);
     }

@@ -1,5 +1,6 @@
 //! A transfer between a stream and a ring: what `send` and `recv` have in common. `source` and `sink` are the stream's
-//! ends, `signals` and `progress` what goes on beside, `other` judges the process at the ring's other end.
+//! ends, `signals` and `progress` what goes on beside, `other` judges the processes at the ring's other end,
+//! `tx` is the sending end of either kind of ring.
 //!
 //! Nothing here blocks for longer than a slice without looking whether we should stop, and no thread is ever started.
 
@@ -9,6 +10,7 @@ pub(crate) mod progress;
 pub(crate) mod signals;
 pub(crate) mod sink;
 pub(crate) mod source;
+pub(crate) mod tx;
 
 use std::time::{Duration, Instant};
 

@@ -62,7 +62,7 @@ fn same_terminal() -> bool {
     out.is_terminal() && device(out.as_fd()) == device(err.as_fd())
 }
 
-/// A line that counts steps of known number, for `compare`, or none.
+/// A line that counts steps of known number, for `compare` and `verify`, or none.
 pub(crate) struct Steps(Option<ProgressBar>);
 
 impl Steps {
@@ -71,7 +71,7 @@ impl Steps {
         let seen = !quiet && io::stderr().is_terminal();
         Steps(seen.then(|| {
             let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr_with_hz(10));
-            match ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}") {
+            match ProgressStyle::with_template("{bar:20} {pos}/{len} {wide_msg}") {
                 Ok(style) => bar.with_style(style),
                 Err(_) => bar,
             }

@@ -6,7 +6,7 @@ use slipring::Listed;
 
 use crate::fail::Fail;
 use crate::place::canonical;
-use crate::render::{owner, party, status};
+use crate::render::{owner, receiver_pids, receivers, sender_pids, senders, status, used_slots};
 use crate::table::{Side, clean, table};
 use crate::time::utc;
 use crate::{json, mode, out, size};
@@ -17,14 +17,15 @@ Status is `in use` (a live process has the ring open), `idle` (nobody has, it wa
 (nobody has, and it should have vanished: its users were killed; `slipring rm --stale` removes it), or why \
 it cannot be read.
 
-PRODUCER and CONSUMER show a process id, `died ID`, `closed` or `-` for nobody yet. Rings in files of your \
-own choice (--file) are not listed.
+PRODUCER and CONSUMER show a process id, `3 live` for several, `died ID`, `closed` or `-` for nobody yet. SLOTS \
+shows how many slots of an mpmc ring are in use, of how many. Rings in files of your own choice (--file) are not \
+listed.
 
 Exit codes: 0 listed, 1 no ring of the name given with -i, 2 error.
 
 Examples:
   slipring ls
-  slipring ls -p                             # which processes
+  slipring ls -p                             # which processes; (2) behind one: it takes part twice
   slipring ls -i /prices
   slipring ls -n -b -o NAME,USED             # for scripts; or --json
   slipring ls --json | jq -r '.[] | select(.status == \"stale\").name'";
@@ -49,8 +50,9 @@ pub(crate) struct Args {
     #[arg(short = 'p', long, group = "view")]
     pid: bool,
 
-    /// Columns to show, with commas between: NAME, KIND, PERMS, MODE, OWNER, UID, SIZE, USED, SEGMENT, PRODUCER,
-    /// CONSUMER, STATUS, CREATOR, CREATED, PRODUCER-SINCE, CONSUMER-SINCE, ALIGN, WAKEUP, PERSISTENT
+    /// Columns to show, with commas between: NAME, KIND, PERMS, MODE, OWNER, UID, SIZE, USED, SLOTS, LONGEST, SEGMENT,
+    /// PRODUCER, CONSUMER, SENDERS, RECEIVERS, PLACES, STATUS, CREATOR, CREATED, PRODUCER-SINCE, CONSUMER-SINCE, ALIGN,
+    /// WAKEUP, PERSISTENT
     #[arg(short = 'o', long, value_name = "COLS", group = "view", value_parser = columns)]
     output: Option<Columns>,
 
@@ -71,7 +73,7 @@ pub(crate) struct Args {
 type Cell = fn(&slipring::RingInfo, &Args) -> String;
 
 /// Every column: its heading, its side, its content. NAME and STATUS are known even if the ring cannot be read.
-const COLUMNS: [(&str, Side, Cell); 19] = [
+const COLUMNS: [(&str, Side, Cell); 24] = [
     ("NAME", Side::Left, |ring, _| ring.name.clone()),
     ("KIND", Side::Left, |ring, _| ring.kind.to_string()),
     ("PERMS", Side::Left, |ring, _| mode::letters(ring.mode)),
@@ -80,9 +82,14 @@ const COLUMNS: [(&str, Side, Cell); 19] = [
     ("UID", Side::Right, |ring, _| ring.uid.to_string()),
     ("SIZE", Side::Right, |ring, args| bytes(ring.capacity, args)),
     ("USED", Side::Right, |ring, args| bytes(ring.used_bytes, args)),
+    ("SLOTS", Side::Right, |ring, _| slots(ring)),
+    ("LONGEST", Side::Right, |ring, args| bytes(ring.max_len, args)),
     ("SEGMENT", Side::Right, |ring, args| bytes(ring.segment_bytes, args)),
-    ("PRODUCER", Side::Left, |ring, _| party(&ring.producer)),
-    ("CONSUMER", Side::Left, |ring, _| party(&ring.consumer)),
+    ("PRODUCER", Side::Left, |ring, args| if args.pid { sender_pids(ring) } else { senders(ring) }),
+    ("CONSUMER", Side::Left, |ring, args| if args.pid { receiver_pids(ring) } else { receivers(ring) }),
+    ("SENDERS", Side::Left, |ring, _| sender_pids(ring)),
+    ("RECEIVERS", Side::Left, |ring, _| receiver_pids(ring)),
+    ("PLACES", Side::Right, |ring, _| ring.max_participants.to_string()),
     ("STATUS", Side::Left, |_, _| String::new()),
     ("CREATOR", Side::Right, |ring, _| ring.creator_pid.to_string()),
     ("CREATED", Side::Left, |ring, _| utc(ring.created)),
@@ -117,9 +124,17 @@ impl Args {
             Args { creator: true, .. } => "NAME,MODE,UID,OWNER,CREATOR,CREATED",
             Args { time: true, .. } => "NAME,OWNER,CREATED,PRODUCER-SINCE,CONSUMER-SINCE",
             Args { pid: true, .. } => "NAME,OWNER,CREATOR,PRODUCER,CONSUMER",
-            _ => "NAME,KIND,PERMS,OWNER,SIZE,USED,PRODUCER,CONSUMER,STATUS",
+            _ => "NAME,KIND,PERMS,OWNER,SIZE,USED,SLOTS,PRODUCER,CONSUMER,STATUS",
         };
         columns(names).map(|columns| columns.0).unwrap_or_default()
+    }
+}
+
+/// Used and all slots, if the ring has any.
+fn slots(ring: &slipring::RingInfo) -> String {
+    match (ring.slots, used_slots(ring)) {
+        (Some(slots), Some(used)) => format!("{used}/{slots}"),
+        _ => "-".into(),
     }
 }
 
@@ -182,7 +197,7 @@ mod tests {
 
     #[test]
     fn columns_are_found_in_any_case_and_unknown_ones_named() {
-        assert_eq!(columns("name, Status").expect("known").0, [0, 11]);
+        assert_eq!(columns("name, Kind").expect("known").0, [0, 1]);
         let error = columns("NAME,SHOE").expect_err("unknown");
         assert!(error.starts_with("unknown column \"SHOE\"; the columns are NAME, KIND,"), "{error}");
     }

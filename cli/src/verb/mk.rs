@@ -17,8 +17,10 @@ Examples:
   slipring mk /prices                        # 1 MiB, for this user only
   slipring mk /prices -s 64M -p 600
   slipring mk /log --align dense             # small records take less room
+  slipring mk /jobs --kind mpmc              # many senders, many receivers
+  slipring mk /ticks -k mpmc --slots 4096 --message 48   # a cache line each
   slipring mk --file ./spool.ring -s 1G      # in a file of your choice
-  name=$(slipring mk /jobs) && slipring stat \"$name\" --json";
+  name=$(slipring mk /work) && slipring stat \"$name\" --json";
 
 /// `mk` and its options.
 #[derive(Debug, clap::Args)]
@@ -37,7 +39,7 @@ pub(crate) struct Args {
 
 /// Makes the ring and prints its name.
 pub(crate) fn run(args: &Args) -> Result<(), Fail> {
-    let ring = args.place.create(&args.ring.options(true))?;
+    let ring = args.place.create(&args.ring.options(true)?)?;
     if args.json {
         let status = Status::new(false, true);
         return out::json(&json::Ring::new(&ring.info(), status));

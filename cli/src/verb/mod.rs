@@ -2,14 +2,18 @@
 
 pub(crate) mod compare;
 pub(crate) mod completions;
+pub(crate) mod fsck;
 pub(crate) mod ls;
 pub(crate) mod man;
 pub(crate) mod mk;
 pub(crate) mod recv;
+mod recv_many;
+mod recv_one;
 pub(crate) mod rm;
 pub(crate) mod send;
 mod send_lines;
 pub(crate) mod stat;
+pub(crate) mod verify;
 
 use crate::cli::Verb;
 use crate::fail::Fail;
@@ -21,9 +25,11 @@ pub(crate) fn run(verb: Verb) -> Result<(), Fail> {
         Verb::Ls(args) => ls::run(&args),
         Verb::Stat(args) => stat::run(&args),
         Verb::Rm(args) => rm::run(&args),
+        Verb::Fsck(args) => fsck::run(&args),
         Verb::Send(args) => send::run(&args),
         Verb::Recv(args) => recv::run(&args),
         Verb::Compare(args) => compare::run(&args),
+        Verb::Verify(args) => verify::run(&args),
         Verb::Completions(args) => completions::run(&args),
         Verb::Man(args) => man::run(&args),
     }

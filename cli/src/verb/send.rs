@@ -3,16 +3,16 @@
 
 use std::path::PathBuf;
 
-use slipring::spsc::Producer;
 use slipring::{Peer, Ring, SendError};
 
 use super::send_lines::Lines;
 use crate::fail::{Fail, say};
 use crate::flow::Flow;
 use crate::flow::args::{FlowArgs, amount, chunk, parse_chunk};
-use crate::flow::other::{Other, Role};
+use crate::flow::other::{Other, Side};
 use crate::flow::progress::Progress;
 use crate::flow::source::Source;
+use crate::flow::tx::{Tx, is_drained};
 use crate::place::Place;
 use crate::ring_args::RingArgs;
 
@@ -24,14 +24,18 @@ both have left, unless it was made to stay (`slipring mk`, or --persistent).
 At the end of the input send waits until the receiver has taken everything. If the receiver leaves or dies \
 before, send ends with 1, and what was not taken stays in the ring for the next `slipring recv`.
 
+On a ring of --kind mpmc any number of senders and receivers may work at once; each record goes to one of \
+the receivers. send then ends with 1 if the last receiver is gone before everything was taken.
+
 Exit codes: 0 all received (with --no-wait: sent), 1 the receiver died or left, the ring has another \
-sender, or the time-out passed, 2 error. SIGINT, SIGTERM and SIGHUP end it between two records.
+sender (spsc), or the time-out passed, 2 error. SIGINT, SIGTERM and SIGHUP end it between two records.
 
 Examples:
   tar c src | slipring send /backup
   slipring send /backup disk.img --capacity 64M --chunk 1M
   tail -f app.log | slipring send /log --lines
   slipring mk /jobs && slipring send /jobs --lines --no-wait < jobs.txt
+  slipring send /pool -k mpmc --lines < jobs # for several `slipring recv /pool --lines`
   slipring send /now --timeout 5s < notice   # give up if nobody listens";
 
 /// `send` and its options.
@@ -45,7 +49,8 @@ pub(crate) struct Args {
     #[arg(value_name = "FILE")]
     input: Option<PathBuf>,
 
-    /// Size of a record of the byte stream, at most what the ring takes [default: a 16th of the ring, up to 256K]
+    /// Size of a record of the byte stream, at most what the ring takes [default: a 16th of the ring, up to 256K; mpmc: a
+    /// slot]
     #[arg(long, value_name = "SIZE", value_parser = parse_chunk, allow_hyphen_values = true, conflicts_with = "lines")]
     chunk: Option<usize>,
 
@@ -64,7 +69,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<(), Fail> {
     let mut source = Source::open(args.input.as_deref())?;
     let flow = Flow::start(args.flow.timeout, Progress::new(args.flow.quiet, source.size(), false))?;
-    let ring = args.place.open_or_create(&args.ring.options(args.flow.persistent))?;
+    let ring = args.place.open_or_create(&args.ring.options(args.flow.persistent)?)?;
     let info = ring.info();
     if args.no_wait && !info.persistent {
         let place = &args.place;
@@ -96,10 +101,11 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
 /// The sending side of a ring, with its account.
 pub(crate) struct Sender<'a> {
     /// The library's handle.
-    pub(crate) producer: Producer,
+    pub(crate) tx: Tx,
     /// The account.
     pub(crate) flow: Flow,
     args: &'a Args,
+    ring: &'a Ring,
     receiver: Other<'a>,
     /// The ring stays when we leave.
     persistent: bool,
@@ -108,45 +114,42 @@ pub(crate) struct Sender<'a> {
 }
 
 impl<'a> Sender<'a> {
-    /// Takes the producer's role.
+    /// Takes a sender's place.
     fn join(args: &'a Args, ring: &'a Ring, flow: Flow) -> Result<Sender<'a>, Fail> {
-        let receiver = Other::note(ring, Role::Consumer);
+        let receiver = Other::note(ring, Side::Receivers);
         let persistent = ring.info().persistent;
-        let mut producer = ring.producer()?;
+        let mut tx = Tx::join(ring)?;
         if let Some(strategy) = args.flow.strategy() {
-            producer.set_strategy(strategy).map_err(|e| Fail::Error(format!("{}: {e}", args.place)))?;
+            tx.set_strategy(strategy).map_err(|e| Fail::Error(format!("{}: {e}", args.place)))?;
         }
-        Ok(Sender { producer, flow, args, receiver, persistent, abandoned: false })
+        Ok(Sender { tx, flow, args, ring, receiver, persistent, abandoned: false })
     }
 
     /// Sends a stream of bytes: each read goes straight into the ring and becomes a record.
     fn stream(&mut self, source: &mut Source, asked: Option<usize>) -> Result<(), Fail> {
-        let chunk = chunk(asked, self.producer.capacity(), self.producer.max_len());
+        let chunk = chunk(asked, self.tx.fair_len(), self.tx.max_len());
         loop {
             self.wait_for_input(source)?;
-            let error = match self.producer.reserve_timeout(chunk, self.flow.slice()) {
-                Ok(mut grant) => match source.read(&mut grant)? {
+            match self.tx.fill(chunk, self.flow.slice(), |room| source.read(room)) {
+                Ok(read) => match read? {
                     Some(0) => return Ok(()),
-                    Some(n) => {
-                        grant.commit(n).map_err(|e| error(self.args, &e))?;
-                        self.flow.moved(1, n)?;
-                        continue;
-                    }
-                    None => continue,
+                    Some(n) => self.flow.moved(1, n)?,
+                    None => {}
                 },
-                Err(error) => error,
-            };
-            self.hindered(error)?;
+                Err(reason) => self.hindered(reason)?,
+            }
         }
     }
 
-    /// Waits for input. A receiver that died meanwhile is told about at once, not only when the ring is full.
+    /// Waits for input. The only receiver's death meanwhile is told about at once, not only when the ring is full; of
+    /// several, others may come.
     pub(crate) fn wait_for_input(&mut self, source: &Source) -> Result<(), Fail> {
         while !source.ready(&mut self.flow)? {
-            if let Peer::Died { pid } = self.producer.peer()
+            if let Tx::One(producer) = &self.tx
+                && let Peer::Died { pid } = producer.peer()
                 && self.receiver.has_come()
             {
-                return Err(self.lost(&format!("(pid {pid}) died")));
+                return Err(self.lost(Some(pid)));
             }
         }
         Ok(())
@@ -160,24 +163,47 @@ impl<'a> Sender<'a> {
                 let paused = self.flow.pause("a receiver");
                 self.in_words(paused)
             }
-            SendError::Closed => Err(self.lost("left")),
-            SendError::PeerDied { pid } => Err(self.lost(&format!("(pid {pid}) died"))),
+            SendError::Closed => Err(self.lost(None)),
+            SendError::PeerDied { pid } => Err(self.lost(Some(pid))),
             other => Err(error(self.args, &other)),
         }
     }
 
     /// Waits until everything sent was taken, and at least until somebody has come to take it.
     fn wait_received(&mut self) -> Result<(), Fail> {
-        while !self.receiver.has_come() && self.producer.approx_len() == 0 && self.flow.records == 0 {
+        while !self.receiver.has_come() && self.flow.records == 0 && self.ring.info().used_bytes == 0 {
             let paused = self.flow.pause("a receiver");
             self.in_words(paused)?;
         }
         loop {
-            match self.producer.wait_drained(Some(self.flow.slice())) {
+            let drained = match &mut self.tx {
+                Tx::One(producer) => producer.wait_drained(Some(self.flow.slice())),
+                Tx::Many(_) => return self.wait_taken(),
+            };
+            match drained {
                 Ok(()) => return Ok(()),
                 Err(reason) => self.hindered(reason)?,
             }
         }
+    }
+
+    /// Of many: until what is in the ring now was taken, and acknowledged where that is asked for. Others go on sending
+    /// behind it.
+    fn wait_taken(&mut self) -> Result<(), Fail> {
+        let (mut drained, end) = is_drained(self.ring, None);
+        let mut alone = false;
+        while !drained {
+            if alone && self.receiver.has_come() {
+                return Err(self.lost(self.receiver.died()));
+            }
+            let whom = if alone { "a receiver" } else { "the receivers" };
+            let paused = self.flow.pause(whom);
+            self.in_words(paused)?;
+            // In this order: the last receiver may have taken all and left in between.
+            alone = !self.receiver.is_there();
+            drained = is_drained(self.ring, Some(end)).0;
+        }
+        Ok(())
     }
 
     /// A slice went by without `whom`.
@@ -190,7 +216,7 @@ impl<'a> Sender<'a> {
     fn in_words(&self, outcome: Result<(), Fail>) -> Result<(), Fail> {
         let Err(Fail::No(text)) = outcome else { return outcome };
         let sent = self.sent();
-        let kept = self.persistent || matches!(self.producer.peer(), Peer::Attached { .. });
+        let kept = self.persistent || self.receiver.is_there();
         let account = match (kept, self.flow.records) {
             (_, 0) => "nothing was sent".to_owned(),
             (true, _) => format!("{sent} sent, not all received"),
@@ -199,15 +225,20 @@ impl<'a> Sender<'a> {
         Err(Fail::No(format!("{}: {text}; {account}", self.args.place)))
     }
 
-    /// The end when the receiver is gone for good.
-    fn lost(&mut self, how: &str) -> Fail {
+    /// The end when the receiver, or the last of them, is gone for good: it left, or died.
+    fn lost(&mut self, died: Option<u32>) -> Fail {
         self.abandoned = true;
+        let who = match self.tx {
+            Tx::One(_) => "the receiver",
+            Tx::Many(_) => "the last receiver",
+        };
+        let how = died.map_or("left".to_owned(), |pid| format!("(pid {pid}) died"));
         let (next, unit) = match self.args.flow.lines {
             true => (self.flow.records + 1, "line"),
             false => (self.flow.bytes + 1, "byte"),
         };
         Fail::No(format!(
-            "{place}: the receiver {how} when {sent} had been sent; what it did not take is in the ring: `slipring \
+            "{place}: {who} {how} when {sent} had been sent; what it did not take is in the ring: `slipring \
              recv {typed}` gets it, then send the input again from {unit} {next} on",
             place = self.args.place,
             sent = self.sent(),

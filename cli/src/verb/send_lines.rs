@@ -6,6 +6,7 @@ use slipring::SendError;
 use super::send::Sender;
 use crate::fail::Fail;
 use crate::flow::source::Source;
+use crate::flow::tx::Tx;
 
 /// How much to read at once, at first; lines that need more get more.
 const READ: usize = 64 * 1024;
@@ -25,7 +26,7 @@ pub(crate) struct Lines {
 impl Lines {
     /// Nothing read yet.
     pub(crate) fn new(sender: &Sender<'_>) -> Lines {
-        Lines { buffer: vec![0; READ], start: 0, end: 0, max: sender.producer.max_len() }
+        Lines { buffer: vec![0; READ], start: 0, end: 0, max: sender.tx.max_len() }
     }
 
     /// Sends every line, the last one also if it has no newline.
@@ -67,32 +68,15 @@ impl Lines {
         Ok(())
     }
 
-    /// Sends as many lines as there is room for, visible together; false if there is room for none.
+    /// Sends as many lines as there is room for, together; false if there is room for none.
     fn send_batch(&mut self, sender: &mut Sender<'_>, to: usize) -> Result<bool, Fail> {
-        let (mut at, mut bytes) = (self.start, 0);
-        let mut batch = match sender.producer.batch() {
-            Ok(batch) => batch,
-            Err(reason) => return sender.hindered(reason).map(|()| false),
-        };
-        let mut hindered = None;
-        while at < to {
-            let line = first_line(&self.buffer[at..to]);
-            match batch.push(line) {
-                Ok(()) => (at, bytes) = (at + line.len() + 1, bytes + line.len()),
-                Err(SendError::Full) => break,
-                Err(reason) => {
-                    hindered = Some((line.len(), reason));
-                    break;
-                }
-            }
-        }
-        let count = batch.commit() as u64;
-        self.start = at;
-        sender.flow.moved(count, bytes)?;
+        let (count, bytes, hindered) = sender.tx.send_some(Whole(&self.buffer[self.start..to]));
+        self.start += bytes + count;
+        sender.flow.moved(count as u64, bytes)?;
         match hindered {
             None => Ok(count > 0),
-            Some((len, SendError::TooLarge { max, .. })) => Err(too_long(sender, &len.to_string(), max)),
-            Some((_, reason)) => sender.hindered(reason).map(|()| true),
+            Some(SendError::TooLarge { len, max }) => Err(too_long(sender, &len.to_string(), max)),
+            Some(reason) => sender.hindered(reason).map(|()| true),
         }
     }
 
@@ -129,6 +113,21 @@ impl Lines {
     }
 }
 
+/// Text that ends in a newline, line by line.
+struct Whole<'a>(&'a [u8]);
+
+impl<'a> Iterator for Whole<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        (!self.0.is_empty()).then(|| {
+            let line = first_line(self.0);
+            self.0 = &self.0[line.len() + 1..];
+            line
+        })
+    }
+}
+
 /// Up to the first newline, which is there.
 fn first_line(text: &[u8]) -> &[u8] {
     let end = text.iter().position(|b| *b == b'\n').unwrap_or(text.len());
@@ -138,7 +137,7 @@ fn first_line(text: &[u8]) -> &[u8] {
 /// Sends one line, waiting for room.
 fn send_one(sender: &mut Sender<'_>, line: &[u8]) -> Result<(), Fail> {
     loop {
-        match sender.producer.send_timeout(line, sender.flow.slice()) {
+        match sender.tx.send(line, sender.flow.slice()) {
             Ok(()) => return sender.flow.moved(1, line.len()),
             Err(SendError::TooLarge { len, max }) => return Err(too_long(sender, &len.to_string(), max)),
             Err(reason) => sender.hindered(reason)?,
@@ -151,7 +150,11 @@ fn too_long(sender: &Sender<'_>, len: &str, max: usize) -> Fail {
     let number = sender.flow.records + 1;
     Fail::Error(format!(
         "{place}: line {number} has {len} bytes, this ring takes at most {max} in a record; use a ring with a larger \
-         --capacity, or send without --lines (the lines before it were sent)",
+         {larger}, or send without --lines (the lines before it were sent)",
         place = sender.place(),
+        larger = match sender.tx {
+            Tx::One(_) => "--capacity",
+            Tx::Many(_) => "--message",
+        },
     ))
 }

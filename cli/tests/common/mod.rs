@@ -4,12 +4,14 @@
 
 use std::ffi::OsStr;
 use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -257,6 +259,63 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(start.elapsed() < BOUND, "waited {BOUND:?} in vain until {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// A `recv --ack` with one of the ring's records in its hands: it cannot write it, since its output is full.
+pub struct Holder {
+    pub receiver: Running,
+    output: std::io::PipeReader,
+    /// What the output was filled with.
+    filled: usize,
+}
+
+impl Holder {
+    /// There must be a record in the ring.
+    pub fn new(name: &Name, more: &[&str]) -> Holder {
+        let (output, mut input) = std::io::pipe().unwrap();
+        fcntl(&input, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+        let mut filled = 0;
+        while let Ok(n) = input.write(&[b'x'; 4096]) {
+            filled += n;
+        }
+        fcntl(&input, FcntlArg::F_SETFL(OFlag::empty())).unwrap();
+        let args = [&["recv", &name.0, "--ack", "--lines"], more].concat();
+        let receiver = Running::start_unread(
+            command(args).stdin(Stdio::null()).stdout(Stdio::from(OwnedFd::from(input))),
+        );
+        let holder = Holder { receiver, output, filled };
+        eventually("it has a record in its hands", || {
+            let held = slipring(["fsck", &name.0, "--json"]).json()["held"].clone();
+            held.as_array().unwrap().iter().any(|hold| hold["pid"] == holder.receiver.pid())
+        });
+        holder
+    }
+
+    /// Kills it, and gives the process id that it had.
+    pub fn kill(self) -> u32 {
+        let pid = self.receiver.pid();
+        self.receiver.signal(Signal::SIGKILL);
+        assert_eq!(self.receiver.wait().signal(), Some(9));
+        pid
+    }
+
+    /// Reads its output, to its end.
+    pub fn read(mut self) -> (Done, Vec<u8>) {
+        let mut bytes = Vec::new();
+        self.output.read_to_end(&mut bytes).unwrap();
+        (self.receiver.wait(), bytes.split_off(self.filled))
+    }
+}
+
+/// Makes an MPMC ring with a word in it that no participant writes.
+pub fn damage(name: &Name) {
+    use std::os::unix::fs::FileExt;
+    let done = slipring(["mk", &name.0, "-k", "mpmc", "--slots", "4", "--message", "48", "--json"]);
+    done.is_fine();
+    let ring = done.json();
+    let slots = ring["segment_bytes"].as_u64().unwrap() - ring["capacity_bytes"].as_u64().unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(name.path()).unwrap();
+    file.write_all_at(&[0xff; 8], slots + 64).unwrap();
 }
 
 /// Bytes without pattern, the same for the same seed.

@@ -137,6 +137,17 @@ const LOG_RECORDS: usize = 1 << 14;
 /// # Errors
 /// If it cannot be set up. What goes wrong in it is in the verdict.
 pub fn run(plan: &Plan, mut progress: impl FnMut(&Progress)) -> Result<Verdict, String> {
+    run_while(plan, |now| {
+        progress(now);
+        true
+    })
+}
+
+/// As [`run`], for as long as `progress` says so: then the storm calms down early, and is judged.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_while(plan: &Plan, mut progress: impl FnMut(&Progress) -> bool) -> Result<Verdict, String> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     if plan.senders == 0
         || plan.receivers == 0
@@ -260,7 +271,7 @@ impl<'a> Storm<'a> {
         }
     }
 
-    fn rage(&mut self, progress: &mut impl FnMut(&Progress)) -> Result<(), String> {
+    fn rage(&mut self, progress: &mut impl FnMut(&Progress) -> bool) -> Result<(), String> {
         self.begin = now();
         (0..self.seats.len()).try_for_each(|seat| self.spawn(seat))?;
         let end = self.begin + self.plan.at_most.as_nanos() as u64;
@@ -274,7 +285,9 @@ impl<'a> Storm<'a> {
                 next_fault = now() + self.roll(2 * mean);
             }
             if at >= next_word {
-                progress(&self.progress());
+                if !progress(&self.progress()) {
+                    break;
+                }
                 next_word = at + 250_000_000;
             }
             std::thread::sleep(Duration::from_micros(200));
