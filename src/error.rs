@@ -148,7 +148,8 @@ impl fmt::Display for Error {
                 )
             }
             NameTooLong { name, len, max } => {
-                write!(f, "{name}: has {len} bytes, a name has at most {max}; shorten it")
+                let what = if *max > 255 { "path" } else { "name" };
+                write!(f, "{name}: has {len} bytes, a {what} has at most {max}; shorten it")
             }
             BadOption { option, found, allowed } => {
                 write!(f, "{option} {found} is impossible; it must be {allowed}")

@@ -37,6 +37,12 @@
 //! all others. So while anybody sleeps the bit is set or a permit is on its way, and of two things that came before the
 //! first woken one ran, the second is found. The price is a wake-up for nothing at the end of each such chain.
 //!
+//! A wake-up for each bit of progress makes two who share a core take turns at each message. So a waiter for positions,
+//! which a ring full of messages makes the producer, may ask not to be woken before a position is reached
+//! ([`Event::ask_for`]). It asks for none that its peer is not sure to reach before it waits in turn: the consumer of an
+//! empty ring has reached them all. So any position ever asked for is a right answer to whoever reads it late, and the
+//! word needs no order. Close and death do not ask.
+//!
 //! All waiters of one event wait for the same thing. One that was woken and leaves it to the others notifies again.
 //!
 //! A participant may be killed between any two of these steps: after its message and before its wake-up, between the two
@@ -49,6 +55,7 @@ use crate::sync::{
     self, Deadline, Ordering::Relaxed, PROBES_PER_CHECK, PROBES_PER_ROUND, Pace, ROUNDS_BEFORE_SLEEP, Shared,
     heavy_fence, light_fence,
 };
+use std::cell::Cell;
 use std::time::Duration;
 
 /// Somebody sleeps or is about to.
@@ -61,6 +68,12 @@ const EVERYBODY: usize = usize::MAX;
 /// The longest sleep without a look at the ring and at the peer's lease: half of the 100 ms within which a sleeper
 /// learns of a death, less the time a loaded machine takes to run it.
 pub const SLICE: Duration = Duration::from_millis(40);
+
+/// A sched_yield(2) that took so long gave the core to somebody else than the peer.
+const SLOW_YIELD: Duration = Duration::from_micros(500);
+/// For how many waits there are then no yields; doubled each time, halved after each wait that needed no more.
+const PENALTY_MIN: u32 = 512;
+const PENALTY_MAX: u32 = 1 << 14;
 
 /// How a handle waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -100,13 +113,14 @@ pub struct Event {
     wakeup: Wakeup,
     asymmetric: bool,
     waiters: Waiters,
+    patience: Cell<Patience>,
 }
 
 impl Event {
     /// The event on this line of the segment.
     #[must_use]
     pub fn new(line: Shared<EventLine>, wakeup: Wakeup, asymmetric: bool, waiters: Waiters) -> Self {
-        Event { line, wakeup, asymmetric, waiters }
+        Event { line, wakeup, asymmetric, waiters, patience: Cell::default() }
     }
 
     /// To be called after one thing was published: wakes one of those who sleep. No syscall, and no fence if they are
@@ -135,6 +149,34 @@ impl Event {
     /// As [`Event::notify`], for everybody: a peer left, or whatever a victim may have swallowed is to be looked for.
     pub fn notify_all(&self) {
         self.notify_many(EVERYBODY);
+    }
+
+    /// As [`Event::notify`], by who has come to `position`: a sleeper that asked for more sleeps on.
+    #[inline(always)]
+    pub fn notify_at(&self, position: u64) {
+        // fence(event.sleep) light <-> park: what was published is visible before we look at `state`.
+        light_fence(self.asymmetric);
+        // ord(event.sleep) Relaxed <- announce: ordered by the fence pair above.
+        let v = self.line.state.load(Relaxed);
+        if v & SLEEPING != 0 {
+            self.wake_at(v, position);
+        }
+    }
+
+    /// Before a wait for one who calls [`Event::notify_at`]: it need not wake us before it has come to `position`. It
+    /// must be sure to come there, whatever this side does meanwhile, before it waits for us.
+    pub fn ask_for(&self, position: u64) {
+        // ord(own) Relaxed: who reads an older one finds it reached at a position that it is sure to come to, too.
+        self.line.enough.store(position, Relaxed);
+    }
+
+    #[cold]
+    fn wake_at(&self, v: u32, position: u64) {
+        // ord(own) Relaxed: any that was ever asked for will do, see `ask_for`.
+        let enough = self.line.enough.load(Relaxed);
+        if position.wrapping_sub(enough) as i64 >= 0 {
+            self.wake(v, 1);
+        }
     }
 
     #[cold]
@@ -229,14 +271,8 @@ impl Event {
         ready: &mut impl FnMut() -> bool,
         check: &mut impl FnMut() -> Option<E>,
     ) -> Waited<E> {
-        // Whoever shares our core with its peer would poll for it in vain: let it run now and then. Nobody sleeps yet, so
-        // it fills or drains the ring without a wake-up for each message.
-        #[allow(clippy::reversed_empty_ranges, reason = "the model makes none")]
-        for _ in 0..ROUNDS_BEFORE_SLEEP {
-            if probe(PROBES_PER_ROUND, &sync::spin_hint, ready) {
-                return Waited::Ready;
-            }
-            sync::yield_now();
+        if self.found_before_sleep(ready) {
+            return Waited::Ready;
         }
         // Where many wait: whether the last sleep took a permit that may have come for more than one.
         let mut owes = false;
@@ -274,9 +310,64 @@ impl Event {
         }
     }
 
+    /// Who shares its core with its peer would poll for it in vain: let it run now and then. Nobody sleeps yet, so it
+    /// fills or drains the ring without a wake-up for each message. But where others want the core, too, a yield gives
+    /// them whole time slices, while a sleeper is back as soon as it is woken: after a slow one, no yields for a while.
+    fn found_before_sleep(&self, ready: &mut impl FnMut() -> bool) -> bool {
+        let mut patience = self.patience.get();
+        let found = if patience.waits_without_yield == 0 {
+            patience.poll_and_yield(ready)
+        } else {
+            patience.poll(ready)
+        };
+        self.patience.set(patience);
+        found
+    }
+
     fn announce(&self) -> u32 {
         // ord(event.sleep) Relaxed -> notify_many: ordered by the fence pair; an RMW, so it never undoes a wake-up.
         self.line.state.fetch_or(SLEEPING, Relaxed) | SLEEPING
+    }
+}
+
+/// What a handle has learnt about waiting awake. Decides what a wait costs, never whether it ends.
+#[derive(Clone, Copy, Default)]
+struct Patience {
+    /// Waits still to come in which no core is given away.
+    waits_without_yield: u32,
+    /// As many as that were last time.
+    penalty: u32,
+    /// Waits in a row that polling alone did not end.
+    in_vain: u32,
+}
+
+impl Patience {
+    #[allow(clippy::reversed_empty_ranges, reason = "the model makes none")]
+    fn poll_and_yield(&mut self, ready: &mut impl FnMut() -> bool) -> bool {
+        for _ in 0..ROUNDS_BEFORE_SLEEP {
+            if probe(PROBES_PER_ROUND, &sync::spin_hint, ready) {
+                self.penalty /= 2;
+                return true;
+            }
+            let mut pace = Pace::new();
+            sync::yield_now();
+            if pace.passed(SLOW_YIELD) {
+                self.penalty = (self.penalty * 2).clamp(PENALTY_MIN, PENALTY_MAX);
+                self.waits_without_yield = self.penalty;
+                return ready();
+            }
+        }
+        false
+    }
+
+    /// The peer shares our core, or has lost its own, whenever this is in vain. So half as long after each such time, and
+    /// the whole only now and then.
+    fn poll(&mut self, ready: &mut impl FnMut() -> bool) -> bool {
+        self.waits_without_yield -= 1;
+        let halvings = if self.in_vain.is_multiple_of(64) { 0 } else { self.in_vain.min(6) };
+        let found = probe((ROUNDS_BEFORE_SLEEP * PROBES_PER_ROUND) >> halvings, &sync::spin_hint, ready);
+        self.in_vain = if found { 0 } else { self.in_vain.wrapping_add(1) };
+        found
     }
 }
 

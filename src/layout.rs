@@ -195,8 +195,10 @@ pub struct Line<T>(pub T);
 pub struct EventLine {
     /// Bit 0: somebody sleeps or is about to. The rest counts wake-ups. This is the futex word.
     pub state: AtomicU32,
-    /// Keeps the semaphore on its boundary.
-    pub reserved: [u32; 3],
+    /// Keeps the next field on its boundary.
+    pub reserved: u32,
+    /// Position before which the sleeper need not be woken, if it waits for positions. A hint.
+    pub enough: AtomicU64,
     /// The semaphore of a ring with semaphore wake-up; zero otherwise.
     pub semaphore: Semaphore,
 }
@@ -453,6 +455,7 @@ const _: () = {
     pinned(offset_of!(SegmentHeader, checksum), 88);
     pinned(size_of::<SegmentHeader>(), 96);
     pinned(offset_of!(EventLine, state), 0);
+    pinned(offset_of!(EventLine, enough), 8);
     pinned(offset_of!(EventLine, semaphore), 16);
     pinned(size_of::<EventLine>(), 128);
     pinned(offset_of!(Party, word), 0);

@@ -40,6 +40,9 @@ pub use open::{
     unlink_file, unlink_file_forced, unlink_forced,
 };
 pub use segment::Trust;
+#[cfg(slipring_steps)]
+#[doc(hidden)]
+pub use sync::steps::on_step;
 
 /// One producer, one consumer, records of any length.
 pub mod spsc {

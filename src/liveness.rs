@@ -21,7 +21,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::Mode;
 use std::cell::RefCell;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Far behind the end of any file; locks need no bytes under them.
 const PRESENCE: i64 = 1 << 61;
@@ -118,8 +118,8 @@ struct Description(OwnedFd);
 
 impl Description {
     fn new(segment: &Segment, of: BorrowedFd<'_>) -> Result<Self> {
-        static HANDLERS: Once = Once::new();
-        HANDLERS.call_once(|| at_fork(before_fork, after_fork_in_parent, after_fork_in_child));
+        // Waits for a fork under way in another thread, which the handlers would miss: then nothing of ours is open yet.
+        at_fork(before_fork, after_fork_in_parent, after_fork_in_child);
         let mut leased = leased();
         if leased.nothing.is_none() {
             let nothing = nix::fcntl::open("/", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty());
@@ -175,7 +175,10 @@ thread_local! {
 }
 
 extern "C" fn before_fork() {
-    ACROSS_FORK.set(Some(leased()));
+    // Twice registered, twice called: see `at_fork`.
+    ACROSS_FORK.with_borrow_mut(|held| {
+        held.get_or_insert_with(leased);
+    });
 }
 
 extern "C" fn after_fork_in_parent() {

@@ -13,7 +13,7 @@ use crate::layout::{
     SpscHeader, VERSION, Wakeup, slots_offset,
 };
 use crate::liveness::{self, Lease};
-use crate::ring::spsc::observed_bytes;
+use crate::ring::observed_bytes;
 use crate::ring::sweep;
 use crate::segment::{self, Place, Segment, Trust};
 use crate::sync::{AnyBytes, Shared, register_for_heavy_fences};
@@ -74,6 +74,11 @@ impl Default for Options {
 const PARTICIPANTS: u32 = 64;
 
 impl Options {
+    /// The least capacity of a ring, in bytes.
+    pub const MIN_CAPACITY: usize = MIN_CAPACITY as usize;
+    /// The greatest capacity of a ring, in bytes.
+    pub const MAX_CAPACITY: usize = MAX_CAPACITY as usize;
+
     /// A ring for one producer and one consumer: 1 MiB, records on cache lines, futex wake-up, gone with its last user,
     /// mode 0600.
     pub fn new() -> Self {
@@ -616,6 +621,8 @@ fn slots(segment: &Segment, geometry: SlotGeometry) -> Result<SlotView> {
     let parties = parties.ok_or_else(|| impossible(segment, "participants", participants.into()))?;
     let memory = segment.memory(slots_offset(participants), (geometry.slots * geometry.slot_len) as usize);
     let memory = memory.ok_or_else(|| impossible(segment, "capacity", geometry.slots))?;
+    // Larger ones page by page, as they are touched.
+    memory.map_pages(0, memory.len().min(8 << 20));
     Ok(SlotView::new(lines(segment)?, parties, memory, geometry))
 }
 

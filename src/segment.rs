@@ -7,11 +7,12 @@
 use crate::error::{Error, Result};
 use crate::layout::{FLAGS_KNOWN, MAGIC, SEGMENT_HEADER_LEN, SegmentHeader, VERSION};
 use crate::sync::{AnyBytes, Memory, Shared};
-use memmap2::{MmapOptions, MmapRaw};
+use memmap2::{Advice, MmapOptions, MmapRaw};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, SealFlag};
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, lstat};
 use nix::unistd::{geteuid, linkat, unlink};
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
@@ -20,8 +21,10 @@ use std::sync::Arc;
 /// Where POSIX shared memory lives on Linux (shm_overview(7)).
 pub const SHM_DIR: &str = "/dev/shm";
 const NAME_MAX: usize = 255;
-/// Segments up to this size are mapped page by page at once; larger ones as they are touched.
-const POPULATE_MAX: u64 = 8 << 20;
+/// The longest path that a system call takes, with its NUL.
+const PATH_MAX: usize = libc::PATH_MAX as usize;
+/// So much of a segment, its control pages among it, is mapped page by page at once; the rest is its ring's to map.
+const POPULATE: usize = 128 << 10;
 /// Segments are allocated in parts of at most this size, and not less than the other if signals keep coming.
 const ALLOCATE_MAX: u64 = 64 << 20;
 const ALLOCATE_MIN: u64 = 64 << 10;
@@ -182,11 +185,9 @@ impl Segment {
             field: "segment_len",
             found: header.segment_len,
         })?;
-        let mut options = MmapOptions::new();
-        if header.segment_len <= POPULATE_MAX {
-            options.populate();
-        }
-        let mapping = Arc::new(options.len(len).map_raw(&fd).map_err(io)?);
+        let mapping = Arc::new(MmapOptions::new().len(len).map_raw(&fd).map_err(io)?);
+        // A kernel before 5.14 does not know it: then pages are mapped as they are touched.
+        let _ = mapping.advise_range(Advice::PopulateRead, 0, POPULATE.min(len));
         let base = match place {
             Place::Anonymous => Some(fd.try_clone().map_err(io)?),
             _ => None,
@@ -380,7 +381,7 @@ fn path_error(place: &Place, call: &'static str, errno: Errno) -> Error {
         Errno::EISDIR => Error::Directory { name },
         // O_NOFOLLOW; the errno alone could also mean a loop among the directories before it.
         Errno::ELOOP => Error::Symlink { name },
-        Errno::ENAMETOOLONG => Error::NameTooLong { len: name.len(), name, max: NAME_MAX },
+        Errno::ENAMETOOLONG => too_long(place, name),
         // open(2) of a socket, or of a device without a driver.
         Errno::ENXIO | Errno::ENODEV => match place.path().and_then(|p| lstat(&p).ok()) {
             Some(stat) => wrong_type(place, SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())),
@@ -388,6 +389,17 @@ fn path_error(place: &Place, call: &'static str, errno: Errno) -> Error {
         },
         _ => place.io(call, errno),
     }
+}
+
+/// Of a path one part may be too long, or the whole.
+fn too_long(place: &Place, name: String) -> Error {
+    let path = place.path().unwrap_or_default();
+    let part = path.iter().map(OsStr::len).max().unwrap_or_default();
+    let whole = path.as_os_str().len();
+    if part > NAME_MAX || whole < PATH_MAX {
+        return Error::NameTooLong { name, len: part, max: NAME_MAX };
+    }
+    Error::NameTooLong { name, len: whole, max: PATH_MAX - 1 }
 }
 
 fn memfd(place: &Place) -> Result<OwnedFd> {

@@ -204,6 +204,21 @@ impl View {
         self.geometry.capacity - (at & self.mask)
     }
 
+    /// Where a record of `stride` bytes goes that comes at position `at`: there, or behind the end of the data.
+    #[inline(always)]
+    #[must_use]
+    pub fn start_of(&self, at: u64, stride: u64) -> u64 {
+        let room = self.room_to_end(at);
+        if stride <= room { at } else { at.wrapping_add(room) }
+    }
+
+    /// The furthest that a record may end while `head` is the next to be read: one boundary stays free.
+    #[inline(always)]
+    #[must_use]
+    pub fn limit(&self, head: u64) -> u64 {
+        head.wrapping_add(self.geometry.capacity - self.align())
+    }
+
     /// Bytes that a record at position `at` can have: it neither wraps nor is longer than the longest.
     #[inline(always)]
     #[must_use]

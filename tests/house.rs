@@ -71,7 +71,7 @@ fn imports(source: &Source) -> Vec<String> {
 // --- where what may stand ---
 
 /// Of the facade both halves: the model stands in for the same memory.
-const MAY_BE_UNSAFE: [&str; 4] = ["sync/real.rs", "sync/model.rs", "view.rs", "segment.rs"];
+const MAY_BE_UNSAFE: [&str; 5] = ["sync/real.rs", "sync/model.rs", "sync/steps.rs", "view.rs", "segment.rs"];
 
 fn may_be_unsafe(path: &str) -> bool {
     let algorithm = path.starts_with("ring/") || path.starts_with("channel/loan/");
@@ -87,6 +87,14 @@ fn places(source: &Source) -> Vec<String> {
     for at in source.words("slipring_model") {
         if path != "sync/mod.rs" {
             faults.push(source.fault(at, "the model's cfg stands in sync/mod.rs alone"));
+        }
+    }
+    for at in source.words("slipring_steps") {
+        if path != "sync/mod.rs" && path != "lib.rs" {
+            faults.push(
+                source
+                    .fault(at, "the harness's cfg stands in sync/mod.rs, and in lib.rs to hand the hook out"),
+            );
         }
     }
     if source.module() != "sync" {
@@ -368,6 +376,7 @@ fn what_is_out_of_its_place_is_found() {
     const FORBID: &str = "//! Doc.\n#![forbid(unsafe_code)]\n";
     for (path, text) in [
         ("event.rs", "#[cfg(slipring_model)] fn f() {}"),
+        ("event.rs", "#[cfg(slipring_steps)] fn f() {}"),
         ("layout.rs", "use core::sync::atomic::AtomicU8;"),
         ("open.rs", "struct S(core::cell::UnsafeCell<u8>);"),
         ("liveness.rs", "fn f() { unsafe { g() } }"),

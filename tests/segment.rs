@@ -153,6 +153,20 @@ fn a_name_may_have_255_bytes_and_no_more() {
 }
 
 #[test]
+fn of_a_path_that_is_too_long_the_error_names_what_is() {
+    let _alone = alone();
+    let dir = scratch();
+    let part = dir.0.join("x".repeat(300)).join("ring");
+    let whole = dir.0.join("x/".repeat(2500)).join("ring");
+    for fails in [open_fails, |path: &Path| Ring::create_file(path, &small()).map(drop).unwrap_err()] {
+        assert_matches!(fails(&part), Error::NameTooLong { len: 300, max: 255, .. });
+        let error = fails(&whole);
+        assert!(error.to_string().contains("a path has at most 4095"), "{error}");
+        assert_matches!(error, Error::NameTooLong { len: 5000.., max: 4095, .. });
+    }
+}
+
+#[test]
 fn a_directory_that_is_not_there_is_named_as_what_is_missing() {
     let _alone = alone();
     let path = scratch().0.join("none/ring");

@@ -6,17 +6,22 @@
 )]
 
 mod common;
+#[path = "../verify/src/queue.rs"]
+mod queue;
+#[path = "../verify/src/victim.rs"]
+mod victim;
 
 use common::{Dice, LIMIT, Scratch, alone, fork, meanwhile, scratch, within};
 use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestRunner};
+use queue::{Op, behaves_as_a_queue};
 use slipring::spsc::{Consumer, Producer};
 use slipring::{Align, Corrupt, Error, Options, RecvError, Ring, SendError, Trust, WaitStrategy, Wakeup};
-use std::collections::VecDeque;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use victim::{Victim, attack, attackable};
 
 const ALIGNS: [Align; 2] = [Align::Line, Align::Dense];
 
@@ -429,24 +434,6 @@ fn a_received_batch_is_released_at_its_end_as_far_as_it_was_read() {
 
 // --- any sequence of verbs is a queue ---
 
-#[derive(Clone, Debug)]
-enum Op {
-    Send(usize),
-    /// Reserve this much; commit that much of it, or abort.
-    Grant(usize, Option<usize>),
-    /// Reserve, scribble and forget.
-    ForgetGrant(usize),
-    Batch(Vec<usize>, bool),
-    Recv(usize),
-    Frame {
-        keep: bool,
-    },
-    /// Up to so many, of which so many are read.
-    RecvBatch(usize, usize),
-    NewProducer,
-    NewConsumer,
-}
-
 fn op(capacity: usize) -> impl Strategy<Value = Op> {
     let max = capacity / 2 - 8;
     let len = prop_oneof![4 => 0..200_usize, 1 => 0..=max + 2, 1 => Just(max), 2 => Just(56), 1 => Just(0)];
@@ -462,156 +449,6 @@ fn op(capacity: usize) -> impl Strategy<Value = Op> {
         1 => Just(Op::NewProducer),
         1 => Just(Op::NewConsumer),
     ]
-}
-
-/// What the ring must be: a queue, and exact arithmetic of who has which bytes.
-struct Model {
-    capacity: u64,
-    align: u64,
-    head: u64,
-    tail: u64,
-    /// The messages and the positions behind them.
-    queue: VecDeque<(Vec<u8>, u64)>,
-    sent: u8,
-}
-
-impl Model {
-    fn message(&mut self, len: usize) -> Vec<u8> {
-        self.sent = self.sent.wrapping_add(1);
-        vec![self.sent; len]
-    }
-
-    fn stride(&self, len: usize) -> u64 {
-        (len as u64 + 8).next_multiple_of(self.align)
-    }
-
-    /// Where a message of up to `max` bytes behind `tail` starts, if it fits.
-    fn start(&self, tail: u64, max: usize) -> Result<u64, SendError> {
-        let limit = self.capacity as usize / 2 - 8;
-        if max > limit {
-            return Err(SendError::TooLarge { len: max, max: limit });
-        }
-        let room = self.capacity - tail % self.capacity;
-        let start = if self.stride(max) <= room { tail } else { tail + room };
-        let end = start + self.stride(max);
-        if end + self.align - self.head <= self.capacity { Ok(start) } else { Err(SendError::Full) }
-    }
-
-    fn commit(&mut self, start: u64, message: Vec<u8>) {
-        self.tail = start + self.stride(message.len());
-        self.queue.push_back((message, self.tail));
-    }
-
-    fn take(&mut self) {
-        self.head = self.queue.pop_front().unwrap().1;
-    }
-}
-
-fn behaves_as_a_queue(options: &Options, capacity: u64, align: u64, ops: &[Op]) {
-    let ring = Ring::anonymous(options).unwrap();
-    let (mut tx, mut rx) = (ring.producer().unwrap(), ring.consumer().unwrap());
-    let mut model = Model { capacity, align, head: 0, tail: 0, queue: VecDeque::new(), sent: 0 };
-    for op in ops {
-        match op {
-            Op::Send(len) => {
-                let message = model.message(*len);
-                let start = model.start(model.tail, *len);
-                assert_eq!(tx.try_send(&message), start.map(drop));
-                if let Ok(start) = start {
-                    model.commit(start, message);
-                }
-            }
-            Op::Grant(max, part) => {
-                let start = model.start(model.tail, *max);
-                match (tx.try_reserve(*max), start) {
-                    (Ok(mut grant), Ok(start)) => {
-                        assert_eq!(grant.len(), *max);
-                        grant.fill(0xff);
-                        if let Some(len) = part {
-                            let message = model.message(*len);
-                            grant[..*len].copy_from_slice(&message);
-                            grant.commit(*len).unwrap();
-                            model.commit(start, message);
-                        }
-                    }
-                    (real, start) => assert_eq!(real.err(), start.err()),
-                }
-            }
-            Op::ForgetGrant(max) => {
-                if let Ok(mut grant) = tx.try_reserve(*max) {
-                    grant.fill(0xff);
-                    std::mem::forget(grant);
-                }
-            }
-            Op::Batch(lens, commit) => {
-                let mut batch = tx.batch().unwrap();
-                let (mut end, mut pushed) = (model.tail, Vec::new());
-                for len in lens {
-                    let message = model.message(*len);
-                    let start = model.start(end, *len);
-                    assert_eq!(batch.push(&message), start.map(drop));
-                    if let Ok(start) = start {
-                        end = start + model.stride(*len);
-                        pushed.push((start, message));
-                    }
-                }
-                if *commit {
-                    assert_eq!(batch.commit(), pushed.len());
-                    pushed.into_iter().for_each(|(start, message)| model.commit(start, message));
-                }
-            }
-            Op::Recv(have) => {
-                let mut buffer = vec![0; *have];
-                let real = rx.try_recv(&mut buffer).map(|len| buffer[..len].to_vec());
-                match model.queue.front() {
-                    None => assert_eq!(real, Err(RecvError::Empty)),
-                    Some((m, _)) if m.len() > *have => {
-                        assert_eq!(real, Err(RecvError::BufferTooSmall { len: m.len(), have: *have }));
-                    }
-                    Some((m, _)) => {
-                        assert_eq!(real.as_ref(), Ok(m));
-                        model.take();
-                    }
-                }
-            }
-            Op::Frame { keep } => match (rx.try_frame(), model.queue.front()) {
-                (Ok(frame), Some((m, _))) => {
-                    assert_eq!(*frame, **m);
-                    if *keep {
-                        frame.keep();
-                    } else {
-                        drop(frame);
-                        model.take();
-                    }
-                }
-                (real, _) => assert_eq!((real.err(), model.queue.len()), (Some(RecvError::Empty), 0)),
-            },
-            Op::RecvBatch(max, read) => match rx.try_batch(*max) {
-                Ok(mut batch) => {
-                    let read = (0..*read)
-                        .take_while(|i| {
-                            let expected = model.queue.get(*i).filter(|_| i < max).map(|(m, _)| &m[..]);
-                            assert_eq!(batch.next(), Ok(expected));
-                            expected.is_some()
-                        })
-                        .count();
-                    drop(batch);
-                    (0..read).for_each(|_| model.take());
-                }
-                Err(error) => assert_eq!((error, model.queue.len()), (RecvError::Empty, 0)),
-            },
-            Op::NewProducer => {
-                drop(tx);
-                tx = ring.producer().unwrap();
-            }
-            Op::NewConsumer => {
-                drop(rx);
-                rx = ring.consumer().unwrap();
-            }
-        }
-        assert_eq!(tx.approx_len() as u64, model.tail - model.head, "after {op:?}");
-        assert_eq!(rx.was_empty(), model.queue.is_empty(), "after {op:?}");
-    }
 }
 
 #[test]
@@ -856,124 +693,6 @@ fn a_distrusted_peer_cannot_change_a_message_in_hand() {
     assert_eq!(received(&mut rx), b"mine");
 }
 
-/// Both ends of a ring under attack; an end is `None` while it cannot attach.
-struct Victim {
-    ring: Ring,
-    file: File,
-    tx: Option<Producer>,
-    rx: Option<Consumer>,
-}
-
-impl Victim {
-    fn new(options: &Options) -> Self {
-        let ring = Ring::anonymous(options).unwrap();
-        let file = File::from(ring.fd().unwrap().try_clone_to_owned().unwrap());
-        Victim { ring, file, tx: None, rx: None }
-    }
-
-    /// Any verb with any argument. What it answers is the attacker's to choose; that it answers is ours.
-    fn any_verb(&mut self, dice: &mut Dice) {
-        let soon = Duration::from_micros(dice.below(50));
-        let len = [0, 1, 8, 56, 100, 700, 2040, 2041][dice.below(8) as usize];
-        let mut buffer = [0; 2040];
-        if self.tx.is_none() {
-            self.tx = self.ring.producer().ok();
-        }
-        if self.rx.is_none() {
-            self.rx = self.ring.consumer().ok();
-        }
-        if let Some(tx) = &mut self.tx {
-            match dice.below(12) {
-                0 | 1 => drop(tx.try_send(&vec![7; len])),
-                2 => drop(tx.send_timeout(&vec![7; len], soon)),
-                3 => {
-                    if let Ok(mut grant) = tx.try_reserve(len) {
-                        grant.fill(1);
-                        let _ = grant.commit(len / 2);
-                    }
-                }
-                4 => drop(tx.reserve_timeout(len, soon)),
-                5 => {
-                    let mut batch = tx.batch().unwrap();
-                    (0..dice.below(5)).for_each(|_| {
-                        let _ = batch.push(&vec![9; len]);
-                    });
-                    batch.commit();
-                }
-                6 => drop(tx.wait_drained(Some(soon))),
-                7 => assert!(tx.approx_len() <= 4096),
-                8 => drop(tx.peer()),
-                9 => self.tx = None,
-                _ => {}
-            }
-        }
-        if let Some(rx) = &mut self.rx {
-            match dice.below(12) {
-                0 | 1 => drop(rx.try_recv(&mut buffer[..len.min(2040)])),
-                2 => drop(rx.recv_timeout(&mut buffer, soon)),
-                3 => {
-                    if let Ok(frame) = rx.try_frame() {
-                        assert!(frame.len() <= 2040, "longer than any message: {}", frame.len());
-                        buffer[..frame.len()].copy_from_slice(&frame);
-                    }
-                }
-                4 => drop(rx.frame_timeout(soon)),
-                5 => {
-                    if let Ok(mut batch) = rx.try_batch(dice.below(2000) as usize) {
-                        while let Ok(Some(message)) = batch.next() {
-                            buffer[..message.len()].copy_from_slice(message);
-                        }
-                    }
-                }
-                6 => drop(rx.was_empty()),
-                7 => drop(rx.peer()),
-                8 => self.rx = None,
-                _ => {}
-            }
-        }
-        if dice.below(50) == 0 {
-            assert!(self.ring.info().used_bytes <= 4096);
-        }
-    }
-
-    /// Garbage somewhere, sometimes of a kind that is nearly right.
-    fn attack(file: &File, dice: &mut Dice) {
-        let any = dice.roll();
-        let word = match dice.below(8) {
-            0 => MESSAGE | dice.below(4200),
-            1 => PAD,
-            2 => 0,
-            3 => MESSAGE | any >> 32,
-            4 => dice.below(1 << 14) & !63,
-            5 => any & !7,
-            6 => any >> dice.below(64),
-            _ => any,
-        };
-        match dice.below(6) {
-            0 => put(file, HEAD, word),
-            // The events and the parties.
-            1 => put(file, HEAD + 8 * dice.below(80), word),
-            2 => put(file, DATA + 64 * dice.below(64), word),
-            3 => put(file, DATA + 8 * dice.below(512), word),
-            4 => file
-                .write_all_at(&any.to_ne_bytes()[..1 + dice.below(8) as usize], HEAD + dice.below(7160))
-                .unwrap(),
-            // All is well for a while.
-            _ => file.write_all_at(&[0; 640], HEAD).unwrap(),
-        }
-    }
-}
-
-/// The ways to make a ring that may be attacked: semaphores are only for peers that are trusted.
-fn attackable() -> impl Iterator<Item = Options> {
-    let each = |trust, wakeup, align| Options::new().capacity(4096).align(align).wakeup(wakeup).trust(trust);
-    [Trust::Kernel, Trust::Distrust].into_iter().flat_map(move |trust| {
-        [Wakeup::Futex, Wakeup::None]
-            .into_iter()
-            .flat_map(move |wakeup| ALIGNS.into_iter().map(move |align| each(trust, wakeup, align)))
-    })
-}
-
 #[test]
 fn garbage_anywhere_in_the_segment_is_an_error_at_worst() {
     let _alone = alone();
@@ -983,9 +702,9 @@ fn garbage_anywhere_in_the_segment_is_an_error_at_worst() {
             let mut victim = Victim::new(&options);
             for _ in 0..10_000 {
                 if dice.below(3) == 0 {
-                    Victim::attack(&victim.file, &mut dice);
+                    attack(&victim.file, &mut |n| dice.below(n));
                 }
-                victim.any_verb(&mut dice);
+                victim.any_verb(&mut |n| dice.below(n));
             }
         }
     });
@@ -998,12 +717,12 @@ fn garbage_at_any_moment_is_an_error_at_worst() {
         let mut victim = Victim::new(&options);
         let file = victim.file.try_clone().unwrap();
         let mut aim = Dice::new(1000 + seed as u64);
-        let _attacker = meanwhile(move || Victim::attack(&file, &mut aim));
+        let _attacker = meanwhile(move || attack(&file, &mut |n| aim.below(n)));
         within(LIMIT, move || {
             let mut dice = Dice::new(seed as u64);
             let end = Instant::now() + Duration::from_millis(300);
             while Instant::now() < end {
-                victim.any_verb(&mut dice);
+                victim.any_verb(&mut |n| dice.below(n));
             }
         });
     }

@@ -52,9 +52,19 @@ pub(crate) enum Verb {
     Man(man::Args),
 }
 
-/// The whole definition, for completions and manual pages.
-pub(crate) fn command() -> clap::Command {
+/// The whole definition, for completions, manual pages and tests.
+#[must_use]
+pub fn command() -> clap::Command {
     Cli::command()
+}
+
+/// Whether this command line, program name included, can be carried out; if not, what its user would be told. Carries
+/// nothing out.
+///
+/// # Errors
+/// The complaint, or the help that was asked for.
+pub fn understand(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<(), String> {
+    Cli::try_parse_from(args).map(|_| ()).map_err(|error| error.render().to_string())
 }
 
 /// Reads the command line. Help and version go to standard output, complaints are an error.

@@ -1,6 +1,8 @@
 //! Sizes as people type and read them. `K`, `M`, `G`, `T` and `KiB`.. are powers of 1024, `KB`.. powers of 1000, as in
 //! ipcmk(1).
 
+use slipring::Options;
+
 /// Reads a size such as `4096`, `64K`, `64KiB`, `1M` or `500KB`. At least one byte.
 pub(crate) fn parse(text: &str) -> Result<usize, String> {
     let text = text.trim();
@@ -56,11 +58,13 @@ pub(crate) fn parse_capacity(text: &str) -> Result<usize, String> {
     if bytes.is_power_of_two() {
         return Ok(bytes);
     }
-    let next = match bytes.checked_next_power_of_two() {
-        Some(next) => format!("; the next one is {}", short(next as u64)),
-        None => String::new(),
+    let hint = match bytes.checked_next_power_of_two() {
+        Some(next) if next < Options::MIN_CAPACITY => ("least", Options::MIN_CAPACITY),
+        Some(next) if next <= Options::MAX_CAPACITY => ("next", next),
+        _ => ("greatest", Options::MAX_CAPACITY),
     };
-    Err(format!("{bytes} bytes is not a power of two, as a capacity must be{next}"))
+    let (which, size) = (hint.0, short(hint.1 as u64));
+    Err(format!("{bytes} bytes is not a power of two, as a capacity must be; the {which} one is {size}"))
 }
 
 /// A size in at most five characters where that is exact or nearly so: `512B`, `64K`, `1.5M`.
@@ -137,7 +141,17 @@ mod tests {
         assert_eq!(parse_capacity("64K"), Ok(65_536));
         let error = parse_capacity("64KB").expect_err("64000");
         assert_eq!(error, "64000 bytes is not a power of two, as a capacity must be; the next one is 64K");
-        assert!(parse_capacity("9223372036854775807").expect_err("odd").contains("not a power of two"));
+        let hint =
+            |text| parse_capacity(text).expect_err("odd").split_once("; ").map(|(_, hint)| hint.to_owned());
+        for (text, expected) in [
+            ("3", "the least one is 4K"),
+            ("3000", "the next one is 4K"),
+            ("4294967295", "the next one is 4G"),
+            ("4294967297", "the greatest one is 4G"),
+            ("9223372036854775807", "the greatest one is 4G"),
+        ] {
+            assert_eq!(hint(text).as_deref(), Some(expected), "{text}");
+        }
     }
 
     #[test]

@@ -26,7 +26,12 @@ pub struct Rig {
 /// An event line that nobody sleeps on.
 #[must_use]
 pub fn event_line() -> EventLine {
-    EventLine { state: AtomicU32::new(0), reserved: [0; 3], semaphore: Semaphore::new() }
+    EventLine {
+        state: AtomicU32::new(0),
+        reserved: 0,
+        enough: AtomicU64::new(0),
+        semaphore: Semaphore::new(),
+    }
 }
 
 /// A place that nobody ever had.

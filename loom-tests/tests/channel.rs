@@ -100,6 +100,77 @@ fn two_that_wait_for_each_other_both_go_on() {
     .reaches("[Ok(1), Ok(2), Ok(3)]", "always: one message fits, so each waits for the other's verb");
 }
 
+/// Seven messages fill the ring, and the producer asks to be woken when half of it is free: by the third release at the
+/// earliest, and by the last one at the latest, since then the consumer sleeps.
+fn a_producer_woken_late_is_woken(wakeup: Wakeup) {
+    check_bounded(3, move |run| {
+        let (mut tx, mut rx) = ring(128, wakeup);
+        for message in 1..=7 {
+            tx.try_send(&[message; 8]).unwrap();
+        }
+        let consumer = thread::spawn(move || {
+            let got = numbers((0..8).map(|_| recv(&mut rx)));
+            done(rx);
+            got
+        });
+        run.outcome(tx.send(&[8; 8]));
+        assert_eq!(consumer.join().unwrap(), [1, 2, 3, 4, 5, 6, 7, 8].map(Ok));
+        done(tx);
+    })
+    .reaches("Ok(())", "always");
+}
+
+#[test]
+fn a_producer_on_a_futex_woken_late_is_woken() {
+    a_producer_woken_late_is_woken(Wakeup::Futex);
+}
+
+#[test]
+fn a_producer_on_a_semaphore_woken_late_is_woken() {
+    a_producer_woken_late_is_woken(Wakeup::Semaphore);
+}
+
+/// It asks for more than half of the ring, and what lies before the end of the data must be skipped.
+#[test]
+fn a_producer_with_a_long_message_at_the_end_of_the_data_is_woken() {
+    check_bounded(3, |run| {
+        let (mut tx, mut rx) = ring(128, Wakeup::Futex);
+        for message in 1..=5 {
+            tx.try_send(&[message; 8]).unwrap();
+        }
+        let consumer = thread::spawn(move || {
+            let got = numbers((0..6).map(|_| recv(&mut rx)));
+            done(rx);
+            got
+        });
+        run.outcome(tx.send(&[6; 56]));
+        assert_eq!(consumer.join().unwrap(), [1, 2, 3, 4, 5, 6].map(Ok));
+        done(tx);
+    })
+    .reaches("Ok(())", "always: when all is read at the latest");
+}
+
+/// An earlier wait asked for more than the next one needs, and was given up.
+#[test]
+fn what_was_asked_for_by_a_wait_given_up_hides_nothing() {
+    check_bounded(3, |run| {
+        let (mut tx, mut rx) = ring(64, Wakeup::Futex);
+        for message in 1..=3 {
+            tx.try_send(&[message; 8]).unwrap();
+        }
+        assert_eq!(tx.wait_drained(Some(Duration::ZERO)), Err(SendError::TimedOut));
+        let consumer = thread::spawn(move || {
+            let got = numbers((0..4).map(|_| recv(&mut rx)));
+            done(rx);
+            got
+        });
+        run.outcome(tx.send(&[4; 8]));
+        assert_eq!(consumer.join().unwrap(), [1, 2, 3, 4].map(Ok));
+        done(tx);
+    })
+    .reaches("Ok(())", "always: whatever of the two positions is read, an emptied ring is there");
+}
+
 #[test]
 fn releasing_a_frame_wakes_the_producer() {
     check(|run| {

@@ -6,7 +6,8 @@ use slipring_loom::check;
 use slipring_loom::layout::Align::{Dense, Line};
 use slipring_loom::layout::Wakeup;
 use slipring_loom::rig::{Rig, get, put};
-use slipring_loom::ring::spsc::{ConsumerSide, ProducerSide, observed_bytes};
+use slipring_loom::ring::observed_bytes;
+use slipring_loom::ring::spsc::{ConsumerSide, ProducerSide};
 
 /// What `tries` receives give, one number a message: its first byte; all its bytes must be the same.
 fn drain(rx: &mut ConsumerSide, tries: usize) -> Vec<u8> {

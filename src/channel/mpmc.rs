@@ -195,6 +195,8 @@ pub struct Receiver {
     run: Vec<Taken>,
     /// The state of the table of participants in which orphaned messages were last looked for.
     adopted_at: u32,
+    /// What an empty ring meant when the table was last looked at: that there is nobody left to send, or nothing.
+    over: Option<RecvError>,
 }
 
 impl Sender {
@@ -443,18 +445,24 @@ impl Sender {
 
     #[cold]
     pub(super) fn wait_claim(&mut self, deadline: Deadline) -> Result<Claim, SendError> {
-        let End { side, members, items, space, strategy, .. } = &mut self.end;
+        let End { side, members, items, space, strategy, last_look, .. } = &mut self.end;
+        let swept = || {
+            items.notify_all();
+            space.notify_all();
+        };
         let mut claimed = None;
         let ready = || {
             if !side.looks_full() {
                 claimed = Some(side.claim()).filter(|claim| !matches!(claim, Err(SendError::Full)));
+                if side.suspect().is_some_and(|suspect| last_look.passed(LOOK) && members.look_at(suspect)) {
+                    swept();
+                }
             }
             claimed.is_some()
         };
         let gone = || {
             if members.look_around() {
-                items.notify_all();
-                space.notify_all();
+                swept();
             }
             members
                 .ended(RECEIVER)
@@ -545,7 +553,7 @@ impl Receiver {
 
     fn of(end: End) -> Self {
         let adopted_at = end.known;
-        Receiver { end, pending: VecDeque::new(), run: Vec::new(), adopted_at }
+        Receiver { end, pending: VecDeque::new(), run: Vec::new(), adopted_at, over: None }
     }
 
     /// Another receiver of the same ring: a participant of its own.
@@ -786,9 +794,10 @@ impl Receiver {
     #[cold]
     fn nothing_there(&mut self, how: SlotKind, room: usize) -> Result<Taken, RecvError> {
         if !self.end.is_time_to_look() {
-            return Err(RecvError::Empty);
+            return Err(self.over.unwrap_or(RecvError::Empty));
         }
         let end = ended(&self.end.members);
+        self.over = end;
         if how == Peeked {
             self.adopt();
             if let Some(taken) = self.from_pending(room)? {
@@ -821,19 +830,25 @@ impl Receiver {
 
     #[cold]
     fn wait_take(&mut self, how: SlotKind, room: usize, deadline: Deadline) -> Result<Taken, RecvError> {
-        let End { side, members, items, space, strategy, .. } = &mut self.end;
+        let End { side, members, items, space, strategy, last_look, .. } = &mut self.end;
+        let swept = || {
+            items.notify_all();
+            space.notify_all();
+        };
         let adopted = &mut self.pending;
         let mut taken = None;
         let ready = || {
             if !side.looks_empty() {
                 taken = Some(side.take(how, room)).filter(|taken| !matches!(taken, Err(RecvError::Empty)));
+                if side.suspect().is_some_and(|suspect| last_look.passed(LOOK) && members.look_at(suspect)) {
+                    swept();
+                }
             }
             taken.is_some()
         };
         let gone = || {
             if members.look_around() {
-                items.notify_all();
-                space.notify_all();
+                swept();
             }
             if how == Peeked {
                 adopted.extend(members.adopt());

@@ -63,6 +63,8 @@ impl Producer {
         let strategy = default_strategy(view.geometry.wakeup);
         let side = ProducerSide::resume(view)?;
         side.view().header.parties[PRODUCER].attach(seat.pid, seat.now_ns);
+        // For a victim that committed and did not come to say so.
+        items.notify_all();
         let bounce = (!seat.trusted).then(Vec::new);
         Ok(Producer { side, items, space, strategy, bounce, host: seat.host, epoch: fork_epoch() })
     }
@@ -173,6 +175,7 @@ impl Producer {
         let deadline = timeout.map_or(Deadline::NEVER, Deadline::after);
         let Producer { side, space, host, strategy, .. } = self;
         let gone = || gone(side.view().header.parties[CONSUMER].peer(|| host.is_held(CONSUMER)));
+        space.ask_for(side.tail());
         let waited = space.wait(*strategy, deadline, || side.in_flight() == 0, gone);
         match waited {
             Waited::Ready => Ok(()),
@@ -244,6 +247,7 @@ impl Producer {
     fn wait_not_full(&mut self, max: usize, deadline: Deadline) -> Result<Claim, SendError> {
         let Producer { side, space, host, strategy, .. } = self;
         let consumer = side.view().header.project(|h| &h.parties[CONSUMER]);
+        space.ask_for(side.enough_room(max));
         loop {
             let gone = || gone(consumer.peer(|| host.is_held(CONSUMER)));
             let waited = space.wait(*strategy, deadline, || side.has_room(max), gone);
@@ -288,6 +292,8 @@ impl Consumer {
         let strategy = default_strategy(view.geometry.wakeup);
         let side = ConsumerSide::resume(view)?;
         side.view().header.parties[CONSUMER].attach(seat.pid, seat.now_ns);
+        // For a victim that released and did not come to say so.
+        space.notify_all();
         let bounce = (!seat.trusted).then(Vec::new);
         Ok(Consumer {
             side,
@@ -528,7 +534,7 @@ impl Consumer {
         };
         self.side.read(record, buffer);
         self.side.release(record.next);
-        self.space.notify();
+        self.space.notify_at(record.next);
         Ok(len)
     }
 }

@@ -3,5 +3,8 @@
 
 pub mod mpmc;
 mod pin;
+mod scan;
 pub mod spsc;
 pub mod sweep;
+
+pub use scan::observed_bytes;

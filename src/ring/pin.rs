@@ -22,8 +22,13 @@ impl Side {
             (None, _) => return Err(Corrupt::new("slot state", word.0, at).into()),
             // Used, by now or long ago: others are here.
             (_, 0..) => self.skip_claimed(at),
-            (Some(Full | Writing), -1) => return Err(SendError::Full),
+            (Some(Full), -1) => return Err(SendError::Full),
+            (Some(Writing), -1) => {
+                self.suspect = Some(word.owner());
+                return Err(SendError::Full);
+            }
             (Some(kind), -1) if kind.is_held() => {
+                self.suspect = Some(word.owner());
                 if self.free_behind(at)? {
                     self.step_over_held(at, word, kind);
                 }
@@ -59,7 +64,6 @@ impl Side {
     }
 
     fn step_over_held(&mut self, at: u64, word: SlotWord, kind: SlotKind) {
-        self.suspect = Some(word.owner());
         let kind = if matches!(kind, Peeked | PeekedPinned) { PeekedPinned } else { Pinned };
         let pinned = SlotWord::owned(self.view.lap(at), kind, word.owner());
         let state = self.view.state(self.view.slot(at));
@@ -78,6 +82,7 @@ impl Side {
             (None, _) => Err(Corrupt::new("slot state", word.0, at).into()),
             (Some(Free), 0) | (_, ..0) => Err(RecvError::Empty),
             (Some(Writing), 0) => {
+                self.suspect = Some(word.owner());
                 if self.full_behind(at, word)? {
                     self.step_over_writer(at, word);
                 }
@@ -130,7 +135,6 @@ impl Side {
                 return;
             }
         }
-        self.suspect = Some(word.owner());
         let pinned = SlotWord::owned(word.lap(), Pinned, word.owner());
         // ord(mpmc.state) Relaxed: nothing but the word is passed on; who sees head moved sees it (mpmc.end).
         // ord(mpmc.state) Relaxed on failure: the caller looks again.

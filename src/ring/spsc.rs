@@ -21,14 +21,15 @@
 //! clears ahead, *after* a commit, when nobody waits for it: header words at boundaries in `tail..cleared_to` are 0.
 
 use crate::error::{Corrupt, SendError};
+use crate::ring::scan::committed_end;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::view::{HEADER_LEN, View};
 
 /// Header kind of a message.
-const DATA: u64 = 1 << 32;
+pub(super) const DATA: u64 = 1 << 32;
 /// Header kind of the gap before the end of the data.
-const PAD: u64 = 2 << 32;
-const KIND: u64 = !0 << 32;
+pub(super) const PAD: u64 = 2 << 32;
+pub(super) const KIND: u64 = !0 << 32;
 
 /// How far ahead of `tail` the producer clears, in bytes: the next record's header and one line more.
 const CLEAR_AHEAD: u64 = 128;
@@ -42,7 +43,13 @@ pub struct ProducerSide {
     /// The same, or the end of this lap if that comes first: up to here a record needs no second thought.
     plain: u64,
     cleared_to: u64,
+    /// So many bytes from position `mapped_to` on were not touched by this side yet: their pages may not be mapped.
+    untouched: u64,
+    mapped_to: u64,
 }
+
+/// How many bytes are mapped at once in the first lap, as many as the kernel maps around a page: some 4 us.
+const MAP_AHEAD: u64 = 64 << 10;
 
 /// Room for one record, handed out by [`ProducerSide::claim`]. Forgetting it is harmless: nothing is visible.
 pub struct Claim {
@@ -68,14 +75,32 @@ impl ProducerSide {
         let head = view.header.head.0.load(Acquire);
         let tail = committed_end(&view, head)?;
         let cleared_to = tail.wrapping_add(view.align());
-        let limit = limit(&view, head);
-        Ok(ProducerSide { view, tail, limit, plain: tail, cleared_to })
+        let limit = view.limit(head);
+        let untouched = view.geometry.capacity;
+        Ok(ProducerSide { view, tail, limit, plain: tail, cleared_to, untouched, mapped_to: tail })
     }
 
     /// The ring.
     #[must_use]
     pub fn view(&self) -> &View {
         &self.view
+    }
+
+    /// The position behind all that was committed.
+    #[must_use]
+    pub fn tail(&self) -> u64 {
+        self.tail
+    }
+
+    /// Where `head` must be for a waiting producer to go on: half the ring free, or more if a record of up to `max`
+    /// payload bytes needs it. Never behind `tail`, so a consumer that has read everything is there.
+    #[must_use]
+    pub fn enough_room(&self, max: usize) -> u64 {
+        let stride = self.view.stride(max);
+        let end = self.view.start_of(self.tail, stride).wrapping_add(stride);
+        let needed = end.wrapping_sub(self.view.limit(0));
+        let half = self.tail.wrapping_sub(self.view.geometry.capacity / 2);
+        if is_behind(needed, half) { half } else { needed }
     }
 
     /// Whether [`ProducerSide::claim`] would now say something else than `Full`.
@@ -106,8 +131,7 @@ impl ProducerSide {
     #[cold]
     #[inline(never)]
     fn make_room(&mut self, tail: u64, stride: u64) -> Result<u64, SendError> {
-        let room = self.view.room_to_end(tail);
-        let start = if stride <= room { tail } else { tail.wrapping_add(room) };
+        let start = self.view.start_of(tail, stride);
         let end = start.wrapping_add(stride);
         if is_behind(self.limit, end) {
             self.refresh_limit()?;
@@ -119,14 +143,32 @@ impl ProducerSide {
         // be given up.
         let lap_end = self.tail.wrapping_add(self.view.room_to_end(self.tail));
         self.plain = if is_behind(lap_end, self.limit) { lap_end } else { self.limit };
+        if self.untouched > 0 {
+            self.map_ahead(end);
+        }
         Ok(start)
+    }
+
+    /// In the first lap: maps pages before they are written to, which would map them one by one.
+    fn map_ahead(&mut self, end: u64) {
+        while self.untouched > 0 && is_behind(self.mapped_to, end) {
+            let index = self.view.index(self.mapped_to);
+            let step =
+                (MAP_AHEAD.min(self.view.geometry.capacity) - index as u64 % MAP_AHEAD).min(self.untouched);
+            self.view.memory.map_pages(index, step as usize);
+            self.mapped_to = self.mapped_to.wrapping_add(step);
+            self.untouched -= step;
+        }
+        if self.untouched > 0 && is_behind(self.mapped_to, self.plain) {
+            self.plain = self.mapped_to;
+        }
     }
 
     /// Looks at the consumer's own word, the only line the two sides share besides the data.
     fn refresh_limit(&mut self) -> Result<(), SendError> {
         // ord(spsc.free) Acquire <- ConsumerSide::release: its reads happened before our next writes there.
         let head = self.view.header.head.0.load(Acquire);
-        let limit = limit(&self.view, head);
+        let limit = self.view.limit(head);
         // The own tail, even for a batch: nobody can have read what is not visible yet.
         let plausible = self.tail.wrapping_sub(head) <= self.view.geometry.capacity
             && head.is_multiple_of(self.view.align())
@@ -392,11 +434,13 @@ impl ConsumerSide {
             if word & KIND != DATA {
                 return false;
             }
-            self.usual = word;
-            self.len = (word & !KIND) as usize;
-            self.stride = self.view.stride(self.len);
+            let len = (word & !KIND) as usize;
+            if len > self.view.max_len() {
+                return false;
+            }
+            (self.usual, self.len, self.stride) = (word, len, self.view.stride(len));
         }
-        self.stride <= self.view.longest_at(at)
+        self.stride <= self.view.room_to_end(at)
     }
 
     /// Whether there is a message at `head`, behind a PAD if there is one: then [`ConsumerSide::record`] is it.
@@ -453,41 +497,4 @@ impl ConsumerSide {
 #[inline(always)]
 fn is_behind(at: u64, than: u64) -> bool {
     (at.wrapping_sub(than) as i64) < 0
-}
-
-fn limit(view: &View, head: u64) -> u64 {
-    head.wrapping_add(view.geometry.capacity - view.align())
-}
-
-/// Walks committed headers from `head` to the first 0. Nobody overwrites them meanwhile: the caller is the producer.
-fn committed_end(view: &View, head: u64) -> Result<u64, Corrupt> {
-    if !head.is_multiple_of(view.align()) {
-        return Err(Corrupt::new("head", head, head));
-    }
-    let mut at = head;
-    loop {
-        // ord(spsc.commit) Acquire <- ProducerSide::publish: who observes without a lease sees the 0 behind the record.
-        let word = view.memory.word(view.index(at)).load(Acquire);
-        let stride = match word & KIND {
-            _ if word == 0 => return Ok(at),
-            DATA if view.stride((word & !KIND) as usize) <= view.longest_at(at) => {
-                view.stride((word & !KIND) as usize)
-            }
-            PAD if word == PAD && view.index(at) != 0 => view.room_to_end(at),
-            _ => return Err(Corrupt::new("record header", word, at)),
-        };
-        let next = at.wrapping_add(stride);
-        if next.wrapping_sub(head).wrapping_add(view.align()) > view.geometry.capacity {
-            return Err(Corrupt::new("record header", word, at));
-        }
-        at = next;
-    }
-}
-
-/// Bytes between `head` and the first uncommitted header, as an observer sees them: may be stale, never fails.
-#[must_use]
-pub fn observed_bytes(view: &View) -> u64 {
-    // ord(own) Relaxed: an observation, nothing is accessed on the strength of it.
-    let head = view.header.head.0.load(Relaxed);
-    committed_end(view, head).map_or(0, |end| end.wrapping_sub(head))
 }

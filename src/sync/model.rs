@@ -224,12 +224,7 @@ impl AtomicU64 {
         if weaken::is_split() {
             let (load, store) = weaken::halves(success);
             let found = self.value.load(load);
-            return if found == from {
-                self.value.store(to, store);
-                Ok(found)
-            } else {
-                Err(found)
-            };
+            return weaken::exchanged(found, from, || self.value.store(to, store));
         }
         self.value.compare_exchange(from, to, success, failure)
     }
@@ -298,6 +293,12 @@ impl AtomicU32 {
         success: Ordering,
         failure: Ordering,
     ) -> Result<u32, u32> {
+        let (success, failure) = weaken::orders(success, failure);
+        if weaken::is_split() {
+            let (load, store) = weaken::halves(success);
+            let found = self.value.load(load);
+            return weaken::exchanged(found, current, || self.value.store(new, store));
+        }
         self.value.compare_exchange(current, new, success, failure)
     }
 
@@ -352,12 +353,14 @@ impl Asleep {
     }
 
     fn wake(&self, most: usize) -> usize {
-        let mut list = self.list();
-        let count = most.min(list.len());
-        for sleeper in list.drain(..count) {
-            sleeper.unpark();
-        }
-        count
+        let woken: Vec<_> = {
+            let mut list = self.list();
+            let count = most.min(list.len());
+            list.drain(..count).collect()
+        };
+        // The list is let go before: another scheduler than loom may switch threads here.
+        woken.iter().for_each(loom::thread::Thread::unpark);
+        woken.len()
     }
 }
 
@@ -563,6 +566,9 @@ impl Memory {
         // SAFETY: inside the ring; the footprints say that nobody else touches it.
         unsafe { core::slice::from_raw_parts_mut(self.at(at), len) }.fill(0);
     }
+
+    /// A hint: no effect on any value.
+    pub fn map_pages(&self, _at: usize, _len: usize) {}
 
     /// A hint: no effect on any value.
     pub fn prefetch_write(&self, _at: usize) {}

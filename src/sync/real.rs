@@ -9,8 +9,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use super::words::{AtomicU32, AtomicU64, fence};
 pub use core::sync::atomic::Ordering;
-pub use core::sync::atomic::{AtomicU32, AtomicU64, fence};
 
 /// True on the machine: sizes and offsets are those of shared memory. False under the model.
 pub const REAL: bool = true;
@@ -211,6 +211,22 @@ impl Memory {
         }
     }
 
+    /// Maps the pages of `len` bytes at offset `at` now, so that no access has to. A hint: where it fails, they are mapped
+    /// when they are touched.
+    pub fn map_pages(&self, at: usize, len: usize) {
+        const PAGE: usize = 4096;
+        assert!(at <= self.len && len <= self.len - at, "own arithmetic, not peer data");
+        // SAFETY: inside the mapping, as just checked.
+        let from = unsafe { self.base.add(at) };
+        // The data start on a page; in an MPMC ring they may not.
+        let before = from.addr().get() % PAGE;
+        // SAFETY: the page that holds an address of the mapping is mapped as a whole.
+        let page = unsafe { from.byte_sub(before) };
+        // For reading: on shared memory that maps them for writing, too, and many at once (fault-around).
+        // SAFETY: changes no byte; an address range that is not mapped is an error.
+        let _ = unsafe { libc::madvise(page.as_ptr().cast(), len + before, libc::MADV_POPULATE_READ) };
+    }
+
     /// Asks for the line at offset `at` in writable state, ahead of a store. A hint: no effect on any value.
     #[inline(always)]
     pub fn prefetch_write(&self, at: usize) {
@@ -397,7 +413,7 @@ impl Pace {
 }
 
 // Bumped in every forked child: a handle inherited through fork(2) must not move the parent's indices.
-static FORKS: AtomicU32 = AtomicU32::new(0);
+static FORKS: core::sync::atomic::AtomicU32 = core::sync::atomic::AtomicU32::new(0);
 
 /// How many forks lie between this process and the one that first loaded the crate.
 #[inline(always)]
@@ -407,11 +423,20 @@ pub fn fork_epoch() -> u32 {
     FORKS.load(Ordering::Relaxed)
 }
 
-/// Registers handlers around fork(2) (pthread_atfork(3)).
+/// Registers handlers around fork(2) (pthread_atfork(3)), unless this was done before. If several threads come at once
+/// they may be called more than once a fork. No Once: a child forked inside it would wait for ever for the thread that
+/// the parent has and it has not.
 pub fn at_fork(before: extern "C" fn(), parent: extern "C" fn(), child: extern "C" fn()) {
+    static DONE: AtomicU32 = AtomicU32::new(0);
+    // ord(own) Relaxed: all that rests on it is in the C library, which has a lock of its own.
+    if DONE.load(Ordering::Relaxed) != 0 {
+        return;
+    }
     // SAFETY: the handlers are functions of this program and live as long as it does.
     let failed = unsafe { libc::pthread_atfork(Some(before), Some(parent), Some(child)) };
     assert_eq!(failed, 0, "pthread_atfork fails only without memory");
+    // ord(own) Relaxed: as above.
+    DONE.store(1, Ordering::Relaxed);
 }
 
 /// Called in a forked child, by the handler that `liveness` installs.

@@ -148,3 +148,13 @@ pub(super) fn halves(order: Ordering) -> (Ordering, Ordering) {
         _ => (Ordering::Relaxed, Ordering::Relaxed),
     }
 }
+
+/// What a split exchange answers that has found `found`; it stores if that is what it was to replace.
+pub(super) fn exchanged<T: PartialEq>(found: T, from: T, store: impl FnOnce()) -> Result<T, T> {
+    if found == from {
+        store();
+        Ok(found)
+    } else {
+        Err(found)
+    }
+}

@@ -348,6 +348,21 @@ impl Board {
         Board { at: at.cast(), len }
     }
 
+    /// The first `len` words of a file that others have mapped.
+    pub fn of(file: &File, len: usize) -> Self {
+        use nix::sys::mman::{MapFlags, ProtFlags, mmap};
+        let bytes = std::num::NonZero::new(len * 8).unwrap();
+        let (prot, flags) = (ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED);
+        // SAFETY: a new mapping at an address of the kernel's choice, of a file that is not shortened: it is sealed.
+        let at = unsafe { mmap(None, bytes, prot, flags, file, 0) }.unwrap();
+        Board { at: at.cast(), len }
+    }
+
+    /// Flips the bits of word `i` that are set in `bits`.
+    pub fn flip(&self, i: usize, bits: u64) {
+        self.word(i).fetch_xor(bits, Relaxed);
+    }
+
     fn word(&self, i: usize) -> &AtomicU64 {
         assert!(i < self.len);
         // SAFETY: inside the mapping, by the assert.

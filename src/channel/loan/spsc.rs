@@ -191,7 +191,7 @@ impl Drop for Frame<'_> {
     fn drop(&mut self) {
         if !self.keep && !self.consumer.is_inherited() {
             self.consumer.side.release(self.record.next);
-            self.consumer.space.notify();
+            self.consumer.space.notify_at(self.record.next);
         }
     }
 }
@@ -239,7 +239,7 @@ impl Drop for RecvBatch<'_> {
     fn drop(&mut self) {
         if self.at != self.consumer.side.head() && !self.consumer.is_inherited() {
             self.consumer.side.release(self.at);
-            self.consumer.space.notify();
+            self.consumer.space.notify_at(self.at);
         }
     }
 }

@@ -1,0 +1,29 @@
+//! The `slipring` command as a library of its one program: make, list, look into, remove, feed and drain rings from a shell.
+//! `cli` says what may be typed, `verb` does it, `flow` moves the bytes, `fail` turns an end into an exit code.
+//! Standard output carries data only; everything said to people goes to standard error.
+#![forbid(unsafe_code)]
+
+mod cli;
+mod duration;
+mod fail;
+mod flow;
+mod json;
+mod mode;
+mod out;
+mod place;
+mod render;
+mod ring_args;
+mod size;
+mod table;
+mod time;
+mod verb;
+
+use std::process::ExitCode;
+
+/// Reads the command line, carries the verb out and reports how it ended.
+#[must_use]
+pub fn main() -> ExitCode {
+    fail::end(cli::parse().and_then(verb::run))
+}
+
+pub use cli::{command, understand};

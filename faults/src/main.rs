@@ -1,0 +1,209 @@
+//! The long forms: every verb killed and frozen at every instruction, storms, pairs, histories. Exit 0: nothing was
+//! violated; 1: something was; 2: the command was wrong.
+
+use clap::{Parser, Subcommand};
+use slipring_faults::ends::{Kind, Put, Take};
+use slipring_faults::stepping::{Density, Fault, step_through, verbs};
+use slipring_faults::storm::{Plan, run};
+use std::process::ExitCode;
+use std::time::Duration;
+
+#[derive(Parser)]
+#[command(version, about = "Faults for slipring: kills, stops, and the audit of what became of the messages")]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Kill a victim at every machine instruction of every verb
+    Kills(Steps),
+    /// Freeze a victim at every machine instruction of every verb while the others go on
+    Stops(Steps),
+    /// Kill and freeze pairs of victims at every two steps of the protocol
+    #[cfg(slipring_steps)]
+    Pairs {
+        /// Every how many pairs of steps
+        #[arg(long, default_value_t = 1)]
+        stride: u64,
+    },
+    /// Record histories of several processes, kills included, and check that a queue could have answered so
+    Histories {
+        /// How many, of each kind of plan
+        #[arg(long, default_value_t = 10_000)]
+        count: u64,
+        /// Decides who is killed and when
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// Kill and stop random participants at random moments
+    Storm(Storm),
+}
+
+#[derive(clap::Args)]
+struct Steps {
+    /// Only verbs whose name contains this
+    #[arg(long, default_value = "")]
+    verb: String,
+    /// Every how many instructions of a long verb
+    #[arg(long, default_value_t = 1)]
+    stride: usize,
+    /// Of an instruction executed again and again, as in a polling loop, so many first and last times; 0: all
+    #[arg(long, default_value_t = 4)]
+    repeats: u32,
+}
+
+#[derive(clap::Args)]
+struct Storm {
+    /// SPSC instead of MPMC
+    #[arg(long)]
+    spsc: bool,
+    /// Senders at any time
+    #[arg(long, default_value_t = 3)]
+    senders: usize,
+    /// Receivers at any time
+    #[arg(long, default_value_t = 3)]
+    receivers: usize,
+    /// Messages that fit
+    #[arg(long, default_value_t = 64)]
+    slots: usize,
+    /// How to send: copy, loan, batch
+    #[arg(long, default_value = "copy")]
+    put: String,
+    /// How to receive: recv, frame, peek, batch
+    #[arg(long, default_value = "recv")]
+    take: String,
+    /// SIGKILLs
+    #[arg(long, default_value_t = 1000)]
+    kills: u64,
+    /// SIGSTOPs
+    #[arg(long, default_value_t = 100)]
+    stops: u64,
+    /// Go on at least until so many messages were received
+    #[arg(long, default_value_t = 0)]
+    messages: u64,
+    /// End after so many seconds
+    #[arg(long, default_value_t = 3600)]
+    seconds: u64,
+    /// Mean time between two faults, in microseconds
+    #[arg(long, default_value_t = 2000)]
+    every: u64,
+    /// Decides who is hit by what and when; else the time of day does
+    #[arg(long)]
+    seed: Option<u64>,
+    /// The verdict as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    let sound = match Args::parse().command {
+        Command::Kills(steps) => stepped(&steps, Fault::Kill),
+        Command::Stops(steps) => stepped(&steps, Fault::Freeze),
+        #[cfg(slipring_steps)]
+        Command::Pairs { stride } => pairs(stride),
+        Command::Histories { count, seed } => match histories(count, seed) {
+            Ok(sound) => sound,
+            Err(what) => {
+                println!("{what}");
+                false
+            }
+        },
+        Command::Storm(wanted) => match storm(&wanted) {
+            Ok(sound) => sound,
+            Err(what) => {
+                eprintln!("{what}");
+                return ExitCode::from(2);
+            }
+        },
+    };
+    if sound { ExitCode::SUCCESS } else { ExitCode::from(1) }
+}
+
+fn stepped(steps: &Steps, fault: Fault) -> bool {
+    let repeats = if steps.repeats == 0 { Density::ALL.repeats } else { steps.repeats };
+    let (mut tried, mut violations) = (0, 0);
+    for verb in verbs(&steps.verb) {
+        let stride = if verb.long { steps.stride } else { 1 };
+        let report = step_through(verb, fault, move |_| Density { stride, repeats });
+        println!("{report}");
+        tried += report.tried;
+        violations += report.violations.len();
+    }
+    println!("{fault:?}: {tried} instructions tried, {violations} violations");
+    violations == 0 && tried > 0
+}
+
+fn storm(wanted: &Storm) -> Result<bool, String> {
+    let kind = if wanted.spsc { Kind::Spsc } else { Kind::Mpmc };
+    let seed = wanted.seed.unwrap_or_else(slipring_faults::log::now);
+    let ends = if wanted.spsc { (1, 1) } else { (wanted.senders, wanted.receivers) };
+    let plan = Plan {
+        senders: ends.0,
+        receivers: ends.1,
+        slots: wanted.slots,
+        put: match wanted.put.as_str() {
+            "copy" => Put::Copy,
+            "loan" => Put::Loan,
+            "batch" => Put::Batch(8),
+            other => return Err(format!("--put {other}: one of copy, loan, batch")),
+        },
+        take: match wanted.take.as_str() {
+            "recv" => Take::Recv,
+            "frame" => Take::Frame,
+            "peek" => Take::Peek,
+            "batch" => Take::Batch(8),
+            other => return Err(format!("--take {other}: one of recv, frame, peek, batch")),
+        },
+        kills: wanted.kills,
+        stops: wanted.stops,
+        messages: wanted.messages,
+        at_most: Duration::from_secs(wanted.seconds),
+        every: Duration::from_micros(wanted.every),
+        ..Plan::short(kind, seed)
+    };
+    eprintln!("seed {seed}");
+    let verdict = run(&plan, |progress| eprintln!("{progress:?}"))?;
+    if wanted.json {
+        println!("{}", serde_json::to_string_pretty(&verdict).map_err(|e| e.to_string())?);
+    } else {
+        println!("{verdict}");
+    }
+    Ok(verdict.is_sound())
+}
+
+#[cfg(slipring_steps)]
+fn pairs(stride: u64) -> bool {
+    use slipring_faults::pairs::{Pair, acts, step_through};
+    let logs = slipring_faults::scene::Logs::default();
+    let (mut tried, mut violations) = (0, 0);
+    for pair in [Pair::KillBoth, Pair::KillSweeper, Pair::FreezeBoth] {
+        for kind in [Kind::Spsc, Kind::Mpmc] {
+            for verbs in acts(kind, pair) {
+                let report = step_through(kind, verbs, pair, stride, &logs);
+                println!("{kind:?} {report}");
+                tried += report.tried;
+                violations += report.violations.len();
+            }
+        }
+    }
+    println!("{tried} pairs of steps tried, {violations} violations");
+    violations == 0 && tried > 0
+}
+
+fn histories(count: u64, seed: u64) -> Result<bool, String> {
+    use slipring_faults::recorder::{Plan, record};
+    let mut sound = true;
+    for (kind, senders, receivers) in
+        [(Kind::Spsc, 1, 1), (Kind::Mpmc, 1, 1), (Kind::Mpmc, 2, 1), (Kind::Mpmc, 1, 2), (Kind::Mpmc, 2, 2)]
+    {
+        let figures = record(&Plan { kind, senders, receivers, histories: count, kill_every: 4, seed })?;
+        println!("{kind:?} {senders} x {receivers}: {figures}");
+        for (history, wrong) in &figures.wrong {
+            println!("  {wrong:?} in {history:?}");
+        }
+        sound &= figures.wrong.is_empty() && figures.histories == count;
+    }
+    Ok(sound)
+}

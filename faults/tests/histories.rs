@@ -1,0 +1,32 @@
+//! Some hundred recorded histories of each kind. The long form: `cargo run --release -p slipring-faults -- histories`.
+
+mod common;
+
+use common::alone;
+use slipring_faults::ends::Kind;
+use slipring_faults::recorder::{Plan, record};
+
+fn recorded(kind: Kind, senders: usize, receivers: usize) {
+    let _alone = alone();
+    let plan = Plan { kind, senders, receivers, histories: 150, kill_every: 4, seed: 11 };
+    let figures = record(&plan).unwrap();
+    println!("{kind:?} {senders} x {receivers}: {figures}");
+    assert!(figures.wrong.is_empty(), "{:?}", figures.wrong);
+    assert_eq!(figures.histories, plan.histories);
+    assert!(figures.overlapping > 0 && figures.killed > 0, "{figures}");
+}
+
+#[test]
+fn an_spsc_ring_answers_as_a_queue_does() {
+    recorded(Kind::Spsc, 1, 1);
+}
+
+#[test]
+fn an_mpmc_ring_with_one_of_each_answers_as_a_queue_does() {
+    recorded(Kind::Mpmc, 1, 1);
+}
+
+#[test]
+fn an_mpmc_ring_with_two_of_each_answers_as_a_queue_does() {
+    recorded(Kind::Mpmc, 2, 2);
+}

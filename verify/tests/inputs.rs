@@ -1,0 +1,137 @@
+//! Every fuzz target on stable: over its corpus, and over inputs made from the corpus and from nothing. The same inputs
+//! in every run; more of them by `SLIPRING_FUZZ_INPUTS`, others by `SLIPRING_FUZZ_SEED`.
+
+use arbitrary::Unstructured;
+use slipring_verify::target;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+/// How long one input may take. Long, because the machine may be loaded: only a hang gets here.
+const LIMIT: Duration = Duration::from_secs(30);
+/// As `-max_len` of the fuzzer.
+const LONGEST: usize = 4096;
+
+fn setting(name: &str, usual: u64) -> u64 {
+    std::env::var(name)
+        .map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text}: no number")))
+}
+
+/// Numbers that look random and are the same in every run (splitmix64).
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ z >> 31) % n as u64) as usize
+    }
+}
+
+fn corpus(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("fuzz/corpus").join(name);
+    let mut files: Vec<_> = std::fs::read_dir(&dir)
+        .unwrap_or_else(|e| panic!("{}: {e}", dir.display()))
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.sort();
+    assert!(!files.is_empty(), "{} is empty", dir.display());
+    files.into_iter().map(|path| (path.clone(), std::fs::read(path).unwrap())).collect()
+}
+
+/// An input of the corpus with some of it changed, or noise.
+fn made(dice: &mut Dice, corpus: &[(PathBuf, Vec<u8>)]) -> Vec<u8> {
+    if dice.below(3) == 0 {
+        let longest = 1 << dice.below(10);
+        let len = dice.below(longest);
+        return (0..len).map(|_| dice.below(256) as u8).collect();
+    }
+    let mut input = corpus[dice.below(corpus.len())].1.clone();
+    for _ in 0..=dice.below(8) {
+        let at = dice.below(input.len() + 1);
+        match dice.below(4) {
+            0 => input.insert(at, dice.below(256) as u8),
+            1 => input.truncate(at),
+            2 => {
+                let other = &corpus[dice.below(corpus.len())].1;
+                input.extend(&other[dice.below(other.len() + 1)..]);
+                input.truncate(LONGEST);
+            }
+            _ if at < input.len() => input[at] ^= 1_u8 << dice.below(8),
+            _ => {}
+        }
+    }
+    input
+}
+
+/// Plays the corpus and `count` inputs more in another thread, so that an input that hangs fails the test.
+fn holds(name: &'static str, count: u64) {
+    let run = target(name);
+    let (begin, begun) = channel::<Option<Vec<u8>>>();
+    let player = std::thread::spawn(move || {
+        let corpus = corpus(name);
+        let mut dice = Dice(setting("SLIPRING_FUZZ_SEED", 1));
+        let count = setting("SLIPRING_FUZZ_INPUTS", count);
+        let start = Instant::now();
+        let made = (0..count).map(|_| made(&mut dice, &corpus));
+        for input in corpus.iter().map(|(_, input)| input.clone()).chain(made) {
+            begin.send(Some(input.clone())).unwrap();
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(&input))) {
+                eprintln!("{name} fails for {input:?}");
+                std::panic::resume_unwind(panic);
+            }
+        }
+        begin.send(None).unwrap();
+        println!("{name}: {} of the corpus and {count} made, {:.1?}", corpus.len(), start.elapsed());
+    });
+    let mut last = None;
+    loop {
+        match begun.recv_timeout(LIMIT) {
+            Ok(Some(input)) => last = Some(input),
+            Ok(None) | Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => panic!("{name} does not end for {last:?}"),
+        }
+    }
+    if let Err(panic) = player.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+#[test]
+fn whatever_is_attached_to_is_refused_or_bears_every_verb() {
+    holds("attach", 10_000);
+}
+
+#[test]
+fn whatever_is_typed_is_understood_or_answered() {
+    holds("command", 3_000);
+}
+
+#[test]
+fn whatever_is_written_into_a_ring_is_an_error_at_worst() {
+    holds("hostile", 3_000);
+}
+
+#[test]
+fn whatever_is_written_into_a_crowded_ring_is_an_error_at_worst() {
+    holds("crowded", 3_000);
+}
+
+#[test]
+fn whatever_is_done_to_a_ring_it_is_a_queue() {
+    holds("sequence", 5_000);
+}
+
+#[test]
+fn inputs_are_used_up() {
+    // A target that ignores its input would pass whatever it is given.
+    let mut noise = Dice(7);
+    let bytes: Vec<u8> = (0..256).map(|_| noise.below(256) as u8).collect();
+    let mut input = Unstructured::new(&bytes);
+    let taken: Vec<u8> = (0..256).map(|_| input.int_in_range(0..=255).unwrap()).collect();
+    assert!(input.is_empty());
+    assert_ne!(taken, vec![0; 256]);
+}
