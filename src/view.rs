@@ -1,5 +1,6 @@
 //! One ring as one process sees it: geometry checked once and copied into private memory, plus typed access to the
 //! control lines and the data. Whatever a peer writes into the segment later, an index masked by a [`View`] is inside.
+#![allow(clippy::disallowed_types, reason = "the facade's atomics, which the lint sees through to core's")]
 
 use crate::layout::{
     Align, FLAG_ASYMMETRIC_FENCES, FLAG_PERSISTENT, FLAGS_KNOWN, KIND_MPMC, KIND_SPSC, MAX_CAPACITY,

@@ -142,7 +142,7 @@ impl Members {
 
     /// Sweeps whoever is dead. Whether anyone was.
     pub fn look_around(&self) -> bool {
-        (0..self.parties().len()).fold(false, |any, party| self.look_at(party as u32) || any)
+        (0..self.parties().len()).filter(|&party| self.look_at(party as u32)).count() > 0
     }
 
     /// How many live participants have this role, this one included.

@@ -764,7 +764,7 @@ impl Receiver {
     #[inline(always)]
     fn try_next(&mut self, how: SlotKind, room: usize) -> Result<Taken, RecvError> {
         self.check()?;
-        if let Some(taken) = self.from_pending(room)? {
+        if let Some(taken) = self.next_pending(room)? {
             return Ok(taken);
         }
         match self.end.take(how, room) {
@@ -779,7 +779,7 @@ impl Receiver {
     }
 
     #[inline(always)]
-    fn from_pending(&mut self, room: usize) -> Result<Option<Taken>, RecvError> {
+    fn next_pending(&mut self, room: usize) -> Result<Option<Taken>, RecvError> {
         match self.pending.front() {
             None => Ok(None),
             Some(taken) if taken.len > room => Err(RecvError::BufferTooSmall { len: taken.len, have: room }),
@@ -800,7 +800,7 @@ impl Receiver {
         self.over = end;
         if how == Peeked {
             self.adopt();
-            if let Some(taken) = self.from_pending(room)? {
+            if let Some(taken) = self.next_pending(room)? {
                 return Ok(taken);
             }
         }
@@ -819,7 +819,7 @@ impl Receiver {
         deadline: impl FnOnce() -> Deadline,
     ) -> Result<Taken, RecvError> {
         self.check()?;
-        if let Some(taken) = self.from_pending(room)? {
+        if let Some(taken) = self.next_pending(room)? {
             return Ok(taken);
         }
         match self.end.take(how, room) {
@@ -861,7 +861,7 @@ impl Receiver {
         if let Some(taken) = taken {
             return taken.inspect_err(|_| self.end.items.notify());
         }
-        if let Some(taken) = self.from_pending(room)? {
+        if let Some(taken) = self.next_pending(room)? {
             return Ok(taken);
         }
         let over = match waited {

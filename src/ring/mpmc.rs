@@ -29,6 +29,7 @@
 //! The common way is here; what is done about a slot in the way stands in `pin`.
 //!
 //! A participant that died owns what its words say: `sweep` gives that back.
+#![allow(clippy::disallowed_types, reason = "the facade's atomics, which the lint sees through to core's")]
 
 use crate::error::{Corrupt, RecvError, SendError};
 use crate::layout::SlotKind::{Free, Full, Pinned, Reading, Writing};
