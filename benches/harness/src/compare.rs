@@ -9,7 +9,7 @@ use crate::error::HarnessError;
 use crate::load::LoadLimit;
 use crate::machine::Machine;
 use crate::measure::{PayloadSource, Setting};
-use crate::mechanism::spsc;
+use crate::mechanism::name;
 use crate::mechanism::{Futex, Park, Pipe, Slot, Spin, Spsc, UnixStream};
 use crate::process::Pair;
 use crate::report::{Method, Report};
@@ -76,7 +76,7 @@ pub fn compare(options: CompareOptions, progress: impl FnMut(Progress<'_>)) -> R
     if options.rounds == 0 {
         return Err(HarnessError::BadOption { what: "no rounds at all".into() });
     }
-    spsc::remove_stale();
+    name::remove_stale();
     let clock = Clock::calibrate();
     let setting = Setting { pair: Pair { cores, limit: options.limit }, clock, budget: options.budget };
     let cells = cells(&options.sources);

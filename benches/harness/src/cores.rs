@@ -61,10 +61,14 @@ impl Cores {
         }
     }
 
-    /// Pins the calling thread to its side's core.
+    /// Pins the calling thread to its side's core; of a crowd's members, every other one to the same core.
     pub(crate) fn pin(self, side: Side) -> Result<(), HarnessError> {
         let Some([left, right]) = self.pair() else { return Ok(()) };
-        let core = if side == Side::Left { left } else { right };
+        let core = match side {
+            Side::Left => left,
+            Side::Right => right,
+            Side::Member(number) => [left, right][number % 2],
+        };
         let mut set = CpuSet::new();
         set.set(core)
             .and_then(|()| sched_setaffinity(Pid::from_raw(0), &set))

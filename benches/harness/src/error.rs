@@ -82,14 +82,17 @@ pub enum Side {
     Left,
     /// The process that answers: the ponger or the receiver.
     Right,
+    /// One of a crowd, which the starting process has started.
+    Member(usize),
 }
 
 impl fmt::Display for Side {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Side::Left => "starting",
-            Side::Right => "answering",
-        })
+        match self {
+            Side::Left => f.write_str("starting"),
+            Side::Right => f.write_str("answering"),
+            Side::Member(number) => write!(f, "crowd's {number}th"),
+        }
     }
 }
 

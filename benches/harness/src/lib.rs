@@ -23,6 +23,7 @@ pub mod report;
 pub mod rounds;
 mod shared;
 pub mod stats;
+mod team;
 pub mod text;
 pub mod usage;
 

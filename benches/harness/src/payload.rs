@@ -129,6 +129,13 @@ pub fn send_many<P: Source, S: SendMany>(
     })
 }
 
+/// The sequence number that a message says it has, and 0 of one too short to say. Numbers stay below 2^63.
+#[inline(always)]
+pub(crate) fn claimed_seq(message: &[u8]) -> u64 {
+    let tag = message.get(..WORD).map_or(0, read);
+    if tag >> 63 == 0 { tag } else { !tag }
+}
+
 #[inline(always)]
 fn tag(seq: u64, last: bool) -> u64 {
     if last { !seq } else { seq }
@@ -139,6 +146,7 @@ fn tag(seq: u64, last: bool) -> u64 {
 pub(crate) fn write(room: &mut [u8], tag: u64, base: u64) {
     match room.len() {
         8 => write_words(&mut room[..8], tag, base),
+        48 => write_words(&mut room[..48], tag, base),
         56 => write_words(&mut room[..56], tag, base),
         64 => write_words(&mut room[..64], tag, base),
         _ => write_words(room, tag, base),
@@ -174,6 +182,7 @@ pub fn check<P: Source>(message: &[u8], size: usize, seq: u64) -> Result<Verdict
     // As in `write`.
     let (tag, found) = match message.len() {
         8 => read_words(&message[..8]),
+        48 => read_words(&message[..48]),
         56 => read_words(&message[..56]),
         64 => read_words(&message[..64]),
         _ => read_words(message),

@@ -28,6 +28,8 @@ use crate::shared::{Line, Shareable, Shared, SharedBytes};
 
 /// Room for one answer. A histogram of three digits over ten decades needs less than half of it.
 const ANSWER_BYTES: usize = 1 << 20;
+/// The most processes that meet and answer on one page.
+pub(crate) const MOST_MEMBERS: usize = 16;
 
 /// How a pair of processes is run.
 #[derive(Clone, Copy, Debug)]
@@ -53,73 +55,108 @@ impl Pair {
         B: Serialize + DeserializeOwned,
     {
         require_one_thread()?;
-        let page = Page::new()?;
+        let page = Page::new(2)?;
         let left = match Child::start()? {
             Some(child) => child,
-            None => page.work_and_exit(Side::Left, self.cores, state, left),
+            None => page.work_and_exit(0, Side::Left, self.cores, state, left),
         };
         let right = match Child::start()? {
             Some(child) => child,
-            None => page.work_and_exit(Side::Right, self.cores, state, right),
+            None => page.work_and_exit(1, Side::Right, self.cores, state, right),
         };
-        self.watch(&page, [left, right])?;
-        Ok((page.answer(Side::Left)?, page.answer(Side::Right)?))
+        watch(&page, &mut [(Side::Left, left), (Side::Right, right)], self.limit)?;
+        Ok((page.answer(0, Side::Left)?, page.answer(1, Side::Right)?))
     }
 
-    /// Sleeps until both have ended well, or the first has failed, or the limit is over.
-    fn watch(&self, page: &Page, mut children: [Child; 2]) -> Result<(), HarnessError> {
-        let deadline = Instant::now() + self.limit;
-        while children.iter().any(|child| child.end.is_none()) {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if !wait_for_an_end(&children, left)? && left.is_zero() {
-                return Err(HarnessError::Wedged { limit: self.limit });
-            }
-            for (side, child) in [Side::Left, Side::Right].into_iter().zip(&mut children) {
-                if child.has_ended()? {
-                    child.reap()?;
-                    // An own report is only believed once the process is gone: then nobody writes the page any more.
-                    if let Err(failure) = page.verdict(side, child.end.as_ref()) {
-                        return Err(root_cause(page, side, failure, &mut children));
-                    }
-                }
+    /// Starts `count` processes, every other one on the same core, gives each its number, and returns their answers.
+    ///
+    /// The caller may be one of [`Pair::run`]'s own: these end with it.
+    pub(crate) fn crowd<A: Serialize + DeserializeOwned>(
+        &self,
+        count: usize,
+        work: impl Fn(usize, &Meeting<'_>) -> Result<A, HarnessError>,
+    ) -> Result<Vec<A>, HarnessError> {
+        require_one_thread()?;
+        let page = Page::new(count)?;
+        let mut children = Vec::with_capacity(count);
+        for number in 0..count {
+            let side = Side::Member(number);
+            match Child::start()? {
+                Some(child) => children.push((side, child)),
+                None => page.work_and_exit(number, side, self.cores, (), |meeting, ()| work(number, meeting)),
             }
         }
-        Ok(())
+        watch(&page, &mut children, self.limit)?;
+        (0..count).map(|number| page.answer(number, Side::Member(number))).collect()
     }
 }
 
-/// Of a failure and what the other side met by itself, the one that explains both: a death or a panic.
-fn root_cause(page: &Page, side: Side, failure: HarnessError, children: &mut [Child; 2]) -> HarnessError {
-    let (other, child) = match side {
-        Side::Left => (Side::Right, &mut children[1]),
-        Side::Right => (Side::Left, &mut children[0]),
-    };
-    let explained = matches!(failure, HarnessError::Died { .. } | HarnessError::Panicked { .. });
-    if !explained && child.has_ended() == Ok(true) && child.reap().is_ok() {
-        let verdict = page.verdict(other, child.end.as_ref());
-        if let Err(cause @ (HarnessError::Died { .. } | HarnessError::Panicked { .. })) = verdict {
-            return cause;
+/// Sleeps until all have ended well, or the first has failed, or the limit is over. Their order is that of their places.
+fn watch(page: &Page, children: &mut [(Side, Child)], limit: Duration) -> Result<(), HarnessError> {
+    let deadline = Instant::now() + limit;
+    while children.iter().any(|(_, child)| child.end.is_none()) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if !wait_for_an_end(children, left)? && left.is_zero() {
+            return Err(HarnessError::Wedged { limit });
+        }
+        for at in 0..children.len() {
+            if let Some(Err(failure)) = verdict_now(page, children, at)? {
+                return Err(root_cause(page, at, failure, children));
+            }
         }
     }
-    failure
+    Ok(())
 }
 
-/// A child's view of the other one: a place to meet before and between the timed parts.
+/// How a child ended that has ended just now. An own report is only believed once the process is gone: then nobody
+/// writes the page any more.
+fn verdict_now(
+    page: &Page,
+    children: &mut [(Side, Child)],
+    at: usize,
+) -> Result<Option<Result<(), HarnessError>>, HarnessError> {
+    let (side, child) = &mut children[at];
+    if !child.has_ended()? {
+        return Ok(None);
+    }
+    child.reap()?;
+    Ok(Some(page.verdict(at, *side, child.end.as_ref())))
+}
+
+/// Of a failure and what the others met by themselves, the one that explains all: a death or a panic.
+fn root_cause(page: &Page, at: usize, failure: HarnessError, children: &mut [(Side, Child)]) -> HarnessError {
+    let explains =
+        |failure: &HarnessError| matches!(failure, HarnessError::Died { .. } | HarnessError::Panicked { .. });
+    if explains(&failure) {
+        return failure;
+    }
+    let others = (0..children.len()).filter(|&other| other != at);
+    let causes = others.filter_map(|other| verdict_now(page, children, other).ok()??.err());
+    causes.filter(explains).next().unwrap_or(failure)
+}
+
+/// A child's view of the others: a place to meet before and between the timed parts.
 #[derive(Debug)]
 pub struct Meeting<'a> {
     arrivals: &'a Word,
+    members: u64,
     met: Cell<u64>,
 }
 
-impl Meeting<'_> {
-    /// Returns when the other process has called this as often as we have.
+impl<'a> Meeting<'a> {
+    /// Of so many, who all count on the same word.
+    pub(crate) fn of(members: usize, arrivals: &'a Word) -> Self {
+        Meeting { arrivals, members: members as u64, met: Cell::new(0) }
+    }
+
+    /// Returns when all others have called this as often as we have.
     pub fn meet(&self) {
         self.met.set(self.met.get() + 1);
-        // ord(meet) AcqRel -> the other's load: what was set up before the meeting happens before what follows it.
+        // ord(meet) AcqRel -> the others' loads: what was set up before the meeting happens before what follows it.
         self.arrivals.add_acqrel(1);
         let mut looks = 0u32;
-        // ord(meet) Acquire <- the other's add.
-        while self.arrivals.load_acquire() < 2 * self.met.get() {
+        // ord(meet) Acquire <- the others' adds.
+        while self.arrivals.load_acquire() < self.members * self.met.get() {
             looks += 1;
             // Two processes on one core must not wait out each other's time slice.
             if looks.is_multiple_of(256) { std::thread::yield_now() } else { std::hint::spin_loop() }
@@ -130,27 +167,34 @@ impl Meeting<'_> {
 #[repr(C)]
 struct Control {
     arrivals: Line<Word>,
-    /// Length of each side's answer; 0 until it is complete.
-    answered: [Line<Word>; 2],
+    /// Length of each one's answer; 0 until it is complete.
+    answered: [Line<Word>; MOST_MEMBERS],
 }
 
 // SAFETY: made of shareable fields, and each fills its 128 bytes.
 unsafe impl Shareable for Control {}
 
-/// The control page: the meeting place and both answers.
+/// The control page: the meeting place and all answers.
 struct Page {
     control: Shared<Control>,
     answers: SharedBytes,
+    members: usize,
 }
 
 impl Page {
-    fn new() -> Result<Page, HarnessError> {
-        Ok(Page { control: Shared::new()?, answers: SharedBytes::new(2 * ANSWER_BYTES)? })
+    fn new(members: usize) -> Result<Page, HarnessError> {
+        if members > MOST_MEMBERS {
+            let what = format!("{members} processes; {MOST_MEMBERS} fit on a page");
+            return Err(HarnessError::BadOption { what });
+        }
+        let answers = SharedBytes::new(members * ANSWER_BYTES)?;
+        Ok(Page { control: Shared::new()?, answers, members })
     }
 
     /// The whole life of a child. Never returns, so nothing of the parent is dropped twice.
     fn work_and_exit<S, T: Serialize>(
         &self,
+        at: usize,
         side: Side,
         cores: Cores,
         state: S,
@@ -158,20 +202,19 @@ impl Page {
     ) -> ! {
         let result = catch_unwind(AssertUnwindSafe(|| {
             cores.pin(side)?;
-            let meeting = Meeting { arrivals: &self.control.arrivals.0, met: Cell::new(0) };
-            work(&meeting, state)
+            work(&Meeting::of(self.members, &self.control.arrivals.0), state)
         }));
         let result = result.unwrap_or_else(|panic| {
             let text = panic.downcast_ref::<&str>().map(ToString::to_string);
             let message = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
             Err(HarnessError::Panicked { side, message })
         });
-        self.hand_back(side, &result);
+        self.hand_back(at, &result);
         // SAFETY: ends this process only; exit handlers and buffers belong to the parent it was copied from.
         unsafe { libc::_exit(0) }
     }
 
-    fn hand_back<T: Serialize>(&self, side: Side, result: &Result<T, HarnessError>) {
+    fn hand_back<T: Serialize>(&self, at: usize, result: &Result<T, HarnessError>) {
         let complain = |what: String| serde_json::to_vec(&Err::<T, _>(HarnessError::Answer { what }));
         let text = match serde_json::to_vec(result) {
             Ok(text) if text.len() <= ANSWER_BYTES => Ok(text),
@@ -179,17 +222,17 @@ impl Page {
             Err(error) => complain(error.to_string()),
         };
         let Ok(text) = text else { return };
-        // SAFETY: this half is this side's, and the parent reads it only after this process has ended.
-        let room = unsafe { self.answers.slice_mut(side as usize * ANSWER_BYTES, text.len()) };
+        // SAFETY: this part is this process's, and the parent reads it only after this process has ended.
+        let room = unsafe { self.answers.slice_mut(at * ANSWER_BYTES, text.len()) };
         room.copy_from_slice(&text);
         // ord(answer) Release -> Page::answer: the text happens before its length.
-        self.control.answered[side as usize].0.store_release(text.len() as u64);
+        self.control.answered[at].0.store_release(text.len() as u64);
     }
 
     /// Whether the side ended as it should. Only once it has ended.
-    fn verdict(&self, side: Side, end: Option<&WaitStatus>) -> Result<(), HarnessError> {
+    fn verdict(&self, at: usize, side: Side, end: Option<&WaitStatus>) -> Result<(), HarnessError> {
         match end {
-            Some(WaitStatus::Exited(_, 0)) => self.answer::<serde::de::IgnoredAny>(side).map(drop),
+            Some(WaitStatus::Exited(_, 0)) => self.answer::<serde::de::IgnoredAny>(at, side).map(drop),
             Some(WaitStatus::Exited(_, code)) => {
                 Err(HarnessError::Died { side, how: format!("exit code {code}") })
             }
@@ -201,14 +244,14 @@ impl Page {
     }
 
     /// What the side has handed back. Only once it has ended.
-    fn answer<T: DeserializeOwned>(&self, side: Side) -> Result<T, HarnessError> {
+    fn answer<T: DeserializeOwned>(&self, at: usize, side: Side) -> Result<T, HarnessError> {
         // ord(answer) Acquire <- Page::hand_back: see the text this length covers.
-        let len = self.control.answered[side as usize].0.load_acquire() as usize;
+        let len = self.control.answered[at].0.load_acquire() as usize;
         if len == 0 || len > ANSWER_BYTES {
             return Err(HarnessError::Died { side, how: "nothing handed back".into() });
         }
-        // SAFETY: the side has ended (our callers reaped it), so nobody writes its half any more.
-        let text = unsafe { self.answers.slice(side as usize * ANSWER_BYTES, len) };
+        // SAFETY: the side has ended (our callers reaped it), so nobody writes its part any more.
+        let text = unsafe { self.answers.slice(at * ANSWER_BYTES, len) };
         serde_json::from_slice::<Result<T, HarnessError>>(text)
             .unwrap_or_else(|error| Err(HarnessError::Answer { what: error.to_string() }))
     }
@@ -282,8 +325,8 @@ impl Drop for Child {
 }
 
 /// Sleeps until a running child ends (true) or the time is over (false); may return false earlier.
-fn wait_for_an_end(children: &[Child], left: Duration) -> Result<bool, HarnessError> {
-    let running = children.iter().filter(|child| child.end.is_none());
+fn wait_for_an_end(children: &[(Side, Child)], left: Duration) -> Result<bool, HarnessError> {
+    let running = children.iter().map(|(_, child)| child).filter(|child| child.end.is_none());
     let mut fds: Vec<_> = running.map(|child| PollFd::new(child.fd.as_fd(), PollFlags::POLLIN)).collect();
     ready(&mut fds, left)
 }

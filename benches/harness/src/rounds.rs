@@ -5,8 +5,8 @@
 use crate::error::HarnessError;
 use crate::load::{Load, LoadLimit, LoadWatch};
 use crate::measure::{
-    LatencyReading, PayloadSource, Setting, ThroughputReading, WakeReading, batched, latency, throughput,
-    wake,
+    LatencyReading, Members, PayloadSource, Setting, ThroughputReading, WakeReading, batched, crowd,
+    crowd_batched, latency, throughput, wake,
 };
 use crate::mechanism::{Mechanism, ReceiveMany, SendMany};
 use crate::reference::Bracket;
@@ -14,6 +14,7 @@ use crate::reference::Bracket;
 type LatencyFn = fn(&Setting, usize, PayloadSource) -> Result<LatencyReading, HarnessError>;
 type ThroughputFn = fn(&Setting, usize, PayloadSource) -> Result<ThroughputReading, HarnessError>;
 type BatchedFn = fn(&Setting, usize) -> Result<ThroughputReading, HarnessError>;
+type CrowdFn = fn(&Setting, usize, usize, Members) -> Result<ThroughputReading, HarnessError>;
 type WakeFn = fn(&Setting, usize, PayloadSource) -> Result<WakeReading, HarnessError>;
 
 /// One row to be measured in every round.
@@ -33,6 +34,7 @@ enum Work {
     Latency(LatencyFn),
     Throughput(ThroughputFn),
     Batched(BatchedFn),
+    Crowd(CrowdFn, usize, Members),
     Wake(WakeFn),
 }
 
@@ -57,17 +59,44 @@ impl Cell {
         Cell { mechanism: M::NAME, size, source, work: Work::Batched(batched::<M, N>) }
     }
 
+    /// Throughput of `pairs` senders and as many receivers of `M`, computed in place. The rows are called `name`.
+    pub fn crowd<M: Mechanism + Clone + Send + Sync + 'static>(
+        name: &'static str,
+        size: usize,
+        pairs: usize,
+        members: Members,
+    ) -> Cell {
+        let source = PayloadSource::Registers;
+        Cell { mechanism: name, size, source, work: Work::Crowd(crowd::<M>, pairs, members) }
+    }
+
+    /// As [`Cell::crowd`], `N` messages at once.
+    pub fn crowd_batched<M: Mechanism + Clone + Send + Sync + 'static, const N: usize>(
+        name: &'static str,
+        size: usize,
+        pairs: usize,
+        members: Members,
+    ) -> Cell
+    where
+        M::Sender: SendMany,
+        M::Receiver: ReceiveMany,
+    {
+        let source = PayloadSource::Registers;
+        Cell { mechanism: name, size, source, work: Work::Crowd(crowd_batched::<M, N>, pairs, members) }
+    }
+
     /// Waking the receiver of `M`.
     pub fn wake<M: Mechanism>(size: usize, source: PayloadSource) -> Cell {
         Cell { mechanism: M::NAME, size, source, work: Work::Wake(wake::<M>) }
     }
 
-    /// `latency`, `throughput`, `batched` or `wake`.
+    /// `latency`, `throughput`, `batched`, `crowd` or `wake`.
     pub fn kind(&self) -> &'static str {
         match self.work {
             Work::Latency(_) => "latency",
             Work::Throughput(_) => "throughput",
             Work::Batched(_) => "batched",
+            Work::Crowd(..) => "crowd",
             Work::Wake(_) => "wake",
         }
     }
@@ -77,6 +106,9 @@ impl Cell {
             Work::Latency(work) => work(setting, self.size, self.source).map(Reading::Latency),
             Work::Throughput(work) => work(setting, self.size, self.source).map(Reading::Throughput),
             Work::Batched(work) => work(setting, self.size).map(Reading::Throughput),
+            Work::Crowd(work, pairs, members) => {
+                work(setting, self.size, pairs, members).map(Reading::Throughput)
+            }
             Work::Wake(work) => work(setting, self.size, self.source).map(Reading::Wake),
         }
     }
@@ -92,7 +124,7 @@ impl Cell {
 pub enum Reading {
     /// From a latency cell.
     Latency(LatencyReading),
-    /// From a throughput cell.
+    /// From a throughput, batched or crowd cell.
     Throughput(ThroughputReading),
     /// From a wake cell.
     Wake(WakeReading),

@@ -92,6 +92,11 @@ impl SharedBytes {
     }
 }
 
+// SAFETY: the mapping belongs to no thread, and whoever slices it vouches for who else does.
+unsafe impl Send for SharedBytes {}
+// SAFETY: as above; words are atomic.
+unsafe impl Sync for SharedBytes {}
+
 impl Drop for SharedBytes {
     fn drop(&mut self) {
         // SAFETY: the mapping is ours, of this length, and every slice of it borrowed self.

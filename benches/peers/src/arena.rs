@@ -81,6 +81,13 @@ fn take(layout: Layout) -> Option<*mut u8> {
 #[derive(Debug)]
 pub struct Lent<T>(ManuallyDrop<T>);
 
+impl<T: Copy> Lent<T> {
+    /// A copy of the value, not to be used after this is gone.
+    pub fn get(&self) -> T {
+        *self.0
+    }
+}
+
 impl<T> Lent<T> {
     /// The value. Whoever takes it must not drop it either.
     pub fn take(self) -> ManuallyDrop<T> {

@@ -1,8 +1,9 @@
 //! What is measured: groups of cells that are compared with each other, so they stand side by side in every round.
 #![forbid(unsafe_code)]
 
+use slipring_harness::measure::Members::{Processes, Threads};
 use slipring_harness::measure::PayloadSource::{Memory, Registers};
-use slipring_harness::mechanism::{Futex, Park, Pipe, Slot, Spin, Spsc};
+use slipring_harness::mechanism::{Futex, Mpmc, Park, Pipe, Slot, Spin, Spsc};
 use slipring_harness::rounds::Cell;
 
 use crate::engine::array_queue::Array;
@@ -10,7 +11,11 @@ use crate::engine::array_queue::Array;
 use crate::engine::iceoryx2::PubSub;
 use crate::engine::rtrb::{Chunks, InPlace, Lined, Packed, PushPop};
 use crate::engine::shmem_ipc::Shmem;
-use crate::engine::slipring::{BATCH, Copied, Dense, DenseBatch, ParkDense, ParkPlain, ParkSemaphore};
+use crate::engine::slipring::{
+    BATCH, Copied, Dense, DenseBatch, ManySpin, ManyYield, ParkDense, ParkPlain, ParkSemaphore,
+};
+use crate::engine::vyukov::Vyukov;
+use crate::engine::{Pausing, Yielding};
 
 /// Names a cell for the goals: `group/what`.
 pub type Key = &'static str;
@@ -37,6 +42,10 @@ pub fn groups() -> Vec<Group> {
         Group { name: "64k", goals: &["PERF-5"], cells: stream_64k() },
         Group { name: "wakeup", goals: &["PERF-6"], cells: wakeup() },
         Group { name: "wake", goals: &["PERF-7"], cells: wake() },
+        Group { name: "mpmc", goals: &["PERF-8", "PRICE"], cells: mpmc() },
+        Group { name: "1P1C", goals: &["PERF-8", "PRICE"], cells: one_pair() },
+        Group { name: "2P2C", goals: &["PERF-8", "PERF-9", "PRICE"], cells: two_pairs() },
+        Group { name: "4P4C", goals: &["PERF-8", "PERF-9", "PRICE"], cells: four_pairs() },
     ];
     for (group, key, cell) in iceoryx2() {
         groups.iter_mut().filter(|own| own.name == group).for_each(|own| own.cells.push((key, cell)));
@@ -67,7 +76,7 @@ fn latency() -> Vec<(Key, Cell)> {
         ("latency/slipring", Cell::latency::<Spsc<Spin>>(56, Registers)),
         ("latency/bare slot", Cell::latency::<Slot>(56, Registers)),
         ("latency/rtrb", Cell::latency::<PushPop<Lined<56>>>(56, Registers)),
-        ("latency/array-queue", Cell::latency::<Array<56>>(56, Registers)),
+        ("latency/array-queue", Cell::latency::<Array<56, Pausing>>(56, Registers)),
         ("latency/shmem-ipc", Cell::latency::<Shmem<7, 1>>(56, Registers)),
     ]
 }
@@ -81,7 +90,7 @@ fn stream_56() -> Vec<(Key, Cell)> {
         ("56/copied/slipring send/recv", Cell::throughput::<Spsc<Copied>>(56, Memory)),
         ("56/in place/rtrb chunk", Cell::throughput::<InPlace<Lined<56>>>(56, Registers)),
         ("56/copied/rtrb chunk", Cell::throughput::<InPlace<Lined<56>>>(56, Memory)),
-        ("56/in place/array-queue", Cell::throughput::<Array<56>>(56, Registers)),
+        ("56/in place/array-queue", Cell::throughput::<Array<56, Pausing>>(56, Registers)),
         ("56/in place/shmem-ipc", Cell::throughput::<Shmem<7, 1>>(56, Registers)),
     ]
 }
@@ -145,6 +154,63 @@ fn wake() -> Vec<(Key, Cell)> {
         ("wake/slipring", Cell::wake::<Spsc<Park>>(8, Registers)),
         ("wake/slipring semaphore", Cell::wake::<Spsc<ParkSemaphore>>(8, Registers)),
         ("wake/pipe", Cell::wake::<Pipe>(8, Registers)),
+    ]
+}
+
+/// Bytes of a message that fills a slot of one line.
+const SLOT: usize = 48;
+
+fn mpmc() -> Vec<(Key, Cell)> {
+    vec![
+        ("mpmc/slipring", Cell::latency::<Mpmc<ManySpin>>(SLOT, Registers)),
+        ("mpmc/vyukov", Cell::latency::<Vyukov<Pausing>>(SLOT, Registers)),
+        ("mpmc/array-queue", Cell::latency::<Array<SLOT, Pausing>>(SLOT, Registers)),
+        ("mpmc/bare slot", Cell::latency::<Slot>(SLOT, Registers)),
+    ]
+}
+
+fn one_pair() -> Vec<(Key, Cell)> {
+    type Ring = Mpmc<ManySpin>;
+    type Queue = Array<SLOT, Pausing>;
+    type Plain = Vyukov<Pausing>;
+    vec![
+        ("1P1C/slipring", Cell::crowd::<Ring>("slipring mpmc 1P1C", SLOT, 1, Processes)),
+        ("1P1C/array-queue", Cell::crowd::<Queue>("array-queue 1P1C", SLOT, 1, Threads)),
+        ("1P1C/vyukov", Cell::crowd::<Plain>("vyukov 1P1C", SLOT, 1, Processes)),
+        (
+            "1P1C/batch/slipring",
+            Cell::crowd_batched::<Ring, 16>("slipring mpmc 1P1C, 16s", SLOT, 1, Processes),
+        ),
+    ]
+}
+
+fn two_pairs() -> Vec<(Key, Cell)> {
+    type Ring = Mpmc<ManyYield>;
+    type Queue = Array<SLOT, Yielding>;
+    type Plain = Vyukov<Yielding>;
+    vec![
+        ("2P2C/slipring", Cell::crowd::<Ring>("slipring mpmc 2P2C", SLOT, 2, Processes)),
+        ("2P2C/array-queue", Cell::crowd::<Queue>("array-queue 2P2C", SLOT, 2, Threads)),
+        ("2P2C/vyukov", Cell::crowd::<Plain>("vyukov 2P2C", SLOT, 2, Processes)),
+        (
+            "2P2C/batch/slipring",
+            Cell::crowd_batched::<Ring, 16>("slipring mpmc 2P2C, 16s", SLOT, 2, Processes),
+        ),
+    ]
+}
+
+fn four_pairs() -> Vec<(Key, Cell)> {
+    type Ring = Mpmc<ManyYield>;
+    type Queue = Array<SLOT, Yielding>;
+    type Plain = Vyukov<Yielding>;
+    vec![
+        ("4P4C/slipring", Cell::crowd::<Ring>("slipring mpmc 4P4C", SLOT, 4, Processes)),
+        ("4P4C/array-queue", Cell::crowd::<Queue>("array-queue 4P4C", SLOT, 4, Threads)),
+        ("4P4C/vyukov", Cell::crowd::<Plain>("vyukov 4P4C", SLOT, 4, Processes)),
+        (
+            "4P4C/batch/slipring",
+            Cell::crowd_batched::<Ring, 16>("slipring mpmc 4P4C, 16s", SLOT, 4, Processes),
+        ),
     ]
 }
 

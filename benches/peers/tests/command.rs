@@ -43,7 +43,7 @@ fn every_ratio_of_a_goal_is_measured() {
 fn every_engine_runs_or_says_why_not() {
     let output = brief(&["--json", "--only", "PERF-1", "--only", "PERF-5"]);
     let json: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(json["engines"].as_array().unwrap().len(), 5);
+    assert_eq!(json["engines"].as_array().unwrap().len(), 6);
     let absent = json["absent"].as_array().unwrap();
     if cfg!(feature = "iceoryx2") {
         assert_eq!(*absent, Vec::<Value>::new());

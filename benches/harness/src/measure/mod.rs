@@ -1,6 +1,8 @@
-//! One measurement of one mechanism at one size: ping-pong latency, streaming throughput, or waking a sleeper.
+//! One measurement of one mechanism at one size: ping-pong latency, streaming throughput, of a pair or
+//! of a crowd, or waking a sleeper.
 #![forbid(unsafe_code)]
 
+mod crowd;
 mod latency;
 mod throughput;
 mod wake;
@@ -15,6 +17,7 @@ use crate::error::HarnessError;
 use crate::process::{Meeting, Pair};
 use crate::reference::{Bracket, Reference, Yard};
 
+pub use crowd::{MOST_PAIRS, Members, crowd, crowd_batched};
 pub use latency::{LatencyReading, latency};
 pub use throughput::{ThroughputReading, batched, throughput};
 pub use wake::{WakeReading, wake};

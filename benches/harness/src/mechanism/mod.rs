@@ -4,15 +4,19 @@
 //! it a sender and the other a receiver. Everything is monomorphised: no `dyn` in a timed loop.
 
 mod futex;
+mod mpmc;
+pub(crate) mod name;
 mod pipe;
 mod slot;
-pub(crate) mod spsc;
+mod spsc;
 mod stream;
 
 pub use futex::Futex;
+pub use mpmc::Mpmc;
+pub use name::remove_stale;
 pub use pipe::Pipe;
 pub use slot::Slot;
-pub use spsc::{Flavour, Park, Spin, Spsc, remove_stale};
+pub use spsc::{Flavour, Park, Spin, Spsc};
 pub use stream::UnixStream;
 
 use crate::error::HarnessError;

@@ -1,19 +1,16 @@
 //! slipring's SPSC ring. Each process opens the ring by its name after the fork, so each has a mapping, a lease and a
 //! handle of its own, at addresses of its own, as unrelated programs have.
 //!
-//! Whoever comes first makes the ring; its name vanishes with its last user. The process that prepared it also removes
-//! the name, for the case that both users were killed.
+//! Whoever comes first makes the ring.
 #![forbid(unsafe_code)]
 
 use std::marker::PhantomData;
-use std::process;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use slipring::spsc::{Consumer, Producer};
 use slipring::{Align, Fences, Options, RecvError, Ring, SendError, WaitStrategy, Wakeup};
 
+use super::name::RingName;
 use super::{Mechanism, ReceiveMany, ReceiveMessage, SendMany, SendMessage};
-use crate::atomics::next_number;
 use crate::error::HarnessError;
 
 /// A way to use the ring.
@@ -55,9 +52,8 @@ impl Flavour for Park {
 /// A named ring of its flavour, at least 1 MiB.
 #[derive(Debug)]
 pub struct Spsc<F> {
-    name: String,
+    name: RingName,
     size: usize,
-    owner: u32,
     flavour: PhantomData<F>,
 }
 
@@ -66,20 +62,7 @@ impl<F: Flavour> Spsc<F> {
         // Four of the largest messages, so that neither end waits for every single one.
         let capacity = (4 * self.size).next_power_of_two().max(1 << 20);
         let options = Options::new().capacity(capacity).wakeup(F::WAKEUP).fences(F::FENCES).align(F::ALIGN);
-        Ring::open_or_create(&self.name, &options).map_err(refused)
-    }
-}
-
-/// Every name begins so.
-const PREFIX: &str = "/slipring-harness-";
-
-/// Removes what harnesses left that were killed with their children. Rings in use are not touched.
-pub fn remove_stale() {
-    for ring in slipring::list().into_iter().flatten() {
-        if ring.name.starts_with(PREFIX) && !ring.in_use {
-            // A refusal means that somebody uses it after all.
-            let _ = slipring::unlink(&ring.name);
-        }
+        Ring::open_or_create(self.name.as_str(), &options).map_err(refused)
     }
 }
 
@@ -90,11 +73,7 @@ impl<F: Flavour> Mechanism for Spsc<F> {
 
     /// Only the name is made here: no handle may cross the fork.
     fn prepare(size: usize) -> Result<Self, HarnessError> {
-        let owner = process::id();
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        // The time keeps it apart from what an earlier process with this pid may have left.
-        let name = format!("{PREFIX}{owner}-{:x}-{}", since.as_nanos(), next_number());
-        Ok(Spsc { name, size, owner, flavour: PhantomData })
+        Ok(Spsc { name: RingName::new(), size, flavour: PhantomData })
     }
 
     fn sender(self) -> Result<Self::Sender, HarnessError> {
@@ -107,16 +86,6 @@ impl<F: Flavour> Mechanism for Spsc<F> {
         let mut consumer = self.join()?.into_consumer().map_err(refused)?;
         consumer.set_strategy(F::STRATEGY).map_err(refused)?;
         Ok(SpscReceiver { consumer, buffer: vec![0; self.size], flavour: PhantomData })
-    }
-}
-
-impl<F> Drop for Spsc<F> {
-    fn drop(&mut self) {
-        // The forked copies leave the name to its users.
-        if process::id() == self.owner {
-            // Usually it has gone already with its last user.
-            let _ = slipring::unlink_forced(&self.name);
-        }
     }
 }
 
@@ -173,7 +142,7 @@ impl SendMany for SpscSender {
 }
 
 /// The longest message of a batch.
-const MOST_IN_BATCH: usize = 64;
+pub(super) const MOST_IN_BATCH: usize = 64;
 
 /// The consumer.
 pub struct SpscReceiver<F> {
@@ -213,12 +182,12 @@ impl<F: Flavour> ReceiveMany for SpscReceiver<F> {
     }
 }
 
-fn refused(error: impl std::fmt::Display) -> HarnessError {
+pub(super) fn refused(error: impl std::fmt::Display) -> HarnessError {
     HarnessError::Ring { what: error.to_string() }
 }
 
 #[cold]
-fn not_sent(error: SendError) -> HarnessError {
+pub(super) fn not_sent(error: SendError) -> HarnessError {
     match error {
         SendError::Closed | SendError::PeerDied { .. } => HarnessError::Closed,
         other => refused(other),
@@ -226,44 +195,9 @@ fn not_sent(error: SendError) -> HarnessError {
 }
 
 #[cold]
-fn not_received(error: RecvError) -> HarnessError {
+pub(super) fn not_received(error: RecvError) -> HarnessError {
     match error {
         RecvError::Closed | RecvError::PeerDied { .. } => HarnessError::Closed,
         other => refused(other),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_unique_and_tell_whose_they_are() {
-        let [one, two] = [1, 2].map(|_| Spsc::<Spin>::prepare(8).unwrap());
-        assert_ne!(one.name, two.name);
-        assert!(one.name.contains("slipring") && one.name.contains(&process::id().to_string()));
-    }
-
-    #[test]
-    fn a_dropped_direction_leaves_no_name() {
-        let way = Spsc::<Park>::prepare(8).unwrap();
-        let name = way.name.clone();
-        let ring = way.join().unwrap();
-        assert!(slipring::stat(&name).is_ok());
-        drop(way);
-        assert!(matches!(slipring::stat(&name), Err(slipring::Error::NotFound { .. })));
-        drop(ring);
-    }
-
-    #[test]
-    fn only_rings_without_users_are_stale() {
-        let used = Spsc::<Park>::prepare(8).unwrap();
-        let ring = used.join().unwrap();
-        let left = format!("{PREFIX}{}-left", process::id());
-        drop(Ring::create(&left, &Options::new().persistent(true)).unwrap());
-        remove_stale();
-        assert!(slipring::stat(&used.name).is_ok());
-        assert!(matches!(slipring::stat(&left), Err(slipring::Error::NotFound { .. })));
-        drop(ring);
     }
 }

@@ -7,6 +7,35 @@ pub mod iceoryx2;
 pub mod rtrb;
 pub mod shmem_ipc;
 pub mod slipring;
+pub mod vyukov;
+
+/// What whoever finds nothing to do does before it looks again.
+pub trait Waiting: 'static {
+    /// That.
+    fn wait();
+}
+
+/// One pause: for those who have a core to themselves.
+#[derive(Debug)]
+pub enum Pausing {}
+
+impl Waiting for Pausing {
+    #[inline(always)]
+    fn wait() {
+        std::hint::spin_loop();
+    }
+}
+
+/// Gives the core away: for those who are more than the cores.
+#[derive(Debug)]
+pub enum Yielding {}
+
+impl Waiting for Yielding {
+    #[inline(always)]
+    fn wait() {
+        std::thread::yield_now();
+    }
+}
 
 /// What readers must know of an engine to judge its figures.
 #[derive(Clone, Copy, Debug)]
@@ -20,11 +49,12 @@ pub struct Engine {
 }
 
 /// All of them.
-pub const ENGINES: [Engine; 5] = [
+pub const ENGINES: [Engine; 6] = [
     Engine {
         name: "slipring",
         setting: "a named ring of 1 MiB, opened by each process after the fork; both ends spin unless the row says \
-                  park; 64-byte boundaries, for 8-byte and 64-byte messages 8-byte ones",
+                  park; 64-byte boundaries, for 8-byte and 64-byte messages 8-byte ones; an MPMC ring has \
+                  1,024 slots of 64 bytes, and processes for its crowds",
         absent: None,
     },
     Engine {
@@ -35,7 +65,13 @@ pub const ENGINES: [Engine; 5] = [
     },
     Engine {
         name: "array-queue",
-        setting: "crossbeam-queue 0.3, as rtrb; 1,024 places, one pause a probe",
+        setting: "crossbeam-queue 0.3, as rtrb; in crowds threads of one process; 1,024 places, one pause a probe",
+        absent: None,
+    },
+    Engine {
+        name: "vyukov",
+        setting: "Vyukov's bounded MPMC queue, written here, in a shared mapping; 1,024 slots of 64 bytes, filled and \
+                  read in place, one pause a probe",
         absent: None,
     },
     Engine {

@@ -71,3 +71,34 @@ impl Flavour for ParkSemaphore {
     const STRATEGY: WaitStrategy = WaitStrategy::Park;
     const WAKEUP: Wakeup = Wakeup::Semaphore;
 }
+
+/// The MPMC ring; both ends spin.
+#[derive(Debug)]
+pub enum ManySpin {}
+
+impl Flavour for ManySpin {
+    const NAME: &'static str = "slipring mpmc";
+    const STRATEGY: WaitStrategy = WaitStrategy::Spin;
+    const WAKEUP: Wakeup = Wakeup::None;
+}
+
+/// The MPMC ring; `send` and `recv`, so every message is copied twice.
+#[derive(Debug)]
+pub enum ManyCopied {}
+
+impl Flavour for ManyCopied {
+    const NAME: &'static str = "slipring mpmc recv";
+    const STRATEGY: WaitStrategy = WaitStrategy::Spin;
+    const WAKEUP: Wakeup = Wakeup::None;
+    const COPIES_OUT: bool = true;
+}
+
+/// The MPMC ring; who finds nothing to do gives the core away.
+#[derive(Debug)]
+pub enum ManyYield {}
+
+impl Flavour for ManyYield {
+    const NAME: &'static str = "slipring mpmc yield";
+    const STRATEGY: WaitStrategy = WaitStrategy::Yield;
+    const WAKEUP: Wakeup = Wakeup::None;
+}
