@@ -191,6 +191,10 @@ fn two_pairs() -> Vec<(Key, Cell)> {
     vec![
         ("2P2C/slipring", Cell::crowd::<Ring>("slipring mpmc 2P2C", SLOT, 2, Processes)),
         ("2P2C/array-queue", Cell::crowd::<Queue>("array-queue 2P2C", SLOT, 2, Threads)),
+        (
+            "2P2C/processes/array-queue",
+            Cell::crowd::<Queue>("array-queue 2P2C, processes", SLOT, 2, Processes),
+        ),
         ("2P2C/vyukov", Cell::crowd::<Plain>("vyukov 2P2C", SLOT, 2, Processes)),
         (
             "2P2C/batch/slipring",
@@ -206,6 +210,10 @@ fn four_pairs() -> Vec<(Key, Cell)> {
     vec![
         ("4P4C/slipring", Cell::crowd::<Ring>("slipring mpmc 4P4C", SLOT, 4, Processes)),
         ("4P4C/array-queue", Cell::crowd::<Queue>("array-queue 4P4C", SLOT, 4, Threads)),
+        (
+            "4P4C/processes/array-queue",
+            Cell::crowd::<Queue>("array-queue 4P4C, processes", SLOT, 4, Processes),
+        ),
         ("4P4C/vyukov", Cell::crowd::<Plain>("vyukov 4P4C", SLOT, 4, Processes)),
         (
             "4P4C/batch/slipring",

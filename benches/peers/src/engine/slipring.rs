@@ -72,7 +72,7 @@ impl Flavour for ParkSemaphore {
     const WAKEUP: Wakeup = Wakeup::Semaphore;
 }
 
-/// The MPMC ring; both ends spin.
+/// The MPMC ring; both ends spin; `send` and `recv`, so every message is copied twice.
 #[derive(Debug)]
 pub enum ManySpin {}
 
@@ -80,20 +80,10 @@ impl Flavour for ManySpin {
     const NAME: &'static str = "slipring mpmc";
     const STRATEGY: WaitStrategy = WaitStrategy::Spin;
     const WAKEUP: Wakeup = Wakeup::None;
-}
-
-/// The MPMC ring; `send` and `recv`, so every message is copied twice.
-#[derive(Debug)]
-pub enum ManyCopied {}
-
-impl Flavour for ManyCopied {
-    const NAME: &'static str = "slipring mpmc recv";
-    const STRATEGY: WaitStrategy = WaitStrategy::Spin;
-    const WAKEUP: Wakeup = Wakeup::None;
     const COPIES_OUT: bool = true;
 }
 
-/// The MPMC ring; who finds nothing to do gives the core away.
+/// As [`ManySpin`], but who finds nothing to do gives the core away.
 #[derive(Debug)]
 pub enum ManyYield {}
 
@@ -101,4 +91,5 @@ impl Flavour for ManyYield {
     const NAME: &'static str = "slipring mpmc yield";
     const STRATEGY: WaitStrategy = WaitStrategy::Yield;
     const WAKEUP: Wakeup = Wakeup::None;
+    const COPIES_OUT: bool = true;
 }
