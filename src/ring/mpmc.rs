@@ -55,6 +55,8 @@ pub struct Side {
     hints: u64,
     /// How many more operations to tell of each, since others work at the same end.
     pub(super) crowd: u32,
+    /// How long this end is left alone if others are faster once more; see `pin`.
+    pub(super) pauses: u32,
     /// How long the next writer in the way is waited for; see `pin`.
     pub(super) patience: u32,
     pub(super) suspect: Option<u32>,
@@ -113,7 +115,7 @@ impl Side {
         // ord(mpmc.end) Acquire <- tell: the slots before it are seen as used.
         let head = view.header.head.0.load(Acquire);
         let hints = (view.slots() / 4).clamp(1, HINT_EVERY) - 1;
-        Side { view, me, tail, head, hints, crowd: 0, patience: 1, suspect: None }
+        Side { view, me, tail, head, hints, crowd: 0, pauses: 1, patience: 1, suspect: None }
     }
 
     /// The ring.
@@ -154,6 +156,7 @@ impl Side {
         if self.crowd > 0 || (to & self.hints) == 0 || to.wrapping_sub(self.tail) > 1 {
             tell(&self.view.header.tail.0, to);
             self.crowd = self.crowd.saturating_sub(1);
+            self.pauses = 1;
         }
         self.tail = to;
     }
@@ -282,6 +285,7 @@ impl Side {
         if self.crowd > 0 || (to & self.hints) == 0 || to.wrapping_sub(self.head) > 1 {
             tell(&self.view.header.head.0, to);
             self.crowd = self.crowd.saturating_sub(1);
+            self.pauses = 1;
         }
         self.head = to;
     }

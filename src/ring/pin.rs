@@ -11,7 +11,7 @@ use crate::layout::SlotKind::{Free, Full, Peeked, PeekedPinned, Pinned, Writing}
 use crate::layout::{SlotKind, SlotWord};
 use crate::ring::mpmc::{CROWD, Side, later};
 use crate::sync::Ordering::{Acquire, Relaxed};
-use crate::sync::{PATIENCE_MAX, PATIENCE_MIN, spin_hint};
+use crate::sync::{PATIENCE_MAX, PATIENCE_MIN, PAUSES_MAX, spin_hint};
 
 impl Side {
     /// The slot at the tail was not free for its position: `Ok` to try again.
@@ -42,7 +42,14 @@ impl Side {
         // ord(mpmc.end) Acquire <- tell: the slots before it are seen as used.
         let told = self.view.header.tail.0.load(Acquire);
         self.tail = later(at.wrapping_add(1), told);
+        self.met_others();
+    }
+
+    /// Others were faster: the hints matter, and the next exchange here would only take the line away from them.
+    fn met_others(&mut self) {
         self.crowd = CROWD;
+        (0..self.pauses.min(PAUSES_MAX)).for_each(|_| spin_hint());
+        self.pauses = (2 * self.pauses).min(PAUSES_MAX);
     }
 
     /// The slot at `at` is held from the lap before. Whether a later one is free: else it would be pinned in vain, and its
@@ -93,7 +100,7 @@ impl Side {
                 // ord(mpmc.end) Acquire <- tell: the slots before it are seen as used.
                 let told = self.view.header.head.0.load(Acquire);
                 self.head = later(at.wrapping_add(1), told);
-                self.crowd = CROWD;
+                self.met_others();
                 Ok(())
             }
         }

@@ -43,6 +43,8 @@ pub const TRIES_PER_LEASE_CHECK: u32 = 2;
 pub const PATIENCE_MIN: u32 = 0;
 /// By how much patience grows at most.
 pub const PATIENCE_MAX: u32 = 1;
+/// Pauses are only time.
+pub const PAUSES_MAX: u32 = 0;
 
 /// Attempts of one verb of an MPMC ring.
 pub const MAX_ATTEMPTS: u32 = 1 << 10;

@@ -25,6 +25,9 @@ pub const PROBES_PER_ROUND: u32 = 100;
 /// How often a receiver looks at a slot that somebody fills while a later message waits, before it passes it over: a
 /// sender that runs has committed by then. More for longer slots; doubled, up to [`PATIENCE_MAX`], each time it does.
 pub const PATIENCE_MIN: u32 = 64;
+/// How long a participant leaves an end alone at which others were faster, at most: pauses, doubled each time. Its line
+/// comes from another core each time it is wanted, so whoever has it should send or receive several messages meanwhile.
+pub const PAUSES_MAX: u32 = 64;
 /// By how much patience grows at most.
 pub const PATIENCE_MAX: u32 = 32;
 
