@@ -8,11 +8,14 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill, raise};
 use nix::unistd::{Pid, getpid, getppid, pause};
+use slipring::{WaitStrategy, Wakeup};
 use slipring_harness::clock::Clock;
 use slipring_harness::cores::Cores;
-use slipring_harness::measure::{PayloadSource, Setting, batched, latency, throughput};
+use slipring_harness::measure::{
+    Members, PayloadSource, Setting, batched, crowd, crowd_batched, latency, throughput,
+};
 use slipring_harness::mechanism::{
-    Futex, Mechanism, Park, Pipe, ReceiveMessage, SendMessage, Spin, Spsc, UnixStream,
+    Flavour, Futex, Mechanism, Mpmc, Park, Pipe, ReceiveMessage, SendMessage, Spin, Spsc, UnixStream,
 };
 use slipring_harness::process::Pair;
 use slipring_harness::reference::{Placement, reference};
@@ -258,6 +261,71 @@ fn batches_count_every_message_and_check_it() {
     assert_eq!(own_rings(), [""; 0]);
 }
 
+/// Gives the core away when there is nothing to do: a crowd is more than the cores.
+#[derive(Debug)]
+enum Yielding {}
+
+impl Flavour for Yielding {
+    const NAME: &'static str = "yielding";
+    const STRATEGY: WaitStrategy = WaitStrategy::Yield;
+    const WAKEUP: Wakeup = Wakeup::None;
+}
+
+fn crowds_of_processes_and_of_threads_count_every_message() {
+    let setting = setting();
+    for members in [Members::Processes, Members::Threads] {
+        for pairs in [1, 3] {
+            let reading = crowd::<Mpmc<Yielding>>(&setting, 48, pairs, members).unwrap();
+            assert!(reading.messages >= pairs as u64 && reading.ns > 0.0, "{reading:?}");
+        }
+        let reading = crowd_batched::<Mpmc<Yielding>, 16>(&setting, 56, 2, members).unwrap();
+        assert!(reading.messages > 0 && reading.messages.is_multiple_of(16), "{reading:?}");
+    }
+    assert_eq!(own_rings(), [""; 0]);
+}
+
+/// Loses each sender's hundredth message.
+#[derive(Clone)]
+struct Lossy(Mpmc<Yielding>);
+
+impl Mechanism for Lossy {
+    const NAME: &'static str = "lossy";
+    type Sender = LossySender;
+    type Receiver = <Mpmc<Yielding> as Mechanism>::Receiver;
+
+    fn prepare(size: usize) -> Result<Self, HarnessError> {
+        Mpmc::prepare(size).map(Lossy)
+    }
+
+    fn sender(self) -> Result<Self::Sender, HarnessError> {
+        Ok(LossySender(self.0.sender()?, 0))
+    }
+
+    fn receiver(self) -> Result<Self::Receiver, HarnessError> {
+        self.0.receiver()
+    }
+}
+
+struct LossySender(<Mpmc<Yielding> as Mechanism>::Sender, u64);
+
+impl SendMessage for LossySender {
+    fn send(&mut self, message: &[u8]) -> Result<(), HarnessError> {
+        self.0.send(message)
+    }
+
+    fn send_with(&mut self, size: usize, fill: impl FnOnce(&mut [u8])) -> Result<(), HarnessError> {
+        self.1 += 1;
+        if self.1 == 100 { Ok(()) } else { self.0.send_with(size, fill) }
+    }
+}
+
+fn a_message_that_a_crowd_loses_is_missed() {
+    for members in [Members::Processes, Members::Threads] {
+        let result = crowd::<Lossy>(&setting(), 48, 2, members);
+        assert!(matches!(&result, Err(HarnessError::Answer { what }) if what.contains("sent")), "{result:?}");
+    }
+}
+
 fn a_ring_is_removed_when_its_users_are_killed() {
     let result = pair().run(
         Spsc::<Spin>::prepare(64).unwrap(),
@@ -350,6 +418,8 @@ const TESTS: &[(&str, fn())] = tests![
     pipes_and_sockets_and_futexes_give_plausible_counts,
     rings_give_plausible_counts_and_leave_no_name,
     batches_count_every_message_and_check_it,
+    crowds_of_processes_and_of_threads_count_every_message,
+    a_message_that_a_crowd_loses_is_missed,
     a_ring_is_removed_when_its_users_are_killed,
     a_quick_comparison_is_complete,
     references_are_positive_and_classified,

@@ -256,6 +256,8 @@ fn price() -> Vec<Goal> {
         ("1P1C / vyukov", "1P1C/slipring", "1P1C/vyukov"),
         ("2P2C / vyukov", "2P2C/slipring", "2P2C/vyukov"),
         ("4P4C / vyukov", "4P4C/slipring", "4P4C/vyukov"),
+        ("2P2C / array-queue of processes", "2P2C/slipring", "2P2C/processes/array-queue"),
+        ("4P4C / array-queue of processes", "4P4C/slipring", "4P4C/processes/array-queue"),
     ] {
         goals.push(told(what, Figure::Throughput(own, plain)));
     }
@@ -431,6 +433,25 @@ mod tests {
         assert_eq!((rows[0].kept, rows[0].dropped), (2, 4));
         assert_eq!(rows[0].spread, Some(Spread { median: 1.0, min: 0.5, max: 1.5 }));
         assert_eq!((rows[0].yes, rows[0].is_firm()), (Some(true), false));
+    }
+
+    #[test]
+    fn the_worst_round_is_judged_in_units_of_the_median() {
+        let goal = goal("PERF-9", "2P2C, median round / worst");
+        let clock = Clock::calibrate();
+        let value = |messages| goal.figure.value(&clock, 48, &rate(messages, 70.0), None);
+        let values: Vec<_> = [6, 2, 8, 6, 12].into_iter().filter_map(value).collect();
+        let row = &rows(&goal, &values, 0, false)[0];
+        assert_eq!((row.reached.as_str(), row.yes), ("3.00", Some(true)));
+        let worse: Vec<_> = [6, 1, 8, 6, 12].into_iter().filter_map(value).collect();
+        assert_eq!(rows(&goal, &worse, 0, false)[0].yes, Some(false));
+    }
+
+    #[test]
+    fn what_is_only_told_has_no_verdict() {
+        let goal = goal("PRICE", "1P1C / vyukov");
+        let row = &rows(&goal, &[(Placement::Near, 0.5)], 0, false)[0];
+        assert_eq!((row.must.as_str(), row.reached.as_str(), row.yes), ("-", "0.50", None));
     }
 
     #[test]

@@ -58,6 +58,14 @@ fn every_engine_runs_or_says_why_not() {
 }
 
 #[test]
+fn crowds_are_measured_and_their_price_is_told() {
+    let rows = goals(&brief(&["--json", "--only", "PERF-8", "--only", "price"]).stdout);
+    let count = |id: &str| rows.iter().filter(|row| row["goal"] == id).count();
+    assert!(count("PERF-8") >= 7 && count("PRICE") >= 13, "{rows:?}");
+    assert!(rows.iter().filter(|row| row["goal"] == "PRICE").all(|row| row["yes"].is_null()));
+}
+
+#[test]
 fn records_are_written_once_and_only_when_asked_for() {
     let path = std::env::temp_dir().join(format!("slipring-peers-{}", std::process::id()));
     let with = |extension: &str| PathBuf::from(format!("{}{extension}", path.display()));
