@@ -131,8 +131,8 @@ fn root_cause(page: &Page, at: usize, failure: HarnessError, children: &mut [(Si
         return failure;
     }
     let others = (0..children.len()).filter(|&other| other != at);
-    let causes = others.filter_map(|other| verdict_now(page, children, other).ok()??.err());
-    causes.filter(explains).next().unwrap_or(failure)
+    let mut causes = others.filter_map(|other| verdict_now(page, children, other).ok()??.err());
+    causes.find(explains).unwrap_or(failure)
 }
 
 /// A child's view of the others: a place to meet before and between the timed parts.
