@@ -89,7 +89,6 @@ impl Side {
             (None, _) => Err(Corrupt::new("slot state", word.0, at).into()),
             (Some(Free), 0) | (_, ..0) => Err(RecvError::Empty),
             (Some(Writing), 0) => {
-                self.suspect = Some(word.owner());
                 if self.full_behind(at, word)? {
                     self.step_over_writer(at, word);
                 }
@@ -142,6 +141,7 @@ impl Side {
                 return;
             }
         }
+        self.suspect = Some(word.owner());
         let pinned = SlotWord::owned(word.lap(), Pinned, word.owner());
         // ord(mpmc.state) Relaxed: nothing but the word is passed on; who sees head moved sees it (mpmc.end).
         // ord(mpmc.state) Relaxed on failure: the caller looks again.
