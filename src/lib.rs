@@ -20,6 +20,7 @@
 //! for dead. See `docs/` in the repository for the algorithm, the memory orderings and how they were verified.
 #![cfg(target_os = "linux")]
 
+pub mod adapters;
 mod channel;
 mod error;
 mod event;
