@@ -25,7 +25,7 @@
 
 use crate::event::{Event, Waited, Waiters};
 use crate::layout::{LockLine, Wakeup};
-use crate::sync::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use crate::sync::{Deadline, Shared};
 
 /// The owner of a lock that is free and whose last holder died. No participant has this number, and none has 0.
@@ -93,9 +93,10 @@ impl Lock {
             return None;
         }
         let mine = (word - owner).wrapping_add(TURN) | u64::from(me);
-        // ord(lock.pass) Acquire <- give_back, disown: see what the last holder did.
+        // ord(lock.pass) AcqRel <- give_back: see what the last holder did; and, at `take_over`, that we had our lease
+        // before our number stood here.
         // ord(own) Relaxed on failure: somebody else has it.
-        let taken = self.line.word.0.compare_exchange(word, mine, Acquire, Relaxed);
+        let taken = self.line.word.0.compare_exchange(word, mine, AcqRel, Relaxed);
         taken.is_ok().then_some(Held { word: mine, after_death: owner == OWNER })
     }
 
@@ -125,17 +126,19 @@ impl Lock {
         }
     }
 
-    fn take_over(&self, who: &Who<'_>) -> Option<Held> {
-        // ord(own) Relaxed: only says whom to ask about; the exchange verifies it.
-        let word = self.line.word.0.load(Relaxed);
+    /// Takes the lock if whoever has it is dead. Asks the kernel.
+    pub fn take_over(&self, who: &Who<'_>) -> Option<Held> {
+        // ord(lock.owner) Acquire <- take_over: whoever stands here had its lease before, so that a free one means death.
+        let word = self.line.word.0.load(Acquire);
         let owner = word & OWNER;
         if owner == 0 || owner == OWNER || owner == u64::from(who.me) || (who.lives)(owner as u32) {
             return None;
         }
         let mine = (word - owner).wrapping_add(TURN) | u64::from(who.me);
-        // ord(own) Relaxed: the lease that the kernel says is free orders all that its holder did.
+        // ord(lock.owner) Release -> take_over: our lease before our number. What the dead one did is ordered by its lease,
+        // which the kernel says is free.
         // ord(own) Relaxed on failure: another was quicker.
-        let taken = self.line.word.0.compare_exchange(word, mine, Relaxed, Relaxed);
+        let taken = self.line.word.0.compare_exchange(word, mine, Release, Relaxed);
         taken.is_ok().then_some(Held { word: mine, after_death: true })
     }
 

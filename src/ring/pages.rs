@@ -70,7 +70,7 @@ pub fn read(view: &PageView, to: &mut [u8]) -> Result<Taken, Corrupt> {
         }
     }
     if taken.len > 0 {
-        // ord(pages.free) Release -> room, merge: we have read the page before the writer has it again.
+        // ord(pages.free) Release -> room: we have read the page before the writer has it again.
         view.header.head.0.store(head, Release);
     }
     Ok(taken)
@@ -124,7 +124,7 @@ pub fn append(view: &PageView, from: &[u8]) -> Result<usize, Corrupt> {
         // ord(own) Relaxed: nobody looks at the word before the store of tail.
         view.word(tail).store(tail << 16 | part.len() as u64, Relaxed);
         tail = tail.wrapping_add(1) & POSITIONS;
-        // ord(pages.append) Release -> read, is_empty, unread: the page and its word before the tail behind it.
+        // ord(pages.append) Release -> read: the page and its word before the tail behind it.
         view.header.tail.0.store(tail, Release);
         done += part.len();
     }
