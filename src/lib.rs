@@ -66,6 +66,8 @@ static_assertions::assert_impl_all!(spsc::Consumer: Send);
 static_assertions::assert_impl_all!(mpmc::Sender: Send, Clone);
 static_assertions::assert_impl_all!(mpmc::Receiver: Send, Clone);
 static_assertions::assert_impl_all!(Ring: Send, Sync);
+static_assertions::assert_impl_all!(adapters::pipe::Reader: Send, Clone);
+static_assertions::assert_impl_all!(adapters::pipe::Writer: Send, Clone);
 
 /// The examples of the README, as tests.
 #[cfg(doctest)]

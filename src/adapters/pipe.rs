@@ -204,7 +204,7 @@ struct Opened {
     hold: Option<Hold>,
     ends: &'static [End],
     segment: Arc<Segment>,
-    stream: Stream,
+    view: PageView,
 }
 
 impl Opened {
@@ -222,7 +222,7 @@ impl Drop for Opened {
     fn drop(&mut self) {
         // The kernel first: whoever is told that somebody left asks it who is left.
         drop(self.hold.take());
-        self.stream.leave();
+        Stream::new(self.view.clone()).leave();
     }
 }
 
@@ -233,7 +233,7 @@ struct Seat {
 }
 
 impl Seat {
-    fn take(opened: &Opened) -> io::Result<Seat> {
+    fn take(opened: &Opened, stream: &Stream) -> io::Result<Seat> {
         // A child's own memory map must be registered, too.
         register_for_heavy_fences();
         let joined = Lease::join(opened.hold().fd(), opened.segment.clone(), true).map_err(errno)?;
@@ -243,7 +243,7 @@ impl Seat {
         let start = std::process::id() as usize * 61 % count;
         for seat in (start..start + count).map(|i| SEATS[0] + i % count) {
             if lease.take(seat).map_err(errno)? {
-                opened.stream.disown(seat as u32);
+                stream.disown(seat as u32);
                 return Ok(Seat { lease, me: seat });
             }
         }
@@ -254,6 +254,7 @@ impl Seat {
 /// An end, or both, open in this process.
 pub(super) struct Handle {
     opened: Arc<Opened>,
+    stream: Stream,
     seat: Option<Seat>,
     /// Departures when this handle last heard from the kernel that a reader is left, and when that was.
     readers_seen: Cell<Option<(u32, Duration)>>,
@@ -275,12 +276,16 @@ impl Handle {
         if !held {
             return Err(Errno::EAGAIN.into());
         }
-        let opened = Opened { hold: Some(hold), ends, segment, stream: Stream::new(view) };
-        Ok(Handle { opened: Arc::new(opened), seat: None, readers_seen: Cell::new(None) })
+        Ok(Handle::on(Arc::new(Opened { hold: Some(hold), ends, segment, view })))
+    }
+
+    fn on(opened: Arc<Opened>) -> Handle {
+        let stream = Stream::new(opened.view.clone());
+        Handle { opened, stream, seat: None, readers_seen: Cell::new(None) }
     }
 
     pub(super) fn stream(&self) -> &Stream {
-        &self.opened.stream
+        &self.stream
     }
 
     pub(super) fn nobody_has(&self, end: End) -> bool {
@@ -288,7 +293,7 @@ impl Handle {
     }
 
     pub(super) fn duplicate(&self) -> Handle {
-        Handle { opened: self.opened.clone(), seat: None, readers_seen: Cell::new(None) }
+        Handle::on(self.opened.clone())
     }
 
     fn received(fd: OwnedFd, ends: &'static [End]) -> io::Result<Handle> {
@@ -319,7 +324,7 @@ impl Handle {
 
     /// Whether no reader is left. Clean departures are seen at once, a death within [`TRUSTED_FOR`].
     fn no_reader(&self) -> bool {
-        let departures = self.opened.stream.departures();
+        let departures = self.stream.departures();
         let now = clock_gettime(ClockId::MonotonicCoarse);
         let now = Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs() as u32);
         if let Some((then, at)) = self.readers_seen.get()
@@ -341,7 +346,7 @@ impl Handle {
         verb: impl FnOnce(&Stream, &Call<'_>) -> Result<T, Stop>,
     ) -> io::Result<T> {
         if self.seat.as_ref().is_none_or(|seat| !seat.lease.is_own()) {
-            self.seat = Some(Seat::take(&self.opened)?);
+            self.seat = Some(Seat::take(&self.opened, &self.stream)?);
         }
         let Some(seat) = &self.seat else { unreachable!("taken just now") };
         let patience = || match deadline {
@@ -351,7 +356,7 @@ impl Handle {
         let lives = |party: u32| seat.lease.is_held(party as usize);
         let who = Who { me: seat.me as u32, lives: &lives };
         let alone = || alone(self);
-        verb(&self.opened.stream, &Call { who, alone: &alone, patience: &patience }).map_err(stopped)
+        verb(&self.stream, &Call { who, alone: &alone, patience: &patience }).map_err(stopped)
     }
 
     pub(super) fn read(&mut self, to: &mut [u8], deadline: Option<Instant>) -> io::Result<usize> {
@@ -364,11 +369,11 @@ impl Handle {
     }
 
     pub(super) fn unread(&self) -> io::Result<usize> {
-        self.opened.stream.unread().map_err(|fault| stopped(Stop::Corrupt(fault)))
+        self.stream.unread().map_err(|fault| stopped(Stop::Corrupt(fault)))
     }
 
     pub(super) fn capacity(&self) -> usize {
-        self.opened.stream.limit() as usize * PAGE_LEN
+        self.stream.limit() as usize * PAGE_LEN
     }
 
     pub(super) fn set_capacity(&mut self, bytes: usize) -> io::Result<usize> {
