@@ -162,12 +162,13 @@ fn what_is_counted_as_unread_was_there() {
         let view = stream(2);
         write(&view, &[1; 8]);
         let there = view.clone();
-        let writer = thread::spawn(move || write(&there, &[2; 8]));
+        // In a page of its own, whose word must not be older than the tail behind it.
+        let writer = thread::spawn(move || write(&there, &[2; 16]));
         run.outcome(pages::unread(&view).expect("a sound stream"));
         writer.join().unwrap();
     })
     .reaches("8", "before the second write")
-    .reaches("16", "after it");
+    .reaches("24", "after it");
 }
 
 // --- the locks ---

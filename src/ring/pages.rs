@@ -22,6 +22,7 @@
 
 use crate::error::Corrupt;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::spin_hint;
 use crate::view::PageView;
 
 /// Positions are counted modulo 2^48.
@@ -89,8 +90,9 @@ pub fn merge(view: &PageView, from: &[u8]) -> Result<usize, Corrupt> {
     let part = &from[..from.len() % view.geometry.page_len];
     // ord(own) Relaxed: only whoever holds the writing lock stores it, and the lock orders them.
     let tail = view.header.tail.0.load(Relaxed);
-    // ord(pages.free) Acquire <- read: as in `room`; whether there is a last page at all.
-    let head = view.header.head.0.load(Acquire);
+    // ord(own) Relaxed: whether there is a last page at all. A stale one is harmless: the exchange below finds the page
+    // released, and the bytes of a page that was read to its end are nobody's but the writer's.
+    let head = view.header.head.0.load(Relaxed);
     if part.is_empty() || used(view, head >> 16, tail)? == 0 {
         return Ok(0);
     }
@@ -152,34 +154,42 @@ pub fn has_room(view: &PageView) -> bool {
 pub fn is_empty(view: &PageView) -> bool {
     // ord(own) Relaxed: a look; whoever reads looks again under the lock.
     let head = view.header.head.0.load(Relaxed);
-    // ord(pages.append) Acquire <- append: a page that was seen here is there for the read that follows.
-    view.header.tail.0.load(Acquire) == head >> 16
+    // ord(own) Relaxed: as above; a later look at the same word is not older than this one.
+    view.header.tail.0.load(Relaxed) == head >> 16
 }
+
+/// Looks at a stream that moves under them, each time because a reader got further, before it is called damaged.
+const LOOKS: usize = 1000;
 
 /// Bytes written and not read. May be stale at once, but was true at some moment if nobody read meanwhile.
 pub fn unread(view: &PageView) -> Result<usize, Corrupt> {
-    loop {
-        // ord(pages.free) Acquire <- read: the words below are not older than this head.
-        let head = view.header.head.0.load(Acquire);
-        // ord(pages.append) Acquire <- append: each page's word before the tail behind it.
-        let tail = view.header.tail.0.load(Acquire);
-        let (first, mut sum) = (head >> 16, 0);
-        let pages = used(view, first, tail);
-        let mut fault = pages.err();
-        for position in (0..pages.unwrap_or(0)).map(|i| first.wrapping_add(i) & POSITIONS) {
-            // ord(pages.merge) Acquire <- merge: not older than what was seen before.
-            let word = view.word(position).load(Acquire);
-            match end_of(view, word, position) {
-                Ok(end) => sum += end,
-                Err(found) => fault = Some(found),
-            }
+    let mut seen = unread_once(view);
+    for _ in 1..LOOKS {
+        if let Ok(Some(sum)) = seen {
+            return Ok(sum);
         }
-        // ord(own) Relaxed: if it has not moved, no page above was given back and filled again before it was looked at.
-        if view.header.head.0.load(Relaxed) == head {
-            let offset = (head & 0xffff) as usize;
-            return fault.map_or(Ok(sum.saturating_sub(offset)), Err);
-        }
+        spin_hint();
+        seen = unread_once(view);
     }
+    seen.map(Option::unwrap_or_default)
+}
+
+/// One look; `None` if somebody read meanwhile. A fault may be that, too: a page that was given back and filled again.
+fn unread_once(view: &PageView) -> Result<Option<usize>, Corrupt> {
+    // ord(own) Relaxed: looked at again in the end.
+    let head = view.header.head.0.load(Relaxed);
+    let first = head >> 16;
+    // ord(pages.append) Acquire <- append: each page's word before the tail behind it.
+    let tail = view.header.tail.0.load(Acquire);
+    let mut sum = 0;
+    for position in (0..used(view, first, tail)?).map(|i| first.wrapping_add(i) & POSITIONS) {
+        // ord(own) Relaxed: a number; the bytes are not read.
+        let word = view.word(position).load(Relaxed);
+        sum += end_of(view, word, position)?;
+    }
+    // ord(own) Relaxed: if it has not moved, no page above was given back before it was looked at.
+    let still = view.header.head.0.load(Relaxed) == head;
+    Ok(still.then(|| sum.saturating_sub((head & 0xffff) as usize)))
 }
 
 /// How many pages may be in use.
@@ -193,8 +203,8 @@ pub fn limit(view: &PageView) -> u64 {
 pub fn set_limit(view: &PageView, pages: u64) -> Result<bool, Corrupt> {
     // ord(own) Relaxed: only whoever holds the writing lock stores it, and the lock orders them.
     let tail = view.header.tail.0.load(Relaxed);
-    // ord(pages.free) Acquire <- read: as in `room`.
-    let head = view.header.head.0.load(Acquire);
+    // ord(own) Relaxed: no byte is touched; a stale head says that more is in use.
+    let head = view.header.head.0.load(Relaxed);
     let fits = used(view, head >> 16, tail)? <= pages;
     if fits {
         // ord(own) Relaxed: the lock orders the writers, and a reader has no use for it.
