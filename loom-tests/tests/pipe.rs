@@ -282,6 +282,53 @@ fn a_newcomer_with_a_dead_ones_number_does_not_keep_its_lock() {
     .reaches(r#"("231", false, true)"#, "the newcomer was first: whoever is first hears of the death");
 }
 
+#[test]
+fn a_lock_just_taken_is_not_taken_for_a_dead_ones() {
+    check_bounded(3, |run| {
+        let view = stream(2);
+        let leases = Leases::all_free(3);
+        let (mine, its) = (leases.seat(71, true), leases.seat(72, true));
+        assert!(mine.host.take(1));
+        let there = view.clone();
+        let newcomer = thread::spawn(move || {
+            let lock = Lock::new(there.header.project(|header| &header.writing), false);
+            assert!(its.host.take(2));
+            let held = take(&lock, &who(2, &everybody));
+            assert_eq!(write(&there, &[2; 8]), 8);
+            lock.give_back(held);
+            its
+        });
+        let lock = Lock::new(view.header.project(|header| &header.writing), false);
+        let lives = |number: u32| mine.host.is_held(number as usize);
+        let held = take(&lock, &who(1, &lives));
+        let after_death = held.after_death;
+        assert_eq!(write(&view, &[1; 8]), 8);
+        lock.give_back(held);
+        drop(newcomer.join().unwrap());
+        run.outcome((brief(&read(&view, 2 * PAGE)), after_death));
+    })
+    .reaches(r#"("12", false)"#, "one was first")
+    .reaches(r#"("21", false)"#, "the other was; nobody died");
+}
+
+#[test]
+fn nobody_comes_or_leaves_uncounted() {
+    check(|run| {
+        let view = stream(1);
+        let there = Stream::new(view.clone());
+        let other = thread::spawn(move || {
+            there.arrive(End::Reading);
+            there.leave();
+        });
+        let stream = Stream::new(view);
+        stream.arrive(End::Reading);
+        stream.leave();
+        other.join().unwrap();
+        run.outcome((stream.openings(End::Reading), stream.departures()));
+    })
+    .reaches("(2, 2)", "always");
+}
+
 // --- waiting ---
 
 /// Whether the other side is gone, as the kernel tells it: seen only after all that it did.

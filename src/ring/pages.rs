@@ -179,8 +179,8 @@ fn unread_once(view: &PageView) -> Result<Option<usize>, Corrupt> {
     // ord(own) Relaxed: looked at again in the end.
     let head = view.header.head.0.load(Relaxed);
     let first = head >> 16;
-    // ord(pages.append) Acquire <- append: each page's word before the tail behind it.
-    let tail = view.header.tail.0.load(Acquire);
+    // ord(own) Relaxed: a page whose word is not seen yet is a fault, and looked at again.
+    let tail = view.header.tail.0.load(Relaxed);
     let mut sum = 0;
     for position in (0..used(view, first, tail)?).map(|i| first.wrapping_add(i) & POSITIONS) {
         // ord(own) Relaxed: a number; the bytes are not read.
