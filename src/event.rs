@@ -230,8 +230,20 @@ impl Event {
             }
             // On a busy machine each yield may take the time slices of everybody else: look at the clock after each.
             WaitStrategy::Yield => self.poll(deadline, 1, sync::yield_now, &mut ready, &mut check),
-            WaitStrategy::Park => self.park(deadline, &mut ready, &mut check),
+            WaitStrategy::Park => self.park(deadline, &mut ready, &mut check, None),
         }
+    }
+
+    /// As [`Event::wait`] with [`WaitStrategy::Park`], on a futex; a signal that would end a blocking read(2) ends it, too,
+    /// with `interrupted`, unless what was waited for is there.
+    pub fn wait_interruptible<E>(
+        &self,
+        deadline: Deadline,
+        mut ready: impl FnMut() -> bool,
+        mut check: impl FnMut() -> Option<E>,
+        interrupted: E,
+    ) -> Waited<E> {
+        self.park(deadline, &mut ready, &mut check, Some(interrupted))
     }
 
     #[inline(always)]
@@ -270,6 +282,7 @@ impl Event {
         deadline: Deadline,
         ready: &mut impl FnMut() -> bool,
         check: &mut impl FnMut() -> Option<E>,
+        mut interrupted: Option<E>,
     ) -> Waited<E> {
         if self.found_before_sleep(ready) {
             return Waited::Ready;
@@ -291,14 +304,23 @@ impl Event {
                 return over;
             }
             let Some(slice) = slice else { return Waited::TimedOut };
+            let mut end = None;
             match self.wakeup {
                 Wakeup::None => sync::yield_now(),
+                Wakeup::Futex if interrupted.is_some() => {
+                    if sync::futex_wait_interruptible(&self.line.state, announced, slice) {
+                        end = interrupted.take();
+                    }
+                }
                 Wakeup::Futex => sync::futex_wait(&self.line.state, announced, slice),
                 Wakeup::Semaphore => owes = self.line.semaphore.wait(slice) && self.waiters == Waiters::Many,
             }
             if ready() {
                 self.pass_on(owes);
                 return Waited::Ready;
+            }
+            if let Some(end) = end {
+                return Waited::Ended(end);
             }
         }
     }

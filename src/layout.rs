@@ -17,6 +17,8 @@ pub const VERSION: u32 = 2;
 pub const KIND_SPSC: u32 = 1;
 /// Ring kind: any number of senders and receivers, slots of one size.
 pub const KIND_MPMC: u32 = 2;
+/// Ring kind: a stream of bytes in pages, as a pipe: any number of writers and readers, one at a time of each.
+pub const KIND_PAGES: u32 = 3;
 
 /// Flag: the name outlives its last participant.
 pub const FLAG_PERSISTENT: u32 = 1;
@@ -47,6 +49,19 @@ pub const MAX_SLOT_LEN: u64 = 1 << 26;
 pub const SLOT_HEADER_LEN: usize = 16;
 /// Slots start on cache lines and fill them.
 pub const SLOT_ALIGN: u64 = 64;
+
+/// Bytes of a page of a stream; what is written at once and fits is not torn (PIPE_BUF).
+pub const PAGE_LEN: usize = 4096;
+/// The most pages of a stream: 1 GiB.
+pub const MAX_PAGES: u64 = 1 << 18;
+/// Where the words of a stream's pages stand.
+pub const PAGE_WORDS_OFFSET: usize = 2560;
+
+/// Where the pages of a stream of so many start: page aligned.
+#[must_use]
+pub const fn pages_offset(pages: u64) -> usize {
+    (PAGE_WORDS_OFFSET + pages as usize * size_of::<AtomicU64>()).next_multiple_of(PAGE_LEN)
+}
 
 /// Where the slots of an MPMC ring for so many participants start: page aligned.
 #[must_use]
@@ -307,6 +322,57 @@ pub struct Census {
     pub changes: AtomicU32,
 }
 
+/// A lock whose holder may be killed: who has it, and where the others sleep.
+#[repr(C)]
+pub struct LockLine {
+    /// `turns:52 | owner:12`, see `channel/lock.rs`.
+    pub word: Line<AtomicU64>,
+    /// Whoever wants it sleeps here.
+    pub event: EventLine,
+}
+
+/// Who came to a stream and who left, counted.
+#[repr(C, align(128))]
+pub struct Traffic {
+    /// How often a reading end was opened.
+    pub readers: AtomicU32,
+    /// How often a writing end was opened.
+    pub writers: AtomicU32,
+    /// How often anybody closed an end.
+    pub left: AtomicU32,
+}
+
+impl Traffic {
+    /// How often an end was opened.
+    #[must_use]
+    pub fn openings(&self, writing: bool) -> &AtomicU32 {
+        if writing { &self.writers } else { &self.readers }
+    }
+}
+
+/// The control lines of a stream in pages.
+#[repr(C)]
+pub struct PageHeader {
+    /// `position:48 | offset:16` of the next byte to read. Only whoever holds `reading` stores it.
+    pub head: Line<AtomicU64>,
+    /// Position of the next page to fill. Only whoever holds `writing` stores it.
+    pub tail: Line<AtomicU64>,
+    /// How many pages may be in use. Only whoever holds `writing` stores it.
+    pub limit: Line<AtomicU64>,
+    /// Readers sleep here until there are bytes.
+    pub items: EventLine,
+    /// Writers sleep here until there is room.
+    pub space: EventLine,
+    /// The right to read.
+    pub reading: LockLine,
+    /// The right to write.
+    pub writing: LockLine,
+    /// Who came and who left.
+    pub traffic: Traffic,
+    /// Whoever opened one end sleeps here until the other is opened.
+    pub partner: EventLine,
+}
+
 /// The state word of a slot: `lap:48 | kind:4 | owner:12`. Position p lives in slot p % N at lap p / N, laps start at 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlotWord(pub u64);
@@ -477,6 +543,23 @@ const _: () = {
     pinned(offset_of!(Census, changes), 4);
     pinned(size_of::<MpmcHeader>(), 640);
     pinned(align_of::<MpmcHeader>(), 128);
+    pinned(offset_of!(LockLine, event), 128);
+    pinned(size_of::<LockLine>(), 256);
+    pinned(offset_of!(Traffic, readers), 0);
+    pinned(offset_of!(Traffic, writers), 4);
+    pinned(offset_of!(Traffic, left), 8);
+    pinned(offset_of!(PageHeader, head), 0);
+    pinned(offset_of!(PageHeader, tail), 128);
+    pinned(offset_of!(PageHeader, limit), 256);
+    pinned(offset_of!(PageHeader, items), 384);
+    pinned(offset_of!(PageHeader, space), 512);
+    pinned(offset_of!(PageHeader, reading), 640);
+    pinned(offset_of!(PageHeader, writing), 896);
+    pinned(offset_of!(PageHeader, traffic), 1152);
+    pinned(offset_of!(PageHeader, partner), 1280);
+    pinned(size_of::<PageHeader>(), 1408);
+    pinned(align_of::<PageHeader>(), 128);
+    assert!(RING_OFFSET + 1408 <= PAGE_WORDS_OFFSET && PAGE_WORDS_OFFSET.is_multiple_of(8));
     assert!(RING_OFFSET + 640 <= SPSC_DATA_OFFSET && RING_OFFSET + 640 <= PARTIES_OFFSET);
     assert!(RING_OFFSET.is_multiple_of(128) && PARTIES_OFFSET.is_multiple_of(128));
 };

@@ -20,6 +20,7 @@
 //! for dead. See `docs/` in the repository for the algorithm, the memory orderings and how they were verified.
 #![cfg(target_os = "linux")]
 
+pub mod adapters;
 mod channel;
 mod error;
 mod event;
@@ -65,6 +66,8 @@ static_assertions::assert_impl_all!(spsc::Consumer: Send);
 static_assertions::assert_impl_all!(mpmc::Sender: Send, Clone);
 static_assertions::assert_impl_all!(mpmc::Receiver: Send, Clone);
 static_assertions::assert_impl_all!(Ring: Send, Sync);
+static_assertions::assert_impl_all!(adapters::pipe::Reader: Send, Clone);
+static_assertions::assert_impl_all!(adapters::pipe::Writer: Send, Clone);
 
 /// The examples of the README, as tests.
 #[cfg(doctest)]

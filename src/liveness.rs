@@ -112,6 +112,57 @@ impl Drop for Lease {
     }
 }
 
+/// A hold that forked children share: shared locks on an open file description that is passed on as a pipe's is, by
+/// fork(2), by SCM_RIGHTS, by dup(2). It ends when the last descriptor of it is closed, in whatever process and in
+/// whatever way, so nothing is ever unlocked here. It says that an end of something is open, not who has it.
+pub struct Hold(OwnedFd);
+
+impl Hold {
+    /// A hold on nothing yet, on a description of its own; `of` is any descriptor of the segment.
+    pub fn new(segment: &Segment, of: BorrowedFd<'_>) -> Result<Hold> {
+        segment::reopen(segment.place(), of).map(Hold)
+    }
+
+    /// The hold that came with this descriptor, from another process.
+    #[must_use]
+    pub fn received(fd: OwnedFd) -> Hold {
+        Hold(fd)
+    }
+
+    /// Marks the segment as in use.
+    pub fn be_present(&self, segment: &Segment) -> Result<bool> {
+        lock(segment, self.fd(), libc::F_RDLCK, PRESENCE, 1)
+    }
+
+    /// Holds a party's byte together with others.
+    pub fn share(&self, segment: &Segment, party: usize) -> Result<bool> {
+        lock(segment, self.fd(), libc::F_RDLCK, FIRST_PARTY + party as i64, 1)
+    }
+
+    /// Has a party's byte alone for as long as `work` takes, waiting for it. Such waits end with EINTR as others do.
+    pub fn alone_at<T>(&self, segment: &Segment, party: usize, work: impl FnOnce() -> T) -> Result<T> {
+        let at = FIRST_PARTY + party as i64;
+        fcntl(self.fd(), FcntlArg::F_OFD_SETLKW(&range(libc::F_WRLCK, at, 1))).map_err(|errno| {
+            Error::Io { name: segment.label(), call: "fcntl(F_OFD_SETLKW)", source: errno.into() }
+        })?;
+        let done = work();
+        lock(segment, self.fd(), libc::F_UNLCK, at, 1)?;
+        Ok(done)
+    }
+
+    /// Whether a description other than this one holds a party's byte, alone or with others.
+    #[must_use]
+    pub fn others_hold(&self, party: usize) -> bool {
+        is_locked(self.fd(), libc::F_WRLCK, FIRST_PARTY + party as i64, 1)
+    }
+
+    /// The descriptor with the locks: whoever is given it has the same hold.
+    #[must_use]
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 /// An open file description that this process alone refers to, by one descriptor: what is locked on it ends with this
 /// process, whoever was forked.
 struct Description(OwnedFd);

@@ -3,9 +3,10 @@
 #![allow(clippy::disallowed_types, reason = "the facade's atomics, which the lint sees through to core's")]
 
 use crate::layout::{
-    Align, FLAG_ASYMMETRIC_FENCES, FLAG_PERSISTENT, FLAGS_KNOWN, KIND_MPMC, KIND_SPSC, MAX_CAPACITY,
-    MAX_PARTICIPANTS, MAX_SLOT_LEN, MAX_SLOTS, MIN_CAPACITY, MpmcHeader, Party, RING_OFFSET, SLOT_ALIGN,
-    SLOT_HEADER_LEN, SPSC_DATA_OFFSET, SegmentHeader, SlotWord, SpscHeader, Wakeup, slots_offset,
+    Align, FLAG_ASYMMETRIC_FENCES, FLAG_PERSISTENT, FLAGS_KNOWN, KIND_MPMC, KIND_PAGES, KIND_SPSC,
+    MAX_CAPACITY, MAX_PAGES, MAX_PARTICIPANTS, MAX_SLOT_LEN, MAX_SLOTS, MIN_CAPACITY, MpmcHeader, PAGE_LEN,
+    PageHeader, Party, RING_OFFSET, SLOT_ALIGN, SLOT_HEADER_LEN, SPSC_DATA_OFFSET, SegmentHeader, SlotWord,
+    SpscHeader, Wakeup, pages_offset, slots_offset,
 };
 use crate::sync::{AnyBytes, AtomicU64, Memory, Shared};
 
@@ -13,8 +14,12 @@ use crate::sync::{AnyBytes, AtomicU64, Memory, Shared};
 unsafe impl AnyBytes for SpscHeader {}
 // SAFETY: the same.
 unsafe impl AnyBytes for MpmcHeader {}
+// SAFETY: the same.
+unsafe impl AnyBytes for PageHeader {}
 // SAFETY: atomics only.
 unsafe impl AnyBytes for Party {}
+// SAFETY: an atomic.
+unsafe impl AnyBytes for AtomicU64 {}
 
 /// Bytes of a record's header word.
 pub const HEADER_LEN: u64 = 8;
@@ -54,6 +59,19 @@ pub struct SlotGeometry {
     pub participants: u32,
     /// What sleepers sleep on.
     pub wakeup: Wakeup,
+    /// Sleepers run membarrier(2), wakers no fence.
+    pub asymmetric: bool,
+}
+
+/// The checked shape of one stream in pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageGeometry {
+    /// How many pages; a power of two.
+    pub pages: u64,
+    /// How many of them may be in use when the stream begins.
+    pub limit: u64,
+    /// Bytes of a page: [`PAGE_LEN`], less in a model.
+    pub page_len: usize,
     /// Sleepers run membarrier(2), wakers no fence.
     pub asymmetric: bool,
 }
@@ -165,6 +183,37 @@ impl SlotGeometry {
     #[must_use]
     pub fn max_len(&self) -> usize {
         self.slot_len as usize - SLOT_HEADER_LEN
+    }
+}
+
+impl PageGeometry {
+    /// The shape that this header describes, or the first field that cannot be.
+    pub fn of(header: &SegmentHeader) -> Result<PageGeometry, Fault> {
+        let bad = |field, found| Err((field, found));
+        let (pages, limit) = (header.capacity, u64::from(header.participants));
+        if header.kind != KIND_PAGES {
+            return bad("kind", header.kind.into());
+        }
+        if !pages.is_power_of_two() || pages > MAX_PAGES {
+            return bad("capacity", pages);
+        }
+        if !(1..=pages).contains(&limit) {
+            return bad("participants", limit);
+        }
+        if header.slot_len as usize != PAGE_LEN {
+            return bad("slot_len", header.slot_len.into());
+        }
+        if header.data_offset != pages_offset(pages) as u64 {
+            return bad("data_offset", header.data_offset);
+        }
+        if header.segment_len != header.data_offset + pages * PAGE_LEN as u64 {
+            return bad("segment_len", header.segment_len);
+        }
+        let Common { wakeup, asymmetric, .. } = Common::of(header)?;
+        if wakeup != Wakeup::Futex {
+            return bad("wakeup", header.wakeup.into());
+        }
+        Ok(PageGeometry { pages, limit, page_len: PAGE_LEN, asymmetric })
     }
 }
 
@@ -328,5 +377,50 @@ impl SlotView {
     #[must_use]
     pub fn slots(&self) -> u64 {
         self.mask + 1
+    }
+}
+
+/// One stream in pages, mapped.
+#[derive(Clone)]
+pub struct PageView {
+    /// The control lines.
+    pub header: Shared<PageHeader>,
+    words: Shared<[AtomicU64]>,
+    /// The pages.
+    pub memory: Memory,
+    /// The checked shape.
+    pub geometry: PageGeometry,
+}
+
+impl PageView {
+    /// A view of a mapped stream. `words` and `memory` must be as long as `geometry` says.
+    #[must_use]
+    pub fn new(
+        header: Shared<PageHeader>,
+        words: Shared<[AtomicU64]>,
+        memory: Memory,
+        geometry: PageGeometry,
+    ) -> Self {
+        assert_eq!(words.len() as u64, geometry.pages, "a word for each page");
+        assert_eq!(memory.len(), geometry.pages as usize * geometry.page_len, "the length that was checked");
+        PageView { header, words, memory, geometry }
+    }
+
+    fn index(&self, position: u64) -> usize {
+        (position & (self.geometry.pages - 1)) as usize
+    }
+
+    /// Byte offset of the page at this position.
+    #[inline(always)]
+    #[must_use]
+    pub fn page(&self, position: u64) -> usize {
+        self.index(position) * self.geometry.page_len
+    }
+
+    /// The word of the page at this position.
+    #[inline(always)]
+    #[must_use]
+    pub fn word(&self, position: u64) -> &AtomicU64 {
+        &self.words[self.index(position)]
     }
 }

@@ -5,7 +5,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::fail::Fail;
 use crate::out;
-use crate::verb::{compare, completions, fsck, ls, man, mk, recv, rm, send, stat, verify};
+use crate::verb::{compare, completions, conform, fsck, ls, man, mk, pipe, recv, rm, send, stat, verify};
 
 /// Exit codes, and where the examples are.
 const AFTER: &str = "\
@@ -48,6 +48,10 @@ pub(crate) enum Verb {
     Send(send::Args),
     /// Receive what is sent through a ring
     Recv(recv::Args),
+    /// Join the stages of a pipeline by a named pipe
+    Pipe(pipe::Args),
+    /// Compare slipring's pipes with the kernel's, operation by operation
+    Conform(conform::Args),
     /// Measure slipring against the kernel's own mechanisms on this machine
     Compare(compare::Args),
     /// Kill and stop processes at random while they move messages on this machine, and account for every message

@@ -2,9 +2,11 @@
 //! left or died, is asked here, never on the path of a message.
 
 pub mod loan;
+pub mod lock;
 pub mod members;
 pub mod mpmc;
 pub mod spsc;
+pub mod stream;
 
 use crate::error::Error;
 use crate::event::WaitStrategy;

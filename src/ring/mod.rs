@@ -3,6 +3,7 @@
 
 pub mod mpmc;
 pub mod observe;
+pub mod pages;
 mod pin;
 mod scan;
 pub mod spsc;

@@ -383,6 +383,13 @@ pub fn futex_wait(word: &AtomicU32, expected: u32, _slice: Duration) {
     }
 }
 
+/// As [`futex_wait`]; no signal comes in a model.
+#[track_caller]
+pub fn futex_wait_interruptible(word: &AtomicU32, expected: u32, slice: Duration) -> bool {
+    futex_wait(word, expected, slice);
+    false
+}
+
 /// Wakes up to `most` of those who sleep on `word`, the longest asleep first; how many it woke.
 #[track_caller]
 pub fn futex_wake(word: &AtomicU32, most: usize) -> usize {

@@ -317,6 +317,29 @@ pub fn futex_wait(word: &AtomicU32, expected: u32, slice: Duration) {
     let _ = futex::wait(word, futex::Flags::empty(), expected, Some(&slice));
 }
 
+/// As [`futex_wait`]; true if a signal ended the sleep as it ends a blocking read(2): a handler ran, and was not
+/// installed with SA_RESTART. That is what futex_waitv(2) does; FUTEX_WAIT with a time-out ends after any handler.
+pub fn futex_wait_interruptible(word: &AtomicU32, expected: u32, slice: Duration) -> bool {
+    use rustix::io::Errno;
+    use rustix::thread::{ClockId, futex};
+    let until = rustix_now().saturating_add(slice);
+    let until = futex::Timespec { tv_sec: until.as_secs() as i64, tv_nsec: i64::from(until.subsec_nanos()) };
+    let mut wait = futex::Wait::new();
+    wait.val = expected.into();
+    wait.uaddr = futex::WaitPtr::new(core::ptr::from_ref(word).cast_mut().cast());
+    wait.flags = futex::WaitFlags::SIZE_U32;
+    match futex::waitv(&[wait], futex::WaitvFlags::empty(), Some(&until), ClockId::Monotonic) {
+        Err(Errno::INTR) => true,
+        // Before Linux 5.16, or behind a filter of system calls: also a handler with SA_RESTART ends the sleep.
+        Err(Errno::NOSYS | Errno::PERM) => {
+            let slice =
+                futex::Timespec { tv_sec: slice.as_secs() as i64, tv_nsec: i64::from(slice.subsec_nanos()) };
+            futex::wait(word, futex::Flags::empty(), expected, Some(&slice)) == Err(Errno::INTR)
+        }
+        _ => false,
+    }
+}
+
 /// Wakes up to `most` of those who sleep on `word`; how many it woke.
 pub fn futex_wake(word: &AtomicU32, most: usize) -> usize {
     use rustix::thread::futex;

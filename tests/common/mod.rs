@@ -246,6 +246,17 @@ impl Child {
         }
     }
 
+    /// Any signal.
+    pub fn send(&self, signal: Signal) {
+        self.signal(signal);
+    }
+
+    /// Whether it sleeps in the kernel, in a wait that signals end.
+    pub fn sleeps(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('S'))
+    }
+
     /// Waits for the end of the child, which must not have failed.
     pub fn join(mut self) {
         let end = Instant::now() + LIMIT;
@@ -304,6 +315,15 @@ pub fn interruptible() {
     let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::empty(), SigSet::empty());
     // SAFETY: the handler does nothing, which is async-signal-safe.
     unsafe { sigaction(Signal::SIGUSR1, &action) }.unwrap();
+}
+
+/// From now on SIGUSR2 does nothing in this process, and system calls go on after it (SA_RESTART).
+pub fn restartable() {
+    use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, sigaction};
+    extern "C" fn nothing(_: i32) {}
+    let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::SA_RESTART, SigSet::empty());
+    // SAFETY: the handler does nothing, which is async-signal-safe.
+    unsafe { sigaction(Signal::SIGUSR2, &action) }.unwrap();
 }
 
 fn readable(file: &File) -> bool {

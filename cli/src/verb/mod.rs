@@ -2,10 +2,12 @@
 
 pub(crate) mod compare;
 pub(crate) mod completions;
+pub(crate) mod conform;
 pub(crate) mod fsck;
 pub(crate) mod ls;
 pub(crate) mod man;
 pub(crate) mod mk;
+pub(crate) mod pipe;
 pub(crate) mod recv;
 mod recv_many;
 mod recv_one;
@@ -28,6 +30,8 @@ pub(crate) fn run(verb: Verb) -> Result<(), Fail> {
         Verb::Fsck(args) => fsck::run(&args),
         Verb::Send(args) => send::run(&args),
         Verb::Recv(args) => recv::run(&args),
+        Verb::Pipe(args) => pipe::run(&args),
+        Verb::Conform(args) => conform::run(&args),
         Verb::Compare(args) => compare::run(&args),
         Verb::Verify(args) => verify::run(&args),
         Verb::Completions(args) => completions::run(&args),

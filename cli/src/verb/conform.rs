@@ -1,0 +1,88 @@
+//! `slipring conform`: the kernel's mechanisms and slipring's adapters in lock-step, until they differ.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use slipring_conform::{Report, pipe};
+
+use crate::fail::Fail;
+use crate::{out, table};
+
+/// Shown below the options.
+const EXAMPLES: &str = "\
+Plays fixed and random sequences of operations on the kernel's object and on slipring's, and compares every result, \
+the errno included. Rows are those of docs/semantics.md. What would wait is not compared here but by the tests.
+
+Exit codes: 0 the same, 1 a difference, which is shown, 2 error.
+
+Examples:
+  slipring conform
+  slipring conform pipe --sequences 100000
+  slipring conform pipe --seed 1795371983580003222 --sequences 1 --json";
+
+/// What can be compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Mechanism {
+    /// pipe(2)
+    Pipe,
+    /// mkfifo(3)
+    Fifo,
+}
+
+/// `conform` and its options.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// What to compare [default: everything]
+    mechanism: Option<Mechanism>,
+
+    /// Random sequences for each
+    #[arg(long, default_value_t = 1000, value_name = "N")]
+    sequences: u64,
+
+    /// Seed of the first random sequence, to repeat it [default: the time]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+
+    /// Print a JSON array, an object for each mechanism
+    #[arg(long)]
+    json: bool,
+}
+
+/// Compares and prints.
+pub(crate) fn run(args: &Args) -> Result<(), Fail> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64);
+    let seed = args.seed.unwrap_or(now);
+    let mut reports = Vec::new();
+    for mechanism in [Mechanism::Pipe, Mechanism::Fifo] {
+        if args.mechanism.is_none_or(|only| only == mechanism) {
+            let report = pipe::compare(mechanism == Mechanism::Fifo, seed, args.sequences)
+                .map_err(|error| Fail::io("cannot compare", &error))?;
+            if !args.json {
+                out::print(&text(&report))?;
+            }
+            reports.push(report);
+        }
+    }
+    if args.json {
+        out::json(&reports)?;
+    }
+    match reports.iter().all(|report| report.divergence.is_none()) {
+        true => Ok(()),
+        false => Err(Fail::Said(1)),
+    }
+}
+
+fn text(report: &Report) -> String {
+    let mut text = String::new();
+    for (row, shows) in &report.rows {
+        text += &format!("{:<6} {row:<4} {}\n", report.mechanism, table::clean(shows));
+    }
+    text += &format!(
+        "{:<6} {} random sequences, {} operations, seed {}\n",
+        report.mechanism, report.sequences, report.operations, report.seed
+    );
+    if let Some(divergence) = &report.divergence {
+        text += &format!("{:<6} DIFFERS in {divergence}\n", report.mechanism);
+    }
+    text
+}
