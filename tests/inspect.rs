@@ -1,4 +1,5 @@
 //! Examining a ring: what is in whose hands, each broken rule by name, no false alarm while the ring moves, no trace.
+#![allow(clippy::disallowed_types, reason = "a flag between a test's own threads")]
 
 mod common;
 

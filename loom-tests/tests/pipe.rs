@@ -227,7 +227,7 @@ fn a_dead_ones_lock_is_taken_over_with_all_that_it_did() {
             let lock = Lock::new(there.header.project(|header| &header.writing), false);
             let held = take(&lock, &who(2, &everybody));
             write(&there, &[2; 8]);
-            std::mem::forget(held);
+            let _killed = held;
             dead.end(2);
             slipring_loom::sync::kill(its);
         });
@@ -254,7 +254,7 @@ fn a_newcomer_with_a_dead_ones_number_does_not_keep_its_lock() {
         {
             // Number 2 dies with the lock in hand.
             let lock = Lock::new(view.header.project(|header| &header.writing), false);
-            std::mem::forget(lock.try_take(2).unwrap());
+            let _killed = lock.try_take(2).unwrap();
             write(&view, &[2; 8]);
         }
         let there = view.clone();

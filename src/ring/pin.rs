@@ -46,6 +46,7 @@ impl Side {
     }
 
     /// Others were faster: the hints matter, and the next exchange here would only take the line away from them.
+    #[allow(clippy::unnecessary_min_or_max, reason = "the model makes none")]
     fn met_others(&mut self) {
         self.crowd = CROWD;
         (0..self.pauses.min(PAUSES_MAX)).for_each(|_| spin_hint());
