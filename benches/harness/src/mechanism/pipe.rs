@@ -3,7 +3,7 @@
 
 use std::io::{PipeReader, PipeWriter, pipe};
 
-use super::Mechanism;
+use super::{Copies, Mechanism};
 use super::stream::{ByteReceiver, ByteSender};
 use crate::error::HarnessError;
 
@@ -17,6 +17,7 @@ pub struct Pipe {
 
 impl Mechanism for Pipe {
     const NAME: &'static str = "pipe";
+    const COPIES: Option<Copies> = Some(Copies::THROUGH_THE_KERNEL);
     type Sender = ByteSender<PipeWriter>;
     type Receiver = ByteReceiver<PipeReader>;
 
