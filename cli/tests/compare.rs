@@ -25,8 +25,7 @@ fn compare_prints_a_table_or_json() {
 
 /// A short run's report, with every row said to have rounds enough to be judged.
 fn report() -> serde_json::Value {
-    let args =
-        "compare --only slipring-spin,pipe,posix-mq --sizes 8,16K --rounds 1 --budget 1ms --json --commit abc";
+    let args = "compare --only slipring-spin,pipe,posix-mq --sizes 8,16K --rounds 1 --budget 1ms --json --commit abc";
     let done = slipring(args.split(' '));
     done.is_fine();
     let mut report = done.json();
@@ -54,8 +53,10 @@ fn a_report_is_shown_again_in_every_format() {
     assert_eq!(shown(&["--json"]).json(), report);
     assert_eq!(report["commit"], "abc");
     let csv = shown(&["--csv"]).out();
-    let rows: usize =
-        ["latency", "throughput", "wake", "missing"].iter().map(|kind| report[kind].as_array().unwrap().len()).sum();
+    let rows: usize = ["latency", "throughput", "wake", "missing"]
+        .iter()
+        .map(|kind| report[kind].as_array().unwrap().len())
+        .sum();
     assert_eq!(csv.lines().count(), 1 + rows);
     // 16 KiB are beyond the default limit of a POSIX queue; without such queues there is another reason.
     assert!(csv.lines().any(|line| line.starts_with("throughput,posix mq,16384,in place,,")), "{csv}");

@@ -167,7 +167,10 @@ mod tests {
     #[test]
     fn names_are_unique_and_can_be_typed() {
         let mut slugs = slugs(&[]);
-        assert!(slugs.iter().all(|slug| slug.chars().all(|c| c.is_ascii_lowercase() || c == '-')), "{slugs:?}");
+        assert!(
+            slugs.iter().all(|slug| slug.chars().all(|c| c.is_ascii_lowercase() || c == '-')),
+            "{slugs:?}"
+        );
         let count = slugs.len();
         slugs.sort();
         slugs.dedup();

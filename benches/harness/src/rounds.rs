@@ -178,7 +178,9 @@ pub fn trial(
         progress(done, &cell);
         match cell.read(setting) {
             Ok(_) => able.push(cell),
-            Err(error @ (HarnessError::Limit { .. } | HarnessError::Os { .. } | HarnessError::Ring { .. })) => {
+            Err(
+                error @ (HarnessError::Limit { .. } | HarnessError::Os { .. } | HarnessError::Ring { .. }),
+            ) => {
                 unable.push((cell, error));
             }
             Err(error) => return Err(error),

@@ -64,7 +64,8 @@ impl SharedBytes {
         // SAFETY: removal takes no buffer. It cannot fail for the owner, and takes effect with the last detachment.
         unsafe { libc::shmctl(id, libc::IPC_RMID, std::ptr::null_mut()) };
         attached.map_err(|errno| HarnessError::os("mapping a System V segment", errno))?;
-        let start = NonNull::new(start.cast()).ok_or(HarnessError::os("mapping a System V segment", Errno::ENOMEM))?;
+        let start = NonNull::new(start.cast())
+            .ok_or(HarnessError::os("mapping a System V segment", Errno::ENOMEM))?;
         // Linux detaches a segment whose mapping is unmapped, so dropping is the same for both kinds.
         Ok(SharedBytes { start, len })
     }

@@ -323,9 +323,10 @@ fn limits_are_named_and_not_applied() {
 fn system_v_objects() -> Vec<String> {
     let own = nix::unistd::geteuid().to_string();
     let tables = ["/proc/sysvipc/msg", "/proc/sysvipc/sem"].map(|path| std::fs::read_to_string(path));
-    let lines = tables.into_iter().flatten().flat_map(|table| {
-        table.lines().skip(1).map(str::to_string).collect::<Vec<_>>()
-    });
+    let lines = tables
+        .into_iter()
+        .flatten()
+        .flat_map(|table| table.lines().skip(1).map(str::to_string).collect::<Vec<_>>());
     let ids = lines.filter_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
         (fields.first() == Some(&"0") && fields.contains(&own.as_str())).then(|| fields[1].to_string())
@@ -560,8 +561,7 @@ fn named_mechanisms_and_sizes_are_measured_and_no_others() {
     assert!(report.latency.iter().all(|row| row.subject.size == 16));
     assert!(report.throughput.iter().all(|row| row.subject.size == 24));
     for (only, sizes) in [("fido", 16), ("fifo", 17)] {
-        let wrong =
-            CompareOptions { only: vec![only.into()], latency_sizes: vec![sizes], ..options.clone() };
+        let wrong = CompareOptions { only: vec![only.into()], latency_sizes: vec![sizes], ..options.clone() };
         let result = compare(wrong, |_| {}).map(drop);
         assert!(matches!(result, Err(HarnessError::BadOption { .. })), "{result:?}");
     }

@@ -3,8 +3,8 @@
 
 use std::io::{PipeReader, PipeWriter, pipe};
 
-use super::{Copies, Mechanism};
 use super::stream::{ByteReceiver, ByteSender};
+use super::{Copies, Mechanism};
 use crate::error::HarnessError;
 
 /// A pipe between two processes.

@@ -27,7 +27,8 @@ impl Mechanism for QueuedSignal {
 
     fn prepare(size: usize) -> Result<Self, HarnessError> {
         if size != WORD || WORD != size_of::<usize>() {
-            let what = format!("a signal's value is {} bytes, messages are at least {WORD}", size_of::<usize>());
+            let what =
+                format!("a signal carries {} bytes, and messages have at least {WORD}", size_of::<usize>());
             return Err(HarnessError::Limit { what });
         }
         Ok(QueuedSignal { receiver: Shared::new()? })

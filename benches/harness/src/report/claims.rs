@@ -10,7 +10,7 @@ use crate::measure::PayloadSource;
 use crate::mechanism::{Mechanism, Park, Pipe, PosixQueue, Spin, Spsc, SysvQueue};
 use crate::reference::Placement;
 use crate::stats::Spread;
-use crate::text::{figure, range};
+use crate::text::range;
 
 /// A claim, what was measured, and whether they agree.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -170,7 +170,7 @@ fn claim(text: &str, measured: &Spread, (low, high): (f64, f64), unit: &str, of:
 
 fn place(row: &LatencyRow) -> String {
     let subject = &row.subject;
-    format!("{}, {} bytes, cores {}", subject.mechanism, figure(subject.size as f64), subject.placement.name())
+    format!("{}, {} bytes, cores {}", subject.mechanism, subject.size, subject.placement.name())
 }
 
 fn sleeper(row: &WakeRow) -> String {

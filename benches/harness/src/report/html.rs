@@ -28,7 +28,9 @@ impl Report {
         let mut main = String::new();
         let cards = cards(self);
         if !cards.is_empty() {
-            main.push_str(&format!(r#"<section><h2>In short</h2><div class="cards">{cards}</div></section>"#));
+            main.push_str(&format!(
+                r#"<section><h2>In short</h2><div class="cards">{cards}</div></section>"#
+            ));
         }
         main.push_str(&claims(self));
         for plot in plots(self) {
@@ -92,14 +94,21 @@ fn cards(report: &Report) -> String {
             format!("{} ns", figure(ring.p50_ns.median)),
             format!("{size} bytes one way, spinning, p50"),
         ));
-        cards.push((format!("{} us", figure(pipe.p50_ns.median / 1e3)), format!("the same through a pipe, {size} bytes")));
+        cards.push((
+            format!("{} us", figure(pipe.p50_ns.median / 1e3)),
+            format!("the same through a pipe, {size} bytes"),
+        ));
         if let Some(times) = ring.times_pipe {
-            cards.push((format!("{}x", figure(times.median)), "the pipe's time by spinning's, in one round".into()));
+            cards.push((
+                format!("{}x", figure(times.median)),
+                "the pipe's time by spinning's, in one round".into(),
+            ));
         }
     }
     let wake = report.waking(<Spsc<Park> as Mechanism>::NAME).and_then(|row| row.p50_per_futex);
     if let Some(wake) = wake {
-        cards.push((format!("{}x", figure(wake.median)), "waking a sleeper, in units of a bare futex".into()));
+        cards
+            .push((format!("{}x", figure(wake.median)), "waking a sleeper, in units of a bare futex".into()));
     }
     let fastest = report.throughput.iter().filter(|row| row.subject.mechanism == spin);
     if let Some(row) = fastest.max_by(|a, b| a.gb_per_s.median.total_cmp(&b.gb_per_s.median)) {
@@ -140,7 +149,8 @@ fn claims(report: &Report) -> String {
 }
 
 fn table_of(section: &Section) -> String {
-    let head: String = section.head.iter().map(|cell| format!("<th scope=\"col\">{}</th>", escaped(cell))).collect();
+    let head: String =
+        section.head.iter().map(|cell| format!("<th scope=\"col\">{}</th>", escaped(cell))).collect();
     let line = |cells: &Vec<String>| {
         let first = cells.first().map_or("", String::as_str);
         let rest: String = cells.iter().skip(1).map(|cell| format!("<td>{}</td>", escaped(cell))).collect();

@@ -294,7 +294,9 @@ mod tests {
     fn every_exporter_shows_rows_limits_claims_and_flaws() {
         let report = sample();
         for text in [report.to_string(), report.to_markdown(), report.to_html()] {
-            for part in ["slipring spin", "posix mq: a message holds 1024 bytes", "does not hold", "1 of 5 rounds"] {
+            for part in
+                ["slipring spin", "posix mq: a message holds 1024 bytes", "does not hold", "1 of 5 rounds"]
+            {
                 assert!(text.contains(part), "{part} is missing in\n{text}");
             }
         }
@@ -346,7 +348,8 @@ mod tests {
         let bars = |line: &str| line.replace("\\|", "").matches('|').count();
         let tables: Vec<&str> = text.lines().filter(|line| line.starts_with('|')).collect();
         for pair in tables.windows(2) {
-            let starts = pair[1].contains("mechanism") || pair[1].contains("claim |") || pair[1].contains("cores |");
+            let starts =
+                pair[1].contains("mechanism") || pair[1].contains("claim |") || pair[1].contains("cores |");
             assert!(starts || bars(pair[0]) == bars(pair[1]), "{pair:?}");
         }
     }
@@ -358,13 +361,17 @@ mod tests {
             assert!(!page.contains(bad), "{bad}");
         }
         for tag in ["section", "div", "svg", "table", "tr", "ul", "li", "span", "text", "title", "h2"] {
-            let (open, shut) = (page.matches(&format!("<{tag}>")).count(), page.matches(&format!("</{tag}>")).count());
+            let (open, shut) =
+                (page.matches(&format!("<{tag}>")).count(), page.matches(&format!("</{tag}>")).count());
             let with = page.matches(&format!("<{tag} ")).count();
             assert_eq!(open + with, shut, "{tag}");
         }
         // Percentiles, two by size, two against cost, jitter.
         assert_eq!(page.matches("<h2>").count(), 1 + 1 + 6 + 4 + 1 + 2);
-        assert!(page.contains("prefers-color-scheme: dark") && page.contains("&lt;fast&gt; &amp; &quot;good&quot;"));
+        assert!(
+            page.contains("prefers-color-scheme: dark")
+                && page.contains("&lt;fast&gt; &amp; &quot;good&quot;")
+        );
     }
 
     #[test]

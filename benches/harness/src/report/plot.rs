@@ -176,7 +176,9 @@ mod tests {
         let mut drawing = Drawing::default();
         drawing.dot("a", (1.0, 2.0), 3.0, "<b> & \"c\"");
         let svg = drawing.svg("plot", 100, "it's");
-        assert!(svg.contains("&lt;b&gt; &amp; &quot;c&quot;") && svg.contains("it&#39;s") && !svg.contains("<b>"));
+        assert!(
+            svg.contains("&lt;b&gt; &amp; &quot;c&quot;") && svg.contains("it&#39;s") && !svg.contains("<b>")
+        );
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub(super) fn plots(report: &Report) -> Vec<Plot> {
     }
     plots.extend(against_size(
         report,
-        format!("Latency against size ({})", "one way, p50"),
+        "Latency against size (one way, p50)".into(),
         "One panel a family. Grey: all others, for the scale.",
         &latency.iter().map(|row| (&row.subject, row.p50_ns.median)).collect::<Vec<_>>(),
         nanoseconds,
@@ -42,7 +42,7 @@ pub(super) fn plots(report: &Report) -> Vec<Plot> {
         "Throughput against size (payload made in place)".into(),
         "Bytes of payload a second. Grey: all others, for the scale.",
         &throughput.iter().map(|row| (&row.subject, row.gb_per_s.median * 1e9)).collect::<Vec<_>>(),
-        |bytes| format!("{}B/s", counted(bytes)),
+        |bytes| format!("{}B/s", prefixed(bytes)),
     ));
     let sizes: BTreeSet<usize> = throughput.iter().map(|row| row.subject.size).collect();
     let ends: BTreeSet<usize> = sizes.first().into_iter().chain(sizes.last()).copied().collect();
@@ -114,6 +114,16 @@ fn nanoseconds(ns: f64) -> String {
         _ if ns >= 1e6 => format!("{} ms", short(ns / 1e6)),
         _ if ns >= 1e3 => format!("{} us", short(ns / 1e3)),
         _ => format!("{} ns", short(ns)),
+    }
+}
+
+/// With a unit prefix, for a scale.
+fn prefixed(value: f64) -> String {
+    match value {
+        _ if value >= 1e9 => format!("{} G", short(value / 1e9)),
+        _ if value >= 1e6 => format!("{} M", short(value / 1e6)),
+        _ if value >= 1e3 => format!("{} k", short(value / 1e3)),
+        _ => format!("{} ", short(value)),
     }
 }
 
@@ -220,7 +230,9 @@ fn against_size(
         others.iter().for_each(|name| lines(&mut drawing, "s ghost", name));
         let mut legend = String::new();
         for (number, name) in own.iter().enumerate() {
-            let class = format!("c{}", number % 6 + 1);
+            // The first colour is slipring's alone.
+            let first = if shown == Family::Slipring { 1 } else { 2 };
+            let class = format!("c{}", first + number % 5);
             lines(&mut drawing, &format!("s {class}"), name);
             for point in series(name) {
                 let title = format!("{name}, {}: {}", bytes(point.0), label(point.1));
@@ -254,21 +266,16 @@ fn against_cost(report: &Report, rows: &[&ThroughputRow], size: usize) -> Option
     let across = Axis::around(rows.iter().map(|row| row.cost.cpu_ns))?;
     let up = Axis::around(rows.iter().map(|row| row.messages_per_s.median))?;
     let mut drawing = Drawing::default();
-    drawing.level_grid(up, |rate| format!("{}/s", counted(rate)));
+    drawing.level_grid(up, |rate| format!("{}/s", prefixed(rate)));
     drawing.upright_grid(across);
     drawing.labels_below(across.ticks().into_iter().map(|tick| (across.at(tick), nanoseconds(tick))));
-    let place =
-        |row: &ThroughputRow| (across.at(row.cost.cpu_ns), 100.0 - up.at(row.messages_per_s.median));
+    let place = |row: &ThroughputRow| (across.at(row.cost.cpu_ns), 100.0 - up.at(row.messages_per_s.median));
     let points: Vec<_> = rows.iter().map(|row| place(row)).collect();
     let mut legend = String::new();
     for ((number, row), offset) in (1..).zip(&rows).zip(label_offsets(&points)) {
         let name = &row.subject.mechanism;
         let class = class(family(report, name));
-        let what = format!(
-            "{}/s, {} of processor time a message",
-            counted(row.messages_per_s.median),
-            nanoseconds(row.cost.cpu_ns)
-        );
+        let what = format!("{}/s, {}", counted(row.messages_per_s.median), nanoseconds(row.cost.cpu_ns));
         drawing.dot(&format!("d {class}"), place(row), 5.0, &format!("{name}: {what}"));
         drawing.text(&format!("mark mid t {class}"), place(row), offset, &number.to_string());
         legend.push_str(&format!(
@@ -294,7 +301,8 @@ fn jitter(report: &Report, rows: &[&LatencyRow], size: usize) -> Option<Plot> {
         row.p50_ns_by_round.iter().map(|ns| ns / row.p50_ns.median).collect()
     };
     // The same scale up and down.
-    let widest = rows.iter().flat_map(|row| ratios(row)).map(|ratio| ratio.max(1.0 / ratio)).fold(1.25, f64::max);
+    let widest =
+        rows.iter().flat_map(|row| ratios(row)).map(|ratio| ratio.max(1.0 / ratio)).fold(1.25, f64::max);
     let axis = Axis::around([1.0 / widest, widest])?;
     if rows.is_empty() {
         return None;
@@ -307,8 +315,11 @@ fn jitter(report: &Report, rows: &[&LatencyRow], size: usize) -> Option<Plot> {
         drawing.line("grid", (0.0, 50.0), (100.0, 50.0));
         let ratios = ratios(row);
         let step = 96.0 / (ratios.len() - 1) as f64;
-        let points: Vec<_> =
-            ratios.iter().enumerate().map(|(k, &ratio)| (2.0 + step * k as f64, 100.0 - axis.at(ratio))).collect();
+        let points: Vec<_> = ratios
+            .iter()
+            .enumerate()
+            .map(|(k, &ratio)| (2.0 + step * k as f64, 100.0 - axis.at(ratio)))
+            .collect();
         for pair in points.windows(2) {
             drawing.line(&format!("s thin {class}"), pair[0], pair[1]);
         }
