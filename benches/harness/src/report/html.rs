@@ -5,7 +5,7 @@
 use super::Report;
 use super::claims::Verdict;
 use super::plot::escaped;
-use super::plots::plots;
+use super::plots::{best, plots};
 use super::sections::{Section, flaws, heading, method, sections};
 use crate::mechanism::{Mechanism, Park, Pipe, Spin, Spsc};
 use crate::text::figure;
@@ -110,8 +110,10 @@ fn cards(report: &Report) -> String {
         cards
             .push((format!("{}x", figure(wake.median)), "waking a sleeper, in units of a bare futex".into()));
     }
-    let fastest = report.throughput.iter().filter(|row| row.subject.mechanism == spin);
-    if let Some(row) = fastest.max_by(|a, b| a.gb_per_s.median.total_cmp(&b.gb_per_s.median)) {
+    // Where most rounds were read, as in the plots: not the luckiest placement.
+    let usual = best(&report.throughput, |row| &row.subject, |row| row.rounds);
+    let usual = usual.into_iter().filter(|row| row.subject.mechanism == spin);
+    if let Some(row) = usual.max_by(|a, b| a.gb_per_s.median.total_cmp(&b.gb_per_s.median)) {
         let text = format!("at its best size, {} bytes", row.subject.size);
         cards.push((format!("{} GB/s", figure(row.gb_per_s.median)), text));
     }

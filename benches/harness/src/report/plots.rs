@@ -58,7 +58,7 @@ pub(super) fn plots(report: &Report) -> Vec<Plot> {
 }
 
 /// Of each mechanism, size and source the row with most rounds, not one of cores that moved if there is another.
-fn best<R>(rows: &[R], subject: impl Fn(&R) -> &Subject, rounds: impl Fn(&R) -> usize) -> Vec<&R> {
+pub(super) fn best<R>(rows: &[R], subject: impl Fn(&R) -> &Subject, rounds: impl Fn(&R) -> usize) -> Vec<&R> {
     let key = |row: &R| {
         let Subject { mechanism, size, source, .. } = subject(row);
         (mechanism.clone(), *size, *source)
@@ -253,7 +253,7 @@ fn against_size(
 fn apart(places: impl Iterator<Item = (f64, String)>) -> Vec<(f64, String)> {
     let mut kept: Vec<(f64, String)> = Vec::new();
     for (x, label) in places {
-        if kept.last().is_none_or(|(last, _)| x - last >= 14.0) {
+        if kept.last().is_none_or(|(last, _)| x - last >= 19.0) {
             kept.push((x, label));
         }
     }
