@@ -63,6 +63,11 @@ pub enum HarnessError {
         /// Which one and why.
         what: String,
     },
+    /// A mechanism cannot carry such a message here, though it works: a limit of the system, or its nature.
+    Limit {
+        /// The limit, and where it stands.
+        what: String,
+    },
     /// The ring under measurement refused.
     Ring {
         /// The ring's own words.
@@ -129,6 +134,7 @@ impl fmt::Display for HarnessError {
                 write!(f, "asked for a message of {want} bytes, {got} travelled")
             }
             HarnessError::BadOption { what } => write!(f, "cannot measure that: {what}"),
+            HarnessError::Limit { what } => f.write_str(what),
             HarnessError::Ring { what } => write!(f, "the ring refused: {what}"),
             HarnessError::Answer { what } => {
                 write!(f, "the answer of a measuring process is unusable: {what}")

@@ -8,6 +8,7 @@
 //! Call it from a process with one thread: see [`process`].
 
 mod atomics;
+mod catalogue;
 pub mod clock;
 mod compare;
 pub mod cores;
@@ -27,6 +28,7 @@ mod team;
 pub mod text;
 pub mod usage;
 
+pub use catalogue::Family;
 pub use compare::{CompareOptions, compare};
 pub use error::{HarnessError, Side};
 pub use report::Report;

@@ -154,7 +154,7 @@ pub struct Round {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Progress<'a> {
-    /// The present round, from 1.
+    /// The present round, from 1; 0 while everything is tried first.
     pub round: usize,
     /// How many rounds there will be.
     pub rounds: usize,
@@ -164,6 +164,29 @@ pub struct Progress<'a> {
     pub total: usize,
     /// What is measured next.
     pub cell: &'a Cell,
+}
+
+/// Measures each cell once, for as long as `setting` says, to find out what cannot be measured here: those that work, and
+/// the others with their reasons. A message that arrives changed, or a process that dies, ends the trial.
+pub fn trial(
+    setting: &Setting,
+    cells: Vec<Cell>,
+    mut progress: impl FnMut(usize, &Cell),
+) -> Result<(Vec<Cell>, Vec<(Cell, HarnessError)>), HarnessError> {
+    let (mut able, mut unable) = (Vec::with_capacity(cells.len()), Vec::new());
+    for (done, cell) in cells.into_iter().enumerate() {
+        progress(done, &cell);
+        match cell.read(setting) {
+            Ok(_) => able.push(cell),
+            Err(
+                error @ (HarnessError::Limit { .. } | HarnessError::Os { .. } | HarnessError::Ring { .. }),
+            ) => {
+                unable.push((cell, error));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((able, unable))
 }
 
 /// Measures all cells in each of `rounds` rounds.

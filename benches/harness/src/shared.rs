@@ -6,6 +6,7 @@ use std::num::NonZeroUsize;
 use std::ops::Deref;
 use std::ptr::NonNull;
 
+use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
 use crate::atomics::{FutexWord, Word};
@@ -48,6 +49,33 @@ impl SharedBytes {
         }
         .map_err(|errno| HarnessError::os("mapping memory shared by the measuring processes", errno))?;
         Ok(SharedBytes { start: start.cast(), len })
+    }
+
+    /// As [`SharedBytes::new`], but a System V segment: marked for removal at once, so it goes with its last user.
+    pub(crate) fn system_v(len: usize) -> Result<Self, HarnessError> {
+        let len = NonZeroUsize::new(len).unwrap_or(NonZeroUsize::MIN);
+        // SAFETY: makes a kernel object and touches no memory of ours.
+        let id = unsafe { libc::shmget(libc::IPC_PRIVATE, len.get(), libc::IPC_CREAT | 0o600) };
+        let id = Errno::result(id)
+            .map_err(|errno| HarnessError::os("making a System V shared memory segment", errno))?;
+        // SAFETY: no address is asked for, so no existing mapping is replaced.
+        let start = unsafe { libc::shmat(id, std::ptr::null(), 0) };
+        let attached = Errno::result(start as isize);
+        // SAFETY: removal takes no buffer. It cannot fail for the owner, and takes effect with the last detachment.
+        unsafe { libc::shmctl(id, libc::IPC_RMID, std::ptr::null_mut()) };
+        attached.map_err(|errno| HarnessError::os("mapping a System V segment", errno))?;
+        let start = NonNull::new(start.cast())
+            .ok_or(HarnessError::os("mapping a System V segment", Errno::ENOMEM))?;
+        // Linux detaches a segment whose mapping is unmapped, so dropping is the same for both kinds.
+        Ok(SharedBytes { start, len })
+    }
+
+    /// Where a `T` would start at `offset`, for the C library to use.
+    pub(crate) fn place<T>(&self, offset: usize) -> *mut T {
+        self.check(offset, size_of::<T>());
+        assert!(offset.is_multiple_of(align_of::<T>()), "on its boundary");
+        // SAFETY: check() keeps offset inside the mapping.
+        unsafe { self.start.add(offset) }.cast::<T>().as_ptr()
     }
 
     /// `len` bytes from `offset`. The caller must have been handed them by the other process, with an Acquire load.

@@ -15,7 +15,9 @@ use slipring_harness::measure::{
     Members, PayloadSource, Setting, batched, crowd, crowd_batched, latency, throughput,
 };
 use slipring_harness::mechanism::{
-    Flavour, Futex, Mechanism, Mpmc, Park, Pipe, ReceiveMessage, SendMessage, Spin, Spsc, UnixStream,
+    EventFd, Fifo, Flavour, Futex, Mechanism, Monitor, Mpmc, MpmcPark, MpmcSpin, Park, Pipe, PosixQueue, QueuedSignal,
+    ReceiveMessage, SendMessage, Spin, Spsc, SysvQueue, SysvRing, Tcp, Udp, UnixDatagram, UnixSeqpacket,
+    UnixStream,
 };
 use slipring_harness::process::Pair;
 use slipring_harness::reference::{Placement, reference};
@@ -245,11 +247,134 @@ fn pipes_and_sockets_and_futexes_give_plausible_counts() {
     throughput_counts_every_message::<Futex>();
 }
 
+fn fifos_sockets_and_textbook_rings_give_plausible_counts() {
+    latency_counts_every_round_trip::<Fifo>();
+    latency_counts_every_round_trip::<Tcp>();
+    latency_counts_every_round_trip::<Udp>();
+    latency_counts_every_round_trip::<UnixDatagram>();
+    latency_counts_every_round_trip::<UnixSeqpacket>();
+    latency_counts_every_round_trip::<Monitor>();
+    throughput_counts_every_message::<Fifo>();
+    throughput_counts_every_message::<Tcp>();
+    throughput_counts_every_message::<UnixDatagram>();
+    throughput_counts_every_message::<UnixSeqpacket>();
+    throughput_counts_every_message::<Monitor>();
+}
+
+/// What a system may not have is an error of the kernel; nothing else will do in place of figures.
+fn unless_refused<T>(result: Result<T, HarnessError>) -> Option<T> {
+    match result {
+        Ok(reading) => Some(reading),
+        Err(HarnessError::Os { what, errno }) => {
+            println!("not here: {what}: errno {errno}");
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn queues_and_semaphores_count_every_message_where_there_are_any() {
+    fn check<M: Mechanism>() {
+        for (size, source) in [(8, PayloadSource::Registers), (4096, PayloadSource::Memory)] {
+            let Some(reading) = unless_refused(throughput::<M>(&setting(), size, source)) else { return };
+            assert!(reading.messages >= 2 && reading.ns >= 4e6, "{reading:?}");
+            let reading = latency::<M>(&setting(), size, source).unwrap();
+            assert!(reading.trips >= 16, "{reading:?}");
+        }
+    }
+    let before = system_v_objects();
+    check::<PosixQueue>();
+    check::<SysvQueue>();
+    check::<SysvRing>();
+    nobody_is_left();
+    let left: Vec<String> = system_v_objects().into_iter().filter(|line| !before.contains(line)).collect();
+    assert_eq!(left, [""; 0], "System V objects of this process's own");
+}
+
+fn events_of_eight_bytes_arrive_one_by_one() {
+    fn check<M: Mechanism>() {
+        let reading = throughput::<M>(&setting(), 8, PayloadSource::Registers).unwrap();
+        assert!(reading.messages >= 2 && reading.ns >= 4e6, "{reading:?}");
+        assert!(latency::<M>(&setting(), 8, PayloadSource::Memory).unwrap().trips >= 16);
+        let refused = latency::<M>(&setting(), 16, PayloadSource::Registers).map(drop);
+        assert!(matches!(refused, Err(HarnessError::Limit { .. })), "{refused:?}");
+    }
+    check::<EventFd>();
+    check::<QueuedSignal>();
+}
+
+fn limits_are_named_and_not_applied() {
+    fn refused<M: Mechanism>(size: usize, part: &str) {
+        match M::prepare(size).map(drop) {
+            Err(HarnessError::Limit { what }) => assert!(what.contains(part), "{what}"),
+            other => assert!(unless_refused(other).is_none(), "{size} bytes were taken"),
+        }
+    }
+    let largest = 16 << 20;
+    refused::<PosixQueue>(largest, "msgsize_max");
+    refused::<SysvQueue>(largest, "msgm");
+    refused::<Udp>(65_536, "65507");
+    refused::<UnixDatagram>(largest, "wmem_default");
+    refused::<UnixSeqpacket>(largest, "wmem_default");
+}
+
+/// Queues and semaphore sets that the process itself has made: their creator, or the one who used them last, is of its
+/// user. Others may make their own meanwhile, so only those without a key count.
+fn system_v_objects() -> Vec<String> {
+    let own = nix::unistd::geteuid().to_string();
+    let tables = ["/proc/sysvipc/msg", "/proc/sysvipc/sem"].map(|path| std::fs::read_to_string(path));
+    let lines = tables
+        .into_iter()
+        .flatten()
+        .flat_map(|table| table.lines().skip(1).map(str::to_string).collect::<Vec<_>>());
+    let ids = lines.filter_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        (fields.first() == Some(&"0") && fields.contains(&own.as_str())).then(|| fields[1].to_string())
+    });
+    ids.collect()
+}
+
+fn a_system_v_queue_goes_when_its_maker_is_killed() {
+    use std::io::{BufRead, BufReader};
+
+    // The maker is killed with the queue in use; it tells its id before.
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    // SAFETY: this process has one thread.
+    let maker = match unsafe { nix::unistd::fork() }.unwrap() {
+        nix::unistd::ForkResult::Child => {
+            let before = system_v_objects();
+            let way = SysvQueue::prepare(8);
+            let made: Vec<String> =
+                system_v_objects().into_iter().filter(|id| !before.contains(id)).collect();
+            std::io::Write::write_all(&mut writer, format!("{}\n", made.join(" ")).as_bytes()).unwrap();
+            pause();
+            drop(way);
+            std::process::exit(1);
+        }
+        nix::unistd::ForkResult::Parent { child } => child,
+    };
+    drop(writer);
+    let mut line = String::new();
+    BufReader::new(reader).read_line(&mut line).unwrap();
+    kill(maker, Signal::SIGKILL).unwrap();
+    nix::sys::wait::waitpid(maker, None).unwrap();
+    let patience = std::time::Instant::now() + LIMIT;
+    let left = |ids: &str| system_v_objects().iter().any(|id| ids.split_whitespace().any(|own| own == id));
+    while left(&line) {
+        assert!(std::time::Instant::now() < patience, "queue {line} is still there");
+        std::thread::yield_now();
+    }
+}
+
 fn rings_give_plausible_counts_and_leave_no_name() {
     latency_counts_every_round_trip::<Spsc<Spin>>();
     latency_counts_every_round_trip::<Spsc<Park>>();
+    latency_counts_every_round_trip::<Mpmc<MpmcSpin>>();
+    latency_counts_every_round_trip::<Mpmc<MpmcPark>>();
     throughput_counts_every_message::<Spsc<Spin>>();
     throughput_counts_every_message::<Spsc<Park>>();
+    throughput_counts_every_message::<Mpmc<MpmcSpin>>();
+    throughput_counts_every_message::<Mpmc<MpmcPark>>();
     assert_eq!(own_rings(), [""; 0]);
 }
 
@@ -364,24 +489,82 @@ fn a_quick_comparison_is_complete() {
     let options = CompareOptions { rounds: 1, budget: Duration::from_millis(1), ..CompareOptions::quick() };
     let mut steps = 0;
     let report = compare(options, |at| {
-        assert_eq!((at.done, at.round, at.rounds), (steps, 1, 1));
+        assert_eq!((at.done, at.rounds), (steps, 1));
         steps += 1;
     });
     let report = report.unwrap();
-    // Four mechanisms: latency at four sizes, throughput at five, waking at one; and the floor, a bare slot. One round:
-    // one reading a row.
-    assert_eq!((steps, report.latency.len(), report.throughput.len(), report.wake.len()), (41, 17, 20, 4));
+    // Six mechanisms: latency at four sizes, throughput at five, waking of the four that sleep; the futex's waking and
+    // the floor, a bare slot. One round after the trial: one reading a row.
+    let rows = (report.latency.len(), report.throughput.len(), report.wake.len());
+    assert_eq!((rows, steps), ((25, 30, 5), 2 * 60));
     assert!(report.wake.iter().all(|row| row.rounds == 1 && row.messages > 8));
     assert!(report.latency.iter().all(|row| row.rounds == 1 && row.trips >= 16));
     assert!(report.throughput.iter().all(|row| row.rounds == 1 && row.messages >= 2));
-    assert_eq!(report.references.iter().map(|row| row.readings).sum::<usize>(), 41);
+    assert_eq!(report.references.iter().map(|row| row.readings).sum::<usize>(), 60);
     assert!(Report::from_json(&report.to_json().unwrap()).unwrap() == report, "JSON holds everything");
     let table = report.to_string();
-    for word in ["slipring spin", "slipring park", "pipe", "unix stream", "bare slot", "65536"] {
+    for word in ["slipring spin", "slipring mpmc park", "pipe", "unix stream", "bare slot", "65536"] {
         assert!(table.contains(word), "{word} is missing in\n{table}");
     }
     assert_eq!(own_rings(), [""; 0]);
     nobody_is_left();
+}
+
+fn every_mechanism_has_its_row_or_a_reason() {
+    let options = CompareOptions {
+        rounds: 1,
+        budget: Duration::from_millis(1),
+        latency_sizes: vec![8, 56, 65_536],
+        throughput_sizes: vec![8, 65_536],
+        ..CompareOptions::default()
+    };
+    let report = compare(options, |_| {}).unwrap();
+    for mechanism in &report.mechanisms {
+        let name = &mechanism.name;
+        let latency = report.latency.iter().filter(|row| row.subject.mechanism == *name).count();
+        let missing = |kind: &str| {
+            report.missing.iter().filter(|row| row.kind == kind && row.mechanism == *name).count()
+        };
+        let expected = match name.as_str() {
+            "futex" => 0,
+            "bare slot" => 1,
+            _ => 3,
+        };
+        assert_eq!(latency + missing("latency"), expected, "{name}");
+        let throughput = report.throughput.iter().filter(|row| row.subject.mechanism == *name).count();
+        let expected = if ["futex", "bare slot"].contains(&name.as_str()) { 0 } else { 2 };
+        assert_eq!(throughput + missing("throughput"), expected, "{name}");
+    }
+    let reasons = |name: &str| {
+        let rows = report.missing.iter().filter(|row| row.mechanism == name);
+        rows.map(|row| row.reason.as_str()).collect::<Vec<_>>()
+    };
+    assert!(reasons("udp loopback").iter().any(|reason| reason.contains("no flow control")));
+    assert!(reasons("udp loopback").iter().any(|reason| reason.contains("65507")));
+    assert!(reasons("eventfd pair").iter().all(|reason| reason.contains("8 bytes")));
+    assert_eq!(reasons("pipe"), [""; 0]);
+    nobody_is_left();
+}
+
+fn named_mechanisms_and_sizes_are_measured_and_no_others() {
+    let options = CompareOptions {
+        rounds: 1,
+        budget: Duration::from_millis(1),
+        only: vec!["fifo".into(), "slipring-park".into()],
+        latency_sizes: vec![16],
+        throughput_sizes: vec![24],
+        ..CompareOptions::quick()
+    };
+    let report = compare(options.clone(), |_| {}).unwrap();
+    let names: Vec<_> = report.latency.iter().map(|row| row.subject.mechanism.as_str()).collect();
+    assert_eq!(names, ["slipring park", "fifo"]);
+    assert!(report.latency.iter().all(|row| row.subject.size == 16));
+    assert!(report.throughput.iter().all(|row| row.subject.size == 24));
+    for (only, sizes) in [("fido", 16), ("fifo", 17)] {
+        let wrong = CompareOptions { only: vec![only.into()], latency_sizes: vec![sizes], ..options.clone() };
+        let result = compare(wrong, |_| {}).map(drop);
+        assert!(matches!(result, Err(HarnessError::BadOption { .. })), "{result:?}");
+    }
 }
 
 fn references_are_positive_and_classified() {
@@ -416,12 +599,19 @@ const TESTS: &[(&str, fn())] = tests![
     a_process_with_threads_is_refused,
     one_spoiled_byte_fails_the_measurement,
     pipes_and_sockets_and_futexes_give_plausible_counts,
+    fifos_sockets_and_textbook_rings_give_plausible_counts,
+    queues_and_semaphores_count_every_message_where_there_are_any,
+    events_of_eight_bytes_arrive_one_by_one,
+    limits_are_named_and_not_applied,
+    a_system_v_queue_goes_when_its_maker_is_killed,
     rings_give_plausible_counts_and_leave_no_name,
     batches_count_every_message_and_check_it,
     crowds_of_processes_and_of_threads_count_every_message,
     a_message_that_a_crowd_loses_is_missed,
     a_ring_is_removed_when_its_users_are_killed,
     a_quick_comparison_is_complete,
+    every_mechanism_has_its_row_or_a_reason,
+    named_mechanisms_and_sizes_are_measured_and_no_others,
     references_are_positive_and_classified,
     odd_sizes_are_refused_before_anything_is_started,
 ];

@@ -1,12 +1,16 @@
-//! `slipring compare`: measures on this machine. The measuring is the harness's; here its report meets the terminal.
+//! `slipring compare`: measures on this machine. The measuring, the tables and the page are the harness's; here its report
+//! meets the terminal, files and an earlier report.
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use slipring_harness::{CompareOptions, HarnessError, compare};
+use slipring_harness::report::Comparison;
+use slipring_harness::{CompareOptions, HarnessError, Report, compare};
 
-use crate::fail::Fail;
+use crate::fail::{Fail, say};
 use crate::flow::progress::Steps;
-use crate::{duration, out};
+use crate::{duration, out, size};
 
 /// Shown below the options.
 const EXAMPLES: &str = "\
@@ -14,68 +18,188 @@ Two processes are forked for each measurement and pinned to a core each. Everyth
 beside a reference taken at the same moment; ratios are to be believed before absolute times. Rounds during which \
 others used the cores are dropped. Keep the machine quiet meanwhile.
 
-Exit codes: 0 measured, 2 error.
+Mechanisms for --only, whole names or beginnings up to a dash (unix, slipring-mpmc): slipring-spin, slipring-park, \
+slipring-mpmc-spin, slipring-mpmc-park, pipe, fifo, unix-stream, tcp-loopback, unix-datagram, unix-seqpacket, posix-mq, \
+system-v-mq, udp-loopback, eventfd-pair, queued-signal, system-v-shm-sem, shm-mutex-condvar, futex, bare-slot.
+
+--baseline compares slipring's rows with those of an earlier --json, at the same size, payload and placement of the \
+cores. A row is worse beyond noise if its worst round then was better than its best round now, in the figure itself \
+and in units of the reference; rows with fewer than three rounds are not judged. The kernel's rows are counted as \
+witnesses: if they got worse too, suspect the machine.
+
+Exit codes: 0 measured, 1 slower than the baseline, 2 error.
 
 Examples:
   slipring compare
-  slipring compare --quick                   # a first impression
-  slipring compare --cores 2,3 --rounds 15
-  slipring compare --json > report.json";
+  slipring compare --quick                   # slipring, pipe and Unix stream only
+  slipring compare --full --html report.html --json > report.json
+  slipring compare --only slipring,posix-mq --sizes 64,4K
+  slipring compare --full --baseline report.json
+  slipring compare --from report.json --markdown";
 
 /// `compare` and its options.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Fewer and shorter rounds: a first impression in a few seconds
-    #[arg(long)]
+    /// A few mechanisms: a first impression in under 20 seconds
+    #[arg(long, conflicts_with_all = ["full", "from"])]
     quick: bool,
 
+    /// More sizes, both payload sources, more rounds: under five minutes
+    #[arg(long, conflicts_with = "from")]
+    full: bool,
+
+    /// Measure these mechanisms only, such as pipe,posix-mq
+    #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with = "from")]
+    only: Vec<String>,
+
+    /// Measure these message sizes only, multiples of 8 such as 64,4K
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = message_size, conflicts_with = "from")]
+    sizes: Vec<usize>,
+
     /// How often to measure everything
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), conflicts_with = "from")]
     rounds: Option<u16>,
 
     /// How long each measurement is to take, such as 50ms
-    #[arg(long, value_name = "DURATION", value_parser = budget)]
+    #[arg(long, value_name = "DURATION", value_parser = budget, conflicts_with = "from")]
     budget: Option<Duration>,
 
     /// The two cores to measure on, such as 2,3
-    #[arg(long, value_name = "A,B", value_parser = cores)]
+    #[arg(long, value_name = "A,B", value_parser = cores, conflicts_with = "from")]
     cores: Option<[usize; 2]>,
 
+    /// A note on the code that is measured, such as its commit, for the report
+    #[arg(long, value_name = "TEXT", conflicts_with = "from")]
+    commit: Option<String>,
+
+    /// Show an earlier run, written with --json, and measure nothing
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
+
+    /// End with 1 if slipring got slower than in an earlier run, written with --json
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
+
     /// Print the report as JSON
-    #[arg(long)]
+    #[arg(long, group = "format")]
     json: bool,
+
+    /// Print the report as CSV, one line a row
+    #[arg(long, group = "format")]
+    csv: bool,
+
+    /// Print the report as Markdown
+    #[arg(long, group = "format")]
+    markdown: bool,
+
+    /// Also write the report as one HTML page with plots
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 
     /// Show no progress
     #[arg(short = 'q', long)]
     quiet: bool,
 }
 
-/// Measures and prints.
+/// Measures, or reads, and prints.
 pub(crate) fn run(args: &Args) -> Result<(), Fail> {
+    // Whatever is wrong with a file is said before minutes are spent.
+    let baseline = args.baseline.as_deref().map(read).transpose()?;
+    if let Some(path) = &args.html {
+        fs::OpenOptions::new().append(true).create(true).open(path).map_err(|e| cannot("write", path, &e))?;
+    }
+    let report = match &args.from {
+        Some(path) => read(path)?,
+        None => measure(args)?,
+    };
+    if let Some(path) = &args.html {
+        fs::write(path, report.to_html()).map_err(|e| cannot("write", path, &e))?;
+    }
+    match () {
+        () if args.json => out::print(&format!("{}\n", report.to_json().map_err(failed)?))?,
+        () if args.csv => out::print(&report.to_csv())?,
+        () if args.markdown => out::print(&report.to_markdown())?,
+        () => out::print(&report.to_string())?,
+    }
+    match baseline {
+        Some(baseline) => judge(&report.against(&baseline)),
+        None => Ok(()),
+    }
+}
+
+/// A run of the harness, with its progress shown.
+fn measure(args: &Args) -> Result<Report, Fail> {
     let steps = Steps::new(args.quiet);
     let report = compare(options(args), |at| {
-        let what = format!(
-            "round {}/{}: {} {} of {} bytes",
-            at.round,
-            at.rounds,
-            at.cell.mechanism,
-            at.cell.kind(),
-            at.cell.size
-        );
+        let round = if at.round == 0 { "trial".into() } else { format!("round {}/{}", at.round, at.rounds) };
+        let what = format!("{round}: {} {} of {} bytes", at.cell.mechanism, at.cell.kind(), at.cell.size);
         steps.show(at.done, at.total, what);
     });
     drop(steps);
-    let report = report.map_err(failed)?;
-    match args.json {
-        true => out::print(&format!("{}\n", report.to_json().map_err(failed)?)),
-        false => out::print(&report.to_string()),
+    report.map_err(failed)
+}
+
+/// A report that was written with `--json`.
+fn read(path: &Path) -> Result<Report, Fail> {
+    let text = fs::read_to_string(path).map_err(|e| cannot("read", path, &e))?;
+    Report::from_json(&text).map_err(|error| {
+        Fail::Error(format!("compare: {} is no report written with --json: {error}", path.display()))
+    })
+}
+
+fn cannot(what: &str, path: &Path, error: &std::io::Error) -> Fail {
+    Fail::io(format!("compare: cannot {what} {}", path.display()), error)
+}
+
+/// Says what changed; rows that got worse are a "no".
+fn judge(comparison: &Comparison) -> Result<(), Fail> {
+    if comparison.other_machine {
+        say("compare: the baseline is of another processor or kernel; little can be said");
+    }
+    if comparison.compared == 0 {
+        let few = comparison.too_few;
+        return Err(Fail::Error(format!(
+            "compare: no row of slipring can be compared with the baseline ({few} have fewer than three rounds, the \
+             others differ in size, payload or placement)"
+        )));
+    }
+    for change in &comparison.better {
+        say(format!("compare: better: {change}"));
+    }
+    for change in &comparison.worse {
+        say(format!("compare: worse: {change}"));
+    }
+    let (witnesses, slower) = comparison.witnesses;
+    let summary = format!(
+        "compare: against the baseline {} of {} rows of slipring are worse beyond noise, {} better; {slower} of \
+         {witnesses} of the kernel's are worse",
+        comparison.worse.len(),
+        comparison.compared,
+        comparison.better.len()
+    );
+    match comparison.worse.is_empty() {
+        true => {
+            say(summary);
+            Ok(())
+        }
+        false => Err(Fail::No(summary)),
     }
 }
 
 /// What the harness is to do.
 fn options(args: &Args) -> CompareOptions {
-    let mut options = if args.quick { CompareOptions::quick() } else { CompareOptions::default() };
+    let mut options = match (args.quick, args.full) {
+        (true, _) => CompareOptions::quick(),
+        (_, true) => CompareOptions::full(),
+        _ => CompareOptions::default(),
+    };
+    if !args.sizes.is_empty() {
+        options.latency_sizes.clone_from(&args.sizes);
+        options.throughput_sizes.clone_from(&args.sizes);
+    }
+    options.only.clone_from(&args.only);
+    options.commit.clone_from(&args.commit);
     if let Some(rounds) = args.rounds {
         options.rounds = rounds.into();
     }
@@ -97,6 +221,14 @@ fn cores(text: &str) -> Result<[usize; 2], String> {
     pair.ok_or_else(|| "two numbers of cores with a comma between, such as 2,3".into())
 }
 
+/// Reads the size of a message.
+fn message_size(text: &str) -> Result<usize, String> {
+    match size::parse(text)? {
+        bytes @ 8..=16_777_216 if bytes % 8 == 0 => Ok(bytes),
+        _ => Err("a multiple of 8, from 8 to 16M".into()),
+    }
+}
+
 /// Reads the length of a measurement; the harness gives one up after half a minute.
 fn budget(text: &str) -> Result<Duration, String> {
     match duration::parse(text)? {
@@ -115,6 +247,14 @@ mod tests {
         assert_eq!(cores("2, 3"), Ok([2, 3]));
         for text in ["", "2", "2,", "2,x", "2,3,4", "-1,2"] {
             assert!(cores(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_multiples_of_eight() {
+        assert_eq!(message_size("4K"), Ok(4096));
+        for text in ["0", "4", "12", "32M", "x"] {
+            assert!(message_size(text).is_err(), "{text}");
         }
     }
 

@@ -4,7 +4,7 @@
 //! One word moves EMPTY -> FULL (sender) -> EMPTY (receiver); a sender that must wait turns FULL into WANTED, which
 //! tells the receiver to wake it. All moves are read-modify-writes of this one word, so no wake-up is lost.
 
-use super::{Mechanism, ReceiveMessage, SendMessage};
+use super::{Copies, Mechanism, ReceiveMessage, SendMessage};
 use crate::atomics::FutexWord;
 use crate::error::HarnessError;
 use crate::shared::{Line, Shared, SharedBytes};
@@ -32,6 +32,7 @@ impl Futex {
 
 impl Mechanism for Futex {
     const NAME: &'static str = "futex";
+    const COPIES: Option<Copies> = Some(Copies::IN_SHARED_MEMORY);
     type Sender = FutexSender;
     type Receiver = FutexReceiver;
 

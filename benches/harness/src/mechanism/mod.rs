@@ -3,28 +3,49 @@
 //! A [`Mechanism`] is one direction between two processes. It is prepared before the fork; afterwards one process makes
 //! it a sender and the other a receiver. Everything is monomorphised: no `dyn` in a timed loop.
 
+mod eventfd;
+mod fifo;
 mod futex;
+mod monitor;
 mod mpmc;
 pub(crate) mod name;
+mod packet;
 mod pipe;
+mod posix_queue;
+mod signal;
 mod slot;
+mod socket;
 mod spsc;
 mod stream;
+mod sysv;
+mod sysv_queue;
+mod sysv_ring;
 
+pub use eventfd::EventFd;
+pub use fifo::Fifo;
 pub use futex::Futex;
-pub use mpmc::Mpmc;
+pub use monitor::Monitor;
+pub use mpmc::{Mpmc, MpmcPark, MpmcSpin};
 pub use name::remove_stale;
 pub use pipe::Pipe;
+pub use posix_queue::PosixQueue;
+pub use signal::QueuedSignal;
 pub use slot::Slot;
+pub use socket::{Tcp, Udp, UnixDatagram, UnixSeqpacket};
 pub use spsc::{Flavour, Park, Spin, Spsc};
 pub use stream::UnixStream;
+pub use sysv_queue::SysvQueue;
+pub use sysv_ring::SysvRing;
 
 use crate::error::HarnessError;
+use crate::measure::PayloadSource;
 
 /// One direction between two processes, not yet split into its ends.
 pub trait Mechanism: Sized {
     /// Its name in reports.
     const NAME: &'static str;
+    /// How often a message is copied on its way, if somebody has counted.
+    const COPIES: Option<Copies> = None;
     /// The end that sends.
     type Sender: SendMessage;
     /// The end that receives.
@@ -38,6 +59,30 @@ pub trait Mechanism: Sized {
 
     /// Makes this process the receiver; after the fork, in the other child.
     fn receiver(self) -> Result<Self::Receiver, HarnessError>;
+}
+
+/// Copies of a whole message between the sender's last store to it and the receiver's first look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Copies {
+    /// Of a message that is computed where the mechanism wants it.
+    pub in_place: u8,
+    /// Of a message that lies in the sender's own memory.
+    pub copied: u8,
+}
+
+impl Copies {
+    /// In from the sender's memory, out to the receiver's.
+    pub const THROUGH_THE_KERNEL: Copies = Copies { in_place: 2, copied: 2 };
+    /// In at most: the receiver looks at the message where it lies.
+    pub const IN_SHARED_MEMORY: Copies = Copies { in_place: 0, copied: 1 };
+
+    /// With the payload from `source`.
+    pub fn of(self, source: PayloadSource) -> u8 {
+        match source {
+            PayloadSource::Registers => self.in_place,
+            PayloadSource::Memory => self.copied,
+        }
+    }
 }
 
 /// The sending end. Both verbs block until the message is on its way, and report it if another size was sent.

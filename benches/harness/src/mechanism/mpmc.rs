@@ -5,16 +5,39 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use slipring::mpmc::{Receiver, Sender};
-use slipring::{Options, Ring};
+use slipring::{Options, Ring, WaitStrategy, Wakeup};
 
 use super::name::RingName;
 use super::spsc::{MOST_IN_BATCH, not_received, not_sent, refused};
 use super::{Flavour, Mechanism, ReceiveMany, ReceiveMessage, SendMany, SendMessage};
 use crate::error::HarnessError;
 
-const SLOTS: usize = 1024;
+/// As many slots as fit into 4 MiB, from 4 to 1,024: a ring is populated when it is opened.
+fn slots(size: usize) -> usize {
+    ((4 << 20) / size.next_power_of_two()).clamp(4, 1024)
+}
 
-/// A named ring of its flavour, with 1,024 slots for messages of the size that is measured.
+/// Both ends poll and never sleep; the ring has no wake-up.
+#[derive(Debug)]
+pub enum MpmcSpin {}
+
+impl Flavour for MpmcSpin {
+    const NAME: &'static str = "slipring mpmc spin";
+    const STRATEGY: WaitStrategy = WaitStrategy::Spin;
+    const WAKEUP: Wakeup = Wakeup::None;
+}
+
+/// Both ends poll a little and then sleep on a futex.
+#[derive(Debug)]
+pub enum MpmcPark {}
+
+impl Flavour for MpmcPark {
+    const NAME: &'static str = "slipring mpmc park";
+    const STRATEGY: WaitStrategy = WaitStrategy::Park;
+    const WAKEUP: Wakeup = Wakeup::Futex;
+}
+
+/// A named ring of its flavour, with slots for messages of the size that is measured.
 #[derive(Debug)]
 pub struct Mpmc<F> {
     name: Arc<RingName>,
@@ -30,7 +53,7 @@ impl<F> Clone for Mpmc<F> {
 
 impl<F: Flavour> Mpmc<F> {
     fn join(&self) -> Result<Ring, HarnessError> {
-        let options = Options::mpmc(SLOTS, self.size).wakeup(F::WAKEUP).fences(F::FENCES);
+        let options = Options::mpmc(slots(self.size), self.size).wakeup(F::WAKEUP).fences(F::FENCES);
         Ring::open_or_create(self.name.as_str(), &options).map_err(refused)
     }
 }

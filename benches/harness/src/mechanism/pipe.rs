@@ -3,8 +3,8 @@
 
 use std::io::{PipeReader, PipeWriter, pipe};
 
-use super::Mechanism;
 use super::stream::{ByteReceiver, ByteSender};
+use super::{Copies, Mechanism};
 use crate::error::HarnessError;
 
 /// A pipe between two processes.
@@ -17,6 +17,7 @@ pub struct Pipe {
 
 impl Mechanism for Pipe {
     const NAME: &'static str = "pipe";
+    const COPIES: Option<Copies> = Some(Copies::THROUGH_THE_KERNEL);
     type Sender = ByteSender<PipeWriter>;
     type Receiver = ByteReceiver<PipeReader>;
 

@@ -4,7 +4,7 @@
 //!
 //! The line moves on with every message, through a mebibyte, as in a ring: a single line would stay in both caches.
 
-use super::{Mechanism, ReceiveMessage, SendMessage};
+use super::{Copies, Mechanism, ReceiveMessage, SendMessage};
 use crate::error::HarnessError;
 use crate::shared::SharedBytes;
 
@@ -31,6 +31,7 @@ impl Slot {
 
 impl Mechanism for Slot {
     const NAME: &'static str = "bare slot";
+    const COPIES: Option<Copies> = Some(Copies::IN_SHARED_MEMORY);
     type Sender = SlotSender;
     type Receiver = SlotReceiver;
 

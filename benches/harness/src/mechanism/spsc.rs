@@ -10,7 +10,7 @@ use slipring::spsc::{Consumer, Producer};
 use slipring::{Align, Fences, Options, RecvError, Ring, SendError, WaitStrategy, Wakeup};
 
 use super::name::RingName;
-use super::{Mechanism, ReceiveMany, ReceiveMessage, SendMany, SendMessage};
+use super::{Copies, Mechanism, ReceiveMany, ReceiveMessage, SendMany, SendMessage};
 use crate::error::HarnessError;
 
 /// A way to use the ring.
@@ -68,6 +68,8 @@ impl<F: Flavour> Spsc<F> {
 
 impl<F: Flavour> Mechanism for Spsc<F> {
     const NAME: &'static str = F::NAME;
+    const COPIES: Option<Copies> =
+        Some(if F::COPIES_OUT { Copies { in_place: 1, copied: 2 } } else { Copies::IN_SHARED_MEMORY });
     type Sender = SpscSender;
     type Receiver = SpscReceiver<F>;
 

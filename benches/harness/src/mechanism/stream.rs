@@ -5,7 +5,8 @@
 use std::io::{Read, Write};
 use std::os::unix::net;
 
-use super::{Mechanism, ReceiveMessage, SendMessage};
+use super::packet::interrupted_or;
+use super::{Copies, Mechanism, ReceiveMessage, SendMessage};
 use crate::error::HarnessError;
 
 /// A connected pair of Unix stream sockets, used in one direction.
@@ -18,6 +19,7 @@ pub struct UnixStream {
 
 impl Mechanism for UnixStream {
     const NAME: &'static str = "unix stream";
+    const COPIES: Option<Copies> = Some(Copies::THROUGH_THE_KERNEL);
     type Sender = ByteSender<net::UnixStream>;
     type Receiver = ByteReceiver<net::UnixStream>;
 
@@ -97,15 +99,6 @@ impl<F: Read> ReceiveMessage for ByteReceiver<F> {
             }
         }
         Ok(look(&self.buffer[..size]))
-    }
-}
-
-#[cold]
-fn interrupted_or(what: &str, error: std::io::Error) -> Result<(), HarnessError> {
-    match error.kind() {
-        std::io::ErrorKind::Interrupted => Ok(()),
-        std::io::ErrorKind::BrokenPipe | std::io::ErrorKind::ConnectionReset => Err(HarnessError::Closed),
-        _ => Err(HarnessError::os(what, error)),
     }
 }
 

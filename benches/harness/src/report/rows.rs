@@ -73,6 +73,9 @@ pub struct LatencyRow {
     pub p99_99_ns: Option<f64>,
     /// All rounds together: the longest.
     pub max_ns: f64,
+    /// p50 of each round, in their order.
+    #[serde(default)]
+    pub p50_ns_by_round: Vec<f64>,
     /// What a message cost.
     pub cost: Cost,
 }
@@ -177,6 +180,7 @@ fn latency_row(
         p99_9_ns: tail(0.999),
         p99_99_ns: tail(0.9999),
         max_ns: crate::stats::quantile(&all, 1.0) as f64 * tick / 2.0,
+        p50_ns_by_round: readings.iter().map(|(reading, _)| one_way(reading, 0.5)).collect(),
         cost: Cost::of(readings.iter().map(|(reading, _)| reading.usage), 2 * trips),
     })
 }
