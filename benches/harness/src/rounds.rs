@@ -166,13 +166,16 @@ pub struct Progress<'a> {
     pub cell: &'a Cell,
 }
 
+/// A cell that cannot be measured here, and why.
+pub type Unable = (Cell, HarnessError);
+
 /// Measures each cell once, for as long as `setting` says, to find out what cannot be measured here: those that work, and
 /// the others with their reasons. A message that arrives changed, or a process that dies, ends the trial.
 pub fn trial(
     setting: &Setting,
     cells: Vec<Cell>,
     mut progress: impl FnMut(usize, &Cell),
-) -> Result<(Vec<Cell>, Vec<(Cell, HarnessError)>), HarnessError> {
+) -> Result<(Vec<Cell>, Vec<Unable>), HarnessError> {
     let (mut able, mut unable) = (Vec::with_capacity(cells.len()), Vec::new());
     for (done, cell) in cells.into_iter().enumerate() {
         progress(done, &cell);

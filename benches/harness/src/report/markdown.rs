@@ -15,7 +15,7 @@ impl Report {
             let sides = section.head.iter().enumerate().map(|(at, _)| if at == 0 { "---" } else { "---:" });
             text.push_str(&line(sides.map(str::to_string)));
             for cells in section.lines {
-                text.push_str(&line(cells.iter().map(|cell| escaped(cell))));
+                text.push_str(&line(cells.iter().map(escaped)));
             }
         }
         let notes = self.notes();
