@@ -3,7 +3,7 @@
 //! What moves the bytes is `channel/stream.rs`. Here is what makes it a pipe: who has an end open, what each call
 //! returns, and with which errno. An end is open as long as a descriptor of its open file description is, wherever: the
 //! description holds a shared lock, which forked children inherit with it, and which the kernel drops with the last of
-//! them ([`Hold`]). So nothing happens at fork(2), and nobody has to be told of a death.
+//! them (`Hold` in `liveness`). So nothing happens at fork(2), and nobody has to be told of a death.
 //!
 //! To take a lock of the stream a handle needs a number whose lease no other process shares: a seat. It takes one when it
 //! first moves bytes, and a forked child, whose copy of the lease was taken away, takes another.
@@ -529,7 +529,7 @@ macro_rules! writes {
 
         impl Write for $end {
             /// Writes all of `from`, waiting for room; less only if it was interrupted, if the last reader left, or
-            /// with O_NONBLOCK. Up to [`PIPE_BUF`] bytes are written whole or not at all.
+            /// with O_NONBLOCK. Up to `PIPE_BUF` bytes are written whole or not at all.
             fn write(&mut self, from: &[u8]) -> io::Result<usize> {
                 self.0.write(from, None)
             }
