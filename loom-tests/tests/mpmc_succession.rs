@@ -348,7 +348,7 @@ fn two_heirs_adopt_a_message_once() {
         ring.kill(dead, 0);
         let adopt = |heir: Members, side: Side| {
             heir.look_at(0);
-            let adopted: Vec<_> = heir.adopt().iter().map(|taken| finish(&side, taken)).collect();
+            let adopted: Vec<_> = heir.adopt(true).iter().map(|taken| finish(&side, taken)).collect();
             kill(heir);
             adopted
         };
