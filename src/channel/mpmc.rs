@@ -813,10 +813,8 @@ impl Receiver {
         let end = ended(&self.end.members);
         self.over = end;
         self.adopt(how == Peeked);
-        if !self.pending.is_empty() {
-            if let Some(taken) = self.next_pending(room)? {
-                return Ok(taken);
-            }
+        if let Some(taken) = self.next_pending(room)? {
+            return Ok(taken);
         }
         // What was committed before the last one left, or died, is visible now.
         self.end.take(how, room).map_err(|error| match error {
