@@ -108,7 +108,7 @@ impl Members {
         self.view.header.census.changes.fetch_add(1, Release);
     }
 
-    /// Leaves. What this participant still holds goes back, or to a receiver that peeks.
+    /// Leaves. What this participant still holds goes back; what it did not acknowledge, to another receiver.
     pub fn leave(&mut self, holds_slots: bool) {
         if !self.is_seated() {
             return;

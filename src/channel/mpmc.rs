@@ -167,6 +167,11 @@ impl End {
         self.space.notify();
     }
 
+    fn set_strategy(&mut self, strategy: WaitStrategy) -> Result<(), NoWakeup> {
+        self.strategy = supported(strategy, self.side.view().geometry.wakeup)?;
+        Ok(())
+    }
+
     fn leave(&mut self) {
         if self.is_usable() {
             self.members.leave(self.loans > 0);
@@ -314,7 +319,6 @@ impl Sender {
 
     /// One claim's worth of messages: how many were committed, which may be none.
     fn send_run(&mut self, messages: &[impl AsRef<[u8]>]) -> Result<usize, SendError> {
-        // Up to the first that is too long: that one is refused when it is the first.
         // The user's code runs before any slot is claimed: it may panic.
         let mut run = [&[][..]; MOST_AT_ONCE];
         run.iter_mut().zip(messages).for_each(|(slot, message)| *slot = message.as_ref());
@@ -527,8 +531,7 @@ impl Sender {
     /// # Errors
     /// [`NoWakeup`] for `Park` on a ring that was made without a wake-up object.
     pub fn set_strategy(&mut self, strategy: WaitStrategy) -> Result<(), NoWakeup> {
-        self.end.strategy = supported(strategy, self.end.side.view().geometry.wakeup)?;
-        Ok(())
+        self.end.set_strategy(strategy)
     }
 
     /// Leaves the ring cleanly. The same as dropping the handle.
@@ -941,8 +944,7 @@ impl Receiver {
     /// # Errors
     /// [`NoWakeup`] for `Park` on a ring that was made without a wake-up object.
     pub fn set_strategy(&mut self, strategy: WaitStrategy) -> Result<(), NoWakeup> {
-        self.end.strategy = supported(strategy, self.end.side.view().geometry.wakeup)?;
-        Ok(())
+        self.end.set_strategy(strategy)
     }
 
     /// Leaves the ring cleanly. The same as dropping the handle.

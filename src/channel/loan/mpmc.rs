@@ -4,6 +4,7 @@
 //! With distrusted peers no reference into the ring is ever formed: loans lend private memory, and the bytes are copied
 //! in at commit and out at receipt.
 
+use crate::channel::loan::at_least;
 use crate::channel::mpmc::{Receiver, Sender};
 use crate::error::SendError;
 use crate::ring::mpmc::{Claim, Taken};
@@ -126,14 +127,6 @@ impl DerefMut for Grant<'_> {
             // segment is writable only by trusted processes, which keep to the protocol (else `bounce` is there).
             None => unsafe { end.side.view().memory.bytes_mut(end.side.payload_of(&self.claim), self.max) },
         }
-    }
-}
-
-/// Private memory for one message, of a peer that is not trusted.
-#[cold]
-fn at_least(bounce: &mut Vec<u8>, len: usize) {
-    if bounce.len() < len {
-        bounce.resize(len, 0);
     }
 }
 

@@ -4,6 +4,7 @@
 //! With distrusted peers no reference into the ring is ever formed: grants and frames lend private memory, and the
 //! bytes are copied in at commit and out at receipt.
 
+use crate::channel::loan::at_least;
 use crate::channel::spsc::{Consumer, Producer};
 use crate::error::{RecvError, SendError};
 use crate::ring::spsc::{Batch, Claim, Record};
@@ -93,14 +94,6 @@ impl DerefMut for Grant<'_> {
                 unsafe { self.producer.side.view().memory.bytes_mut(index, self.max) }
             }
         }
-    }
-}
-
-/// Private memory for one message, of a peer that is not trusted.
-#[cold]
-fn at_least(bounce: &mut Vec<u8>, len: usize) {
-    if bounce.len() < len {
-        bounce.resize(len, 0);
     }
 }
 
