@@ -668,7 +668,7 @@ impl Receiver {
 
     /// The next message in place, to be acknowledged, if there is one. Never blocks. Until [`Delivery::ack`] it stays in
     /// the ring: dropped, it is the next one that this handle gets; if this process is killed, another receiver that
-    /// peeks gets it. In both cases it says [`Delivery::is_redelivered`]. That holds for a message that was peeked at once,
+    /// peeks gets it; if this handle leaves with it, any other receiver. In each case it says [`Delivery::is_redelivered`]. That holds for a message that was peeked at once,
     /// even if this handle then receives it with another verb.
     ///
     /// # Errors
