@@ -280,7 +280,7 @@ impl View {
     #[inline(always)]
     #[must_use]
     pub fn stride(&self, len: usize) -> u64 {
-        (len as u64 + HEADER_LEN + self.align_mask) & !self.align_mask
+        (len as u64).wrapping_add(HEADER_LEN + self.align_mask) & !self.align_mask
     }
 
     /// The longest message in bytes.

@@ -229,21 +229,43 @@ impl Producer {
 
     #[inline(always)]
     fn claim(&mut self, max: usize) -> Result<Claim, SendError> {
+        match self.claim_plain(max) {
+            Some(claim) => Ok(claim),
+            None => self.claim_slowly(max),
+        }
+    }
+
+    #[inline(always)]
+    fn wait_claim(&mut self, max: usize, deadline: impl FnOnce() -> Deadline) -> Result<Claim, SendError> {
+        match self.claim_plain(max) {
+            Some(claim) => Ok(claim),
+            None => self.wait_claim_slowly(max, deadline()),
+        }
+    }
+
+    #[inline(always)]
+    fn claim_plain(&self, max: usize) -> Option<Claim> {
+        if self.is_inherited() { None } else { self.side.claim_plain(max) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn claim_slowly(&mut self, max: usize) -> Result<Claim, SendError> {
         if self.is_inherited() {
             return Err(SendError::Forked);
         }
         self.side.claim(max)
     }
 
-    #[inline(always)]
-    fn wait_claim(&mut self, max: usize, deadline: impl FnOnce() -> Deadline) -> Result<Claim, SendError> {
-        match self.claim(max) {
-            Err(SendError::Full) => self.wait_not_full(max, deadline()),
+    #[cold]
+    #[inline(never)]
+    fn wait_claim_slowly(&mut self, max: usize, deadline: Deadline) -> Result<Claim, SendError> {
+        match self.claim_slowly(max) {
+            Err(SendError::Full) => self.wait_not_full(max, deadline),
             done => done,
         }
     }
 
-    #[cold]
     fn wait_not_full(&mut self, max: usize, deadline: Deadline) -> Result<Claim, SendError> {
         let Producer { side, space, host, strategy, .. } = self;
         let consumer = side.view().header.project(|h| &h.parties[CONSUMER]);

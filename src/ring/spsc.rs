@@ -108,8 +108,16 @@ impl ProducerSide {
         !matches!(self.claim(max), Err(SendError::Full))
     }
 
-    /// Room for a record of up to `max` payload bytes.
+    /// Room for a record of up to `max` payload bytes, if that takes no second thought: what [`ProducerSide::claim`] is
+    /// asked when this says `None`. Without an error to carry, it stays in registers.
     #[inline(always)]
+    #[must_use]
+    pub fn claim_plain(&self, max: usize) -> Option<Claim> {
+        let (start, end) = (self.tail, self.tail.wrapping_add(self.view.stride(max)));
+        (max <= self.view.max_len() && !is_behind(self.plain, end)).then_some(Claim { start, end })
+    }
+
+    /// Room for a record of up to `max` payload bytes.
     pub fn claim(&mut self, max: usize) -> Result<Claim, SendError> {
         self.claim_at(self.tail, max)
     }
