@@ -272,7 +272,8 @@ impl Producer {
         space.ask_for(side.enough_room(max));
         loop {
             let gone = || gone(consumer.peer(|| host.is_held(CONSUMER)));
-            let waited = space.wait(*strategy, deadline, || side.has_room(max), gone);
+            let ready = || !matches!(side.claim(max), Err(SendError::Full));
+            let waited = space.wait(*strategy, deadline, ready, gone);
             match (side.claim(max), waited) {
                 (Err(SendError::Full), Waited::Ended(error)) => return Err(error),
                 (Err(SendError::Full), Waited::TimedOut) => return Err(SendError::TimedOut),

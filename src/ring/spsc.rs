@@ -21,7 +21,7 @@
 //! clears ahead, *after* a commit, when nobody waits for it: header words at boundaries in `tail..cleared_to` are 0.
 
 use crate::error::{Corrupt, SendError};
-use crate::ring::scan::committed_end;
+use crate::ring::scan::{committed_end, is_behind};
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::view::{HEADER_LEN, View};
 
@@ -103,18 +103,14 @@ impl ProducerSide {
         if is_behind(needed, half) { half } else { needed }
     }
 
-    /// Whether [`ProducerSide::claim`] would now say something else than `Full`.
-    pub fn has_room(&mut self, max: usize) -> bool {
-        !matches!(self.claim(max), Err(SendError::Full))
-    }
-
     /// Room for a record of up to `max` payload bytes, if that takes no second thought: what [`ProducerSide::claim`] is
     /// asked when this says `None`. Without an error to carry, it stays in registers.
     #[inline(always)]
     #[must_use]
     pub fn claim_plain(&self, max: usize) -> Option<Claim> {
-        let (start, end) = (self.tail, self.tail.wrapping_add(self.view.stride(max)));
-        (max <= self.view.max_len() && !is_behind(self.plain, end)).then_some(Claim { start, end })
+        let end = self.tail.wrapping_add(self.view.stride(max));
+        let plain = max <= self.view.max_len() && !is_behind(self.plain, end);
+        plain.then_some(Claim { start: self.tail, end })
     }
 
     /// Room for a record of up to `max` payload bytes.
@@ -499,10 +495,4 @@ impl ConsumerSide {
         // ord(spsc.free) Release -> ProducerSide::refresh_limit: our reads happen before it writes there.
         self.view.header.head.0.store(next, Release);
     }
-}
-
-/// Whether position `at` comes before position `than`. Positions are never further apart than half their range.
-#[inline(always)]
-fn is_behind(at: u64, than: u64) -> bool {
-    (at.wrapping_sub(than) as i64) < 0
 }

@@ -166,7 +166,7 @@ impl Memory {
         // SAFETY: inside the mapping by the caller's contract.
         let to = unsafe { self.base.add(at) };
         // SAFETY: both ranges are valid for the length; private memory never overlaps the mapping.
-        unsafe { core::ptr::copy_nonoverlapping(from.as_ptr(), to.as_ptr(), from.len()) };
+        unsafe { copy(from.as_ptr(), to.as_ptr(), from.len()) };
     }
 
     /// Copies the bytes at offset `at` out, without ever forming a reference to them.
@@ -179,7 +179,7 @@ impl Memory {
         // SAFETY: inside the mapping by the caller's contract.
         let from = unsafe { self.base.add(at) };
         // SAFETY: both ranges are valid for the length; private memory never overlaps the mapping.
-        unsafe { core::ptr::copy_nonoverlapping(from.as_ptr(), to.as_mut_ptr(), to.len()) };
+        unsafe { copy(from.as_ptr(), to.as_mut_ptr(), to.len()) };
     }
 
     /// Copies `len` bytes from one offset to another.
@@ -470,4 +470,42 @@ pub fn at_fork(before: extern "C" fn(), parent: extern "C" fn(), child: extern "
 pub fn count_fork() {
     // ord(own) Relaxed: the child of a fork has one thread.
     FORKS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// As `copy_nonoverlapping`; short ones as two moves that may overlap in the middle, since the call of a memcpy costs a
+/// small message more than its bytes do.
+///
+/// # Safety
+/// As for `copy_nonoverlapping`.
+#[inline(always)]
+unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
+    match len {
+        // SAFETY: by the caller's contract; `len` bytes hold the type.
+        8..=16 => unsafe { copy_both_ends::<u64>(from, to, len) },
+        // SAFETY: as above.
+        17..=32 => unsafe { copy_both_ends::<[u64; 2]>(from, to, len) },
+        // SAFETY: as above.
+        33..=64 => unsafe { copy_both_ends::<[u64; 4]>(from, to, len) },
+        // SAFETY: the caller's contract.
+        _ => unsafe { core::ptr::copy_nonoverlapping(from, to, len) },
+    }
+}
+
+/// # Safety
+/// As for `copy_nonoverlapping`, and `len` bytes hold a `T`.
+#[inline(always)]
+unsafe fn copy_both_ends<T: Copy>(from: *const u8, to: *mut u8, len: usize) {
+    let at = len - size_of::<T>();
+    // SAFETY: inside the `len` bytes of the caller's contract.
+    let last = unsafe { from.add(at) };
+    // SAFETY: as above.
+    let last_to = unsafe { to.add(at) };
+    // SAFETY: as above, and any bytes are a `T` of integers.
+    let start = unsafe { from.cast::<T>().read_unaligned() };
+    // SAFETY: as above.
+    let end = unsafe { last.cast::<T>().read_unaligned() };
+    // SAFETY: inside the `len` bytes that may be written.
+    unsafe { to.cast::<T>().write_unaligned(start) };
+    // SAFETY: as above.
+    unsafe { last_to.cast::<T>().write_unaligned(end) };
 }
