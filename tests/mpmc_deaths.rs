@@ -202,6 +202,54 @@ fn a_waiting_sender_learns_that_the_last_receiver_died() {
 }
 
 #[test]
+fn a_stopped_sweeper_keeps_neither_the_news_of_the_death_nor_a_slot() {
+    let _alone = alone();
+    // So many slots that a sweep takes milliseconds, and the stop can strike in it.
+    let options = Options::mpmc(1 << 18, LONGEST).participants(3);
+    let mut dice = Dice::new(7);
+    let mut struck = 0;
+    for _ in 0..100 {
+        let name = unique();
+        let ring = Ring::create(&name.0, &options).unwrap();
+        let mut dead = fork(|link| {
+            let mut tx = Ring::open(&name.0).unwrap().into_sender().unwrap();
+            let _grant = tx.try_reserve(1).unwrap();
+            link.say(1);
+            sleep_for_ever();
+        });
+        dead.hear();
+        let mut rx = ring.receiver().unwrap();
+        let mut sweeper = fork(|link| {
+            let mut rx = Ring::open(&name.0).unwrap().into_receiver().unwrap();
+            link.say(1);
+            while rx.recv_timeout(&mut [], Duration::from_micros(1)) == Err(RecvError::TimedOut) {}
+            sleep_for_ever();
+        });
+        sweeper.hear();
+        let pid = dead.pid();
+        dead.kill();
+        std::thread::sleep(Duration::from_micros(dice.below(4000)));
+        sweeper.stop();
+        // All places are taken, but for the dead one's: it can be had unless somebody just sweeps there.
+        let in_the_sweep = ring.sender().is_err();
+        if in_the_sweep {
+            struck += 1;
+            assert_eq!(rx.recv_timeout(&mut [], Duration::from_secs(2)), Err(RecvError::PeerDied { pid }));
+            let held = || match ring.inspect().contents {
+                slipring::inspect::Contents::Slots(slots) => slots.held,
+                _ => unreachable!("it is an MPMC ring"),
+            };
+            until("the slot of the dead one is free", || held() == 0);
+        }
+        sweeper.kill();
+        if struck == 3 {
+            break;
+        }
+    }
+    assert!(struck > 0, "no sweeper was stopped at its sweep");
+}
+
+#[test]
 fn a_dead_participants_place_is_given_to_the_next() {
     let _alone = alone();
     let options = Options::mpmc(4, LONGEST).participants(2);
