@@ -19,7 +19,7 @@ use crate::layout::{
     ABANDONED, ABSENT, ATTACHED, CLOSED, Census, DIED, ORPHANED, Party, PartyWord, RECEIVER,
 };
 use crate::ring::mpmc::Taken;
-use crate::ring::sweep::{adopt, sweep};
+use crate::ring::sweep::{adopt, sort_by_age, sweep};
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::{Pace, yield_now};
 use crate::view::SlotView;
@@ -277,16 +277,19 @@ impl Members {
             }
             self.host.give_back(index);
         }
+        sort_by_age(&mut adopted);
         adopted
     }
 
     /// The messages that came with the place, once.
     #[must_use]
     pub fn inherit(&mut self) -> Vec<Taken> {
-        match std::mem::take(&mut self.inherited) {
-            true => adopt(&self.view, self.me(), self.me()),
-            false => Vec::new(),
+        if !std::mem::take(&mut self.inherited) {
+            return Vec::new();
         }
+        let mut inherited = adopt(&self.view, self.me(), self.me());
+        sort_by_age(&mut inherited);
+        inherited
     }
 }
 

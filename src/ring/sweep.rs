@@ -109,6 +109,16 @@ pub fn adopt(view: &SlotView, owner: u32, heir: u32) -> Vec<Taken> {
     adopted
 }
 
+/// Sorts adopted messages by age. Of those whose slots were stepped over only the lap of the last such step is known: they
+/// are older than all others, which were peeked at since, and stay in the order of their slots among themselves.
+pub fn sort_by_age(adopted: &mut [Taken]) {
+    let Some((_, first)) = adopted.first().map(Taken::place) else { return };
+    adopted.sort_by_key(|taken| {
+        let (slot, word) = taken.place();
+        (word.ahead_of(first.lap()) - i64::from(word.kind() == Some(PeekedPinned)), slot)
+    });
+}
+
 /// The state words of all slots, each as it is when it is looked at.
 pub fn observed(view: &SlotView) -> impl Iterator<Item = SlotWord> + '_ {
     // ord(own) Relaxed: an observation, nothing is accessed on the strength of it.
