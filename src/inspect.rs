@@ -161,8 +161,8 @@ pub enum Standing {
     Swept,
     /// It died or left, and messages that it had peeked at wait for a receiver that peeks.
     Orphaned,
-    /// The place is locked, but nobody is attached on paper: somebody comes, leaves or sweeps just now, or was stopped at
-    /// it, or a stranger has locked it.
+    /// The place is locked, but nobody is attached on paper: somebody comes or leaves just now, or was stopped at it, or a
+    /// stranger has locked it. Whoever sweeps does not show.
     Passing,
 }
 
@@ -364,7 +364,7 @@ impl Inspection {
     // --- MPMC ---
 
     fn examine_slots(&mut self, view: &SlotView, fd: BorrowedFd<'_>) {
-        let roles = |place: usize| match view.parties[place].role() {
+        let roles = |place: usize| match view.parties[place].state().role() {
             SENDER => Some(Role::Sender),
             RECEIVER => Some(Role::Receiver),
             _ => None,

@@ -221,12 +221,10 @@ pub struct EventLine {
 /// One participant: who holds the role, and in which state.
 #[repr(C, align(128))]
 pub struct Party {
-    /// `attachments:29 | pid:32 | state:3`, see [`PartyWord`].
+    /// `attachments:27 | role:2 | pid:32 | state:3`, see [`PartyWord`].
     pub word: AtomicU64,
-    /// When the participant attached, in nanoseconds since 1970. For people; no decision rests on it.
+    /// When the participant attached, in nanoseconds since 1970: says which of several that are gone was the last.
     pub since_ns: AtomicU64,
-    /// What it does: [`SENDER`] or [`RECEIVER`]. An SPSC ring tells by the index and leaves 0.
-    pub role: AtomicU32,
 }
 
 /// The state word of a participant.
@@ -266,11 +264,17 @@ impl PartyWord {
         (self.0 >> 3) as u32
     }
 
+    /// What it does: [`SENDER`] or [`RECEIVER`]. An SPSC ring tells by the index and leaves 0.
+    #[must_use]
+    pub fn role(self) -> u32 {
+        (self.0 >> 35) as u32 & 3
+    }
+
     /// The word of the next participant: one more attachment, so that no two words of one segment are alike.
     #[must_use]
-    pub fn next_attached(self, pid: u32) -> Self {
-        let attachments = (self.0 >> 35).wrapping_add(1);
-        PartyWord(attachments << 35 | u64::from(pid) << 3 | ATTACHED)
+    pub fn next_attached(self, pid: u32, role: u32) -> Self {
+        let attachments = (self.0 >> 37).wrapping_add(1);
+        PartyWord(attachments << 37 | u64::from(role & 3) << 35 | u64::from(pid) << 3 | ATTACHED)
     }
 
     /// The same participant in another state.
@@ -526,7 +530,6 @@ const _: () = {
     pinned(size_of::<EventLine>(), 128);
     pinned(offset_of!(Party, word), 0);
     pinned(offset_of!(Party, since_ns), 8);
-    pinned(offset_of!(Party, role), 16);
     pinned(size_of::<Party>(), 128);
     pinned(offset_of!(SpscHeader, head), 0);
     pinned(offset_of!(SpscHeader, items), 128);

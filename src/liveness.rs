@@ -50,12 +50,18 @@ impl Lease {
         Ok(Some(Lease { own, segment, persistent, epoch: fork_epoch() }))
     }
 
-    /// Takes the lease of a party; `false` if another holds it.
+    /// Takes the lease of a party, alone; `false` if another holds it or has a share. The kernel turns an own share into
+    /// the lease in one step, or leaves it.
     pub fn take(&self, party: usize) -> Result<bool> {
         lock(&self.segment, self.fd(), libc::F_WRLCK, FIRST_PARTY + party as i64, 1)
     }
 
-    /// Gives the lease of a party back.
+    /// Takes a share in the lease of a party: nobody holds it, and nobody can take it meanwhile. `false` if another does.
+    pub fn share(&self, party: usize) -> Result<bool> {
+        lock(&self.segment, self.fd(), libc::F_RDLCK, FIRST_PARTY + party as i64, 1)
+    }
+
+    /// Gives the lease of a party back, or the share in it.
     pub fn give_back(&self, party: usize) {
         // An error here means that the kernel refuses to unlock; closing does it as well.
         let _ = lock(&self.segment, self.fd(), libc::F_UNLCK, FIRST_PARTY + party as i64, 1);

@@ -557,6 +557,10 @@ impl Host for Occupant {
         self.lease.take(party).unwrap_or(false)
     }
 
+    fn share(&self, party: usize) -> bool {
+        self.lease.share(party).unwrap_or(false)
+    }
+
     fn give_back(&self, party: usize) {
         self.lease.give_back(party);
     }
@@ -767,7 +771,7 @@ impl RingInfo {
         self.used_bytes =
             sweep::observed(&view).filter(|word| word.is_used()).count() as u64 * geometry.slot_len;
         for (place, entry) in view.parties.iter().enumerate() {
-            let role = match entry.role() {
+            let role = match entry.state().role() {
                 SENDER => Role::Sender,
                 RECEIVER => Role::Receiver,
                 _ => continue,

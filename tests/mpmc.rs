@@ -445,3 +445,59 @@ fn every_way_to_wait_and_to_wake_delivers() {
         exchange(2, 2, 300, &Options::mpmc(4, 48).wakeup(Wakeup::None), strategy);
     }
 }
+
+#[test]
+fn an_idle_receiver_sees_what_others_left_and_moves_nothing() {
+    let ring = ring(8, 48);
+    let (mut tx, mut rx, idle) = (ring.sender().unwrap(), ring.receiver().unwrap(), ring.receiver().unwrap());
+    for i in 0..5u8 {
+        tx.try_send(&[i]).unwrap();
+        assert!(!idle.was_empty());
+        rx.try_recv(&mut [0; 48]).unwrap();
+        assert!(idle.was_empty(), "after {i}");
+        assert_eq!(idle.approx_len(), 0);
+    }
+    let grant = tx.try_reserve(1).unwrap();
+    assert!(idle.was_empty(), "nothing is committed");
+    assert_eq!(idle.approx_len(), 1, "an operation in flight");
+    grant.commit(1).unwrap();
+    assert_eq!((idle.was_empty(), idle.approx_len()), (false, 1));
+}
+
+/// A participant that voids every claim it sees, by the file: 2 slots, place 0 sends.
+#[test]
+fn a_sender_whose_claims_are_all_voided_keeps_its_deadline() {
+    use std::os::unix::fs::FileExt;
+    let _alone = common::alone();
+    let name = common::unique();
+    let longest = 1 << 20;
+    let ring = Ring::create(&name.0, &Options::mpmc(2, longest)).unwrap();
+    let mut tx = ring.sender().unwrap();
+    let mut rx = ring.receiver().unwrap();
+    let header = std::fs::read(name.path()).unwrap();
+    let slots =
+        (4096..header.len()).step_by(4096).find(|at| header[*at + 1] == 1 << 4 && header[*at + 2] == 1);
+    let slots = slots.expect("a free slot of lap 1") as u64;
+    let stride = (header.len() as u64 - slots) / 2;
+    let file = std::fs::File::options().read(true).write(true).open(name.path()).unwrap();
+    let _hostile = common::meanwhile(move || {
+        for at in [slots, slots + stride] {
+            let mut kind = [0];
+            file.read_exact_at(&mut kind, at + 1).unwrap();
+            if kind[0] >> 4 == 2 {
+                file.write_all_at(&[5 << 4 | kind[0] & 15], at + 1).unwrap();
+            }
+        }
+    });
+    let message = vec![1; longest];
+    let mut buffer = vec![0; longest];
+    common::until("a send is given up at its deadline", || {
+        let start = std::time::Instant::now();
+        let sent = tx.send_timeout(&message, Duration::from_millis(2));
+        assert!(start.elapsed() < Duration::from_secs(5), "{sent:?} after {:?}", start.elapsed());
+        let full = ring.inspect().contents;
+        while rx.try_recv(&mut buffer).is_ok() {}
+        let slipring::inspect::Contents::Slots(slots) = full else { unreachable!("it is an MPMC ring") };
+        sent == Err(SendError::TimedOut) && slots.full == 0
+    });
+}

@@ -8,8 +8,8 @@ use crate::layout::{Align, CONSUMER, EventLine, Line, PRODUCER, Party, PartyWord
 use crate::ring::spsc::{ConsumerSide, ProducerSide};
 use crate::sync::{AtomicU32, AtomicU64, Memory, Semaphore, Shared, kill, killing};
 use crate::view::{Geometry, View};
-use loom::sync::atomic::AtomicBool;
-use loom::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use loom::sync::atomic::AtomicUsize;
+use loom::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::cell::Cell;
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ pub fn event_line() -> EventLine {
 /// A place that nobody ever had.
 #[must_use]
 pub fn party() -> Party {
-    Party { word: AtomicU64::new(0), since_ns: AtomicU64::new(0), role: AtomicU32::new(0) }
+    Party { word: AtomicU64::new(0), since_ns: AtomicU64::new(0) }
 }
 
 impl Rig {
@@ -143,34 +143,40 @@ impl Rig {
 /// The process ids of producer and consumer.
 pub const PID: [u32; 2] = [71, 72];
 
-/// The kernel's picture of who lives; `None` if nobody dies in the model.
+/// The kernel's picture of who lives; `None` if nobody dies in the model. A lease is [`ALONE`], or so many shares.
 #[derive(Clone)]
-pub struct Leases(Option<Arc<[AtomicBool]>>);
+pub struct Leases(Option<Arc<[AtomicUsize]>>);
+
+/// Somebody has it alone.
+const ALONE: usize = 1 << 16;
 
 impl Leases {
     /// So many leases that nobody holds.
     #[must_use]
     pub fn all_free(count: usize) -> Self {
-        Leases(Some((0..count).map(|_| AtomicBool::new(false)).collect()))
+        Leases(Some((0..count).map(|_| AtomicUsize::new(0)).collect()))
     }
 
     /// A seat for a process that holds no lease yet.
     #[must_use]
     pub fn seat(&self, pid: u32, trusted: bool) -> Seat {
-        let host = Lease { leases: self.clone(), held: Cell::new(None), pid, trusted };
+        let host =
+            Lease { leases: self.clone(), held: Cell::new(None), shared: Cell::new(None), pid, trusted };
         Seat { host: Box::new(host), pid, now_ns: 1, trusted }
     }
 
     /// The holder has died: what it did is visible to whoever the kernel tells of the free lease.
     pub fn end(&self, party: usize) {
-        self.0.as_ref().expect("a mortal rig")[party].store(false, Release);
+        self.0.as_ref().expect("a mortal rig")[party].store(0, Release);
     }
 }
 
 struct Lease {
     leases: Leases,
-    /// The first that was taken, the own one.
+    /// The own one.
     held: Cell<Option<usize>>,
+    /// That in which it has a share, one at a time.
+    shared: Cell<Option<usize>>,
     pid: u32,
     trusted: bool,
 }
@@ -178,23 +184,39 @@ struct Lease {
 impl Host for Lease {
     fn is_held(&self, party: usize) -> bool {
         // The kernel's lock orders: a lease seen free tells all that its holder did.
-        self.leases.0.as_ref().is_none_or(|leases| leases[party].load(Acquire))
+        self.leases.0.as_ref().is_none_or(|leases| leases[party].load(Acquire) == ALONE)
     }
 
     fn take(&self, party: usize) -> bool {
-        let taken = match &self.leases.0 {
-            None => true,
-            Some(leases) => leases[party].compare_exchange(false, true, Acquire, Relaxed).is_ok(),
-        };
-        if taken && self.held.get().is_none() {
+        let Some(leases) = &self.leases.0 else { return true };
+        let own = usize::from(self.shared.get() == Some(party));
+        let taken = leases[party].compare_exchange(own, ALONE, AcqRel, Relaxed).is_ok();
+        if taken {
+            self.shared.set(None);
             self.held.set(Some(party));
         }
         taken
     }
 
+    fn share(&self, party: usize) -> bool {
+        let leases = self.leases.0.as_ref().expect("a mortal rig");
+        let more = |shares| (shares != ALONE).then_some(shares + 1);
+        let shared = leases[party].fetch_update(AcqRel, Relaxed, more).is_ok();
+        if shared {
+            assert!(self.shared.replace(Some(party)).is_none(), "one share at a time");
+        }
+        shared
+    }
+
     fn give_back(&self, party: usize) {
+        if self.shared.get() == Some(party) {
+            self.shared.set(None);
+            let leases = self.leases.0.as_ref().expect("a mortal rig");
+            leases[party].fetch_sub(1, Release);
+            return;
+        }
         if let Some(leases) = &self.leases.0 {
-            leases[party].store(false, Release);
+            leases[party].store(0, Release);
         }
         if self.held.get() == Some(party) {
             self.held.set(None);

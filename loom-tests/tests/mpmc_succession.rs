@@ -270,7 +270,7 @@ fn nobody_is_gone_while_the_role_is_handed_over() {
 
 #[test]
 fn who_was_there_is_remembered_whoever_came_meanwhile() {
-    check(|run| {
+    check_bounded(2, |run| {
         let ring = SlotRig::with(2, 2, Wakeup::None);
         let there = ring.clone();
         let sender = thread::spawn(move || {
@@ -295,7 +295,7 @@ fn a_newcomer_keeps_its_slots_whoever_sweeps_the_dead_one() {
         ring.kill(dead, 0);
         let there = ring.clone();
         let reborn = thread::spawn(move || {
-            // There is no place as long as somebody sweeps it.
+            // There is no place as long as somebody else has a share in it; on the machine a newcomer tries for longer.
             let Ok(newcomer) = there.member(SENDER) else { return false };
             let mut side = there.side(newcomer.me());
             let claim = side.claim().unwrap();
@@ -311,7 +311,8 @@ fn a_newcomer_keeps_its_slots_whoever_sweeps_the_dead_one() {
         kill(sweeper);
     })
     .reaches("(false, true, [1])", "the newcomer swept")
-    .reaches("(true, false, [])", "the other did, and had the lease when the newcomer looked for a place")
+    .reaches("(false, false, [])", "the newcomer did, and the other still looked on")
+    .reaches("(true, false, [])", "the other did, and was at it when the newcomer looked for a place")
     .reaches("(true, true, [1])", "and gave it back in time");
 }
 
@@ -334,7 +335,76 @@ fn two_sweepers_sweep_once() {
         kill(two);
     })
     .reaches("(false, true)", "the other did")
-    .reaches("(true, false)", "this one did");
+    .reaches("(true, false)", "this one did")
+    .reaches("(true, true)", "both, beside each other");
+}
+
+#[test]
+fn a_sweeper_that_is_stopped_hides_no_death_and_keeps_no_slot() {
+    check_bounded(2, |run| {
+        let ring = SlotRig::with(2, 3, Wakeup::None);
+        let dead = ring.member(SENDER).unwrap();
+        let [stopped, other] = [(); 2].map(|()| ring.member(RECEIVER).unwrap());
+        ring.side(0).claim().unwrap();
+        ring.kill(dead, 0);
+        assert!(stopped.host().share(0));
+        let there = ring.clone();
+        let newcomer = thread::spawn(move || there.member(SENDER).is_ok());
+        let news = other.ended(SENDER);
+        other.look_at(0);
+        run.outcome((news, newcomer.join().unwrap()));
+        assert_eq!((ring.party(0).state(), ring.owned_by(0)), (DIED, 0));
+        kill((stopped, other));
+    })
+    .reaches("(None, false)", "the newcomer swept meanwhile: the table moved, so it is looked at again")
+    .reaches("(Some(Some(71)), false)", "only the place is not to be had");
+}
+
+#[test]
+fn a_newcomer_is_never_taken_for_dead() {
+    check_bounded(2, |run| {
+        let ring = SlotRig::with(2, 2, Wakeup::None);
+        let (mut gone, receiver) = (ring.member(SENDER).unwrap(), ring.member(RECEIVER).unwrap());
+        gone.leave(false);
+        kill(gone);
+        let there = ring.clone();
+        let newcomer = thread::spawn(move || kill(there.member(SENDER).unwrap()));
+        run.outcome(receiver.ended(SENDER));
+        newcomer.join().unwrap();
+        kill(receiver);
+    })
+    .reaches("Some(None)", "looked at before it came")
+    .reaches("None", "it is there");
+}
+
+#[test]
+fn who_inherits_a_place_and_who_adopts_do_not_both_get_the_message() {
+    check_bounded(2, |run| {
+        let ring = SlotRig::with(2, 2, Wakeup::None);
+        let (dead, other) = (ring.member(RECEIVER).unwrap(), ring.member(RECEIVER).unwrap());
+        assert!(put(&mut ring.side(1), 1));
+        ring.side(0).take(Peeked, LONGEST).unwrap();
+        ring.kill(dead, 0);
+        assert!(other.look_at(0));
+        assert_eq!(ring.party(0).state(), ORPHANED);
+        let there = ring.clone();
+        let newcomer = thread::spawn(move || {
+            let Ok(mut heir) = there.member(RECEIVER) else { return None };
+            let side = there.side(heir.me());
+            let inherited: Vec<_> = heir.inherit().iter().map(|taken| finish(&side, taken)).collect();
+            assert!(heir.inherit().is_empty(), "once");
+            kill(heir);
+            Some(inherited)
+        });
+        let side = ring.side(1);
+        let adopted: Vec<_> = other.adopt(true).iter().map(|taken| finish(&side, taken)).collect();
+        run.outcome((adopted, newcomer.join().unwrap()));
+        assert!(ring.words().iter().all(|word| !word.is_used()), "both slots are free");
+        kill(other);
+    })
+    .reaches("([], Some([1]))", "it came with the place")
+    .reaches("([1], None)", "it was just being adopted, and there was no place")
+    .reaches("([1], Some([]))", "it was adopted before");
 }
 
 #[test]

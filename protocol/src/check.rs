@@ -2,7 +2,7 @@
 
 use crate::model::{Act, FILLER, Fault, HEIR, Kind, Pc, Proc, State};
 use crate::rules::step;
-use crate::table::{Config, Role};
+use crate::table::Config;
 
 /// More transitions than this and a process that runs alone counts as blocked.
 pub const PATIENCE: usize = 64;
@@ -100,12 +100,10 @@ pub fn capacity(config: &Config, state: &State) -> Result<(), Fault> {
     Ok(())
 }
 
-/// [`capacity`] can be judged here: nobody alive has a slot or a lease.
+/// [`capacity`] can be judged here: nobody alive has a slot. Somebody may be sweeping, and be stopped at it.
 pub fn is_still(config: &Config, state: &State) -> bool {
     (0..config.roles.len()).all(|p| {
         let pc = state.proc[p].pc;
-        !pc.is_alive()
-            || !pc.is_sweeping() && !state.owns(config, p) && config.role(p) != Role::Sweep
-            || pc == Pc::Idle
+        !pc.is_alive() || !state.owns(config, p) || pc == Pc::Idle
     })
 }

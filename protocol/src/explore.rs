@@ -120,7 +120,7 @@ impl Alone {
     fn look(&mut self, config: &Config, state: &State, packed: &Packed) -> Result<u8, Fault> {
         let mut most = 0;
         let dead = (0..config.roles.len()).fold(0, |dead, p| {
-            dead | u32::from(state.proc[p].pc == Pc::Dead) << p | u32::from(state.is_leased(p)) << (p + 8)
+            dead | u32::from(state.proc[p].pc == Pc::Dead) << p | u32::from(state.is_shared(p)) << (p + 8)
         });
         for p in 0..config.roles.len() {
             let pc = state.proc[p].pc;

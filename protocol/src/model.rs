@@ -157,7 +157,7 @@ pub enum Pc {
     SweepCas = 32 + 19,
     /// CAS the owner of a peeked message.
     Adopt = 32 + 20,
-    /// Mark the dead as swept, and let its lease go.
+    /// Mark the dead as swept, and let the share in its lease go.
     SweepEnd = 32 + 21,
 }
 
@@ -204,7 +204,7 @@ impl Pc {
         [&Pc::COMMON[..], &Pc::SENDER[..], &Pc::OTHER[..]].concat().into_iter()
     }
 
-    /// It holds the lease of the dead.
+    /// It has a share in the lease of the dead.
     pub fn is_sweeping(self) -> bool {
         matches!(self, Pc::Sweep | Pc::SweepCas | Pc::Adopt | Pc::SweepEnd)
     }
@@ -393,8 +393,8 @@ impl State {
         self.slot[..config.slots].iter().any(|slot| slot.word.is_of(p))
     }
 
-    /// Somebody alive holds that process's lease.
-    pub fn is_leased(&self, p: usize) -> bool {
+    /// Somebody alive has a share in that process's lease.
+    pub fn is_shared(&self, p: usize) -> bool {
         self.proc.iter().any(|proc| proc.pc.is_sweeping() && usize::from(proc.target) == p)
     }
 }

@@ -31,6 +31,10 @@ pub fn fate(config: &Config, state: &State, p: usize) -> Option<(State, &'static
     let mut next = *state;
     let pc = state.proc[p].pc;
     if pc == Pc::Gone && config.reborn {
+        // The newcomer's lease is its alone.
+        if state.is_shared(p) && !config.has(Bug::SweepWithoutLease) {
+            return None;
+        }
         next.proc[p] = Proc::default();
         return Some((next, "is there again"));
     }

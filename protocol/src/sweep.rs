@@ -1,5 +1,5 @@
-//! The sweep of a dead process's slots, under its lease: a sweeper frees what was at most once, a receiver that peeks
-//! adopts what was not acknowledged.
+//! The sweep of a dead process's slots, with a share in its lease: a sweeper frees what was at most once, a receiver that
+//! peeks adopts what was not acknowledged. Several may be at it, and nobody gets the number meanwhile.
 
 use crate::model::{Act, Kind::*, Pc, Proc, State, Word};
 use crate::table::{Bug, Config, Role};
@@ -64,11 +64,10 @@ pub fn step(config: &Config, s: &mut State, p: usize, choice: usize) -> Option<A
     Some(Act::Run)
 }
 
-/// There is something that this one can do for a dead process, and nobody is at it.
+/// There is something that this one can do for a dead process, whoever else is at it.
 fn wants(config: &Config, s: &State, q: usize, adopts: bool) -> bool {
     let mut owned = s.slot[..config.slots].iter().filter(|slot| slot.word.is_of(q)).peekable();
     s.proc[q].pc == Pc::Dead
-        && (config.has(Bug::SweepWithoutLease) || !s.is_leased(q))
         && (adopts
             || owned.peek().is_none()
             || owned.any(|slot| matches!(slot.word.kind, Writing | Pinned | Reading)))

@@ -64,7 +64,7 @@ pub enum Bug {
     SweepFreesPeeked,
     /// What is delivered again is not flagged.
     RedeliveredUnflagged,
-    /// The dead are swept by whoever notices.
+    /// The number of the dead is given away while somebody sweeps.
     SweepWithoutLease,
     /// A voided slot is free at once, though its writer may still touch the bytes.
     PinForgetsOwner,
@@ -187,6 +187,9 @@ pub const SHORT: &[Config] = &[
     Config::new(2, &[Send, Send, Recv, Recv, Sweep], 2).cursors(),
     Config::new(2, &[Send, Send, Recv, Peek], 2).cursors(),
     Config::new(3, &[Batch(2), Grant, TakeBatch(2)], 0).cursors(),
+    // Two at the same sweep, one of them killed or stopped at it; and the number is given away.
+    Config::new(2, &[Send, Recv, Sweep, Sweep], 2).cursors().reborn(),
+    Config::new(2, &[Send, Peek, Peek, Sweep], 2).cursors().reborn(),
 ];
 
 /// Minutes, and gigabytes. Run by hand, see `docs/verification.md`.

@@ -1,18 +1,33 @@
 //! Who takes part in an MPMC ring: the table of participants and the leases behind it. A participant that is found dead
 //! is swept here, by whoever notices; one that is stopped holds its lease and is left alone.
 //!
-//! The words say who attached and who left, the lease says who lives. Whoever writes a participant's word holds its
-//! lease, so of several that find one dead, one sweeps it; if that one dies too, the lease is free again and the word
-//! still says attached: the next one sweeps what is left. Only then may the number be given to a newcomer.
+//! The words say who attached and who left, the lease says who lives. A participant has its lease alone. Whoever cleans up
+//! behind one that is gone takes a *share* in its lease: that can be had only if nobody has it alone, so the one before is
+//! dead, and as long as anybody has a share there is no newcomer whose slots could be taken for the dead one's. A share
+//! makes nobody look alive, and keeps nobody else from one. So several may sweep the same participant, by exchanges of
+//! exact words, and one that is stopped or killed at it costs the others nothing, but for the place: nobody can be given
+//! that before it goes on.
+//!
+//! Words change so: with the lease alone, to attached and from attached to left; with a share, by exchange, from attached to
+//! died or orphaned, and from orphaned or abandoned to what they are when nothing is left. A newcomer takes a share first,
+//! sweeps, and only then makes it the lease: nobody ever has the lease of one that is dead and looks attached.
 #![forbid(unsafe_code)]
 
 use crate::channel::{Host, Seat};
 use crate::error::Error;
-use crate::layout::{ABANDONED, ABSENT, ATTACHED, CLOSED, Census, DIED, ORPHANED, Party, RECEIVER};
+use crate::layout::{
+    ABANDONED, ABSENT, ATTACHED, CLOSED, Census, DIED, ORPHANED, Party, PartyWord, RECEIVER,
+};
 use crate::ring::mpmc::Taken;
-use crate::ring::sweep::{adopt, sweep};
+use crate::ring::sweep::{adopt, sort_by_age, sweep};
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::{Pace, yield_now};
 use crate::view::SlotView;
+use std::time::Duration;
+
+/// How long a newcomer tries again for a place that somebody just comes to, leaves or sweeps. That takes microseconds, or
+/// milliseconds in a ring of very many slots; who takes longer is stopped.
+const PASSING: Duration = Duration::from_millis(50);
 
 /// One participant's place among the others.
 pub struct Members {
@@ -32,36 +47,69 @@ impl Members {
     pub fn attach(view: SlotView, seat: Seat, role: u32) -> Result<Self, NoPlace> {
         let (pid, now_ns) = (seat.pid, seat.now_ns);
         let members = Members { view, host: seat.host, me: usize::MAX, inherited: false };
-        // Places that nobody has to be asked about first.
-        for sweeping in [false, true] {
-            for party in 0..members.parties().len() {
-                let state = members.parties()[party].state().state();
-                let left_behind = matches!(state, ORPHANED | ABANDONED);
-                if (state == ATTACHED) == sweeping && !left_behind && members.host.take(party) {
-                    if members.settle(party) {
-                        return Ok(members.seated(party, role, pid, now_ns));
+        let mut pace = Pace::new();
+        let mut last = false;
+        loop {
+            let mut passing = false;
+            // Places that nobody has to be asked about first. What keeps a place taken there may be nobody left to adopt:
+            // then whoever comes to receive takes it as it is.
+            for class in [Class::Free, Class::Attached, Class::Left] {
+                for party in (0..members.parties().len()).filter(|_| class != Class::Left || role == RECEIVER)
+                {
+                    match members.settle_in(party, class) {
+                        Settled::Yes => {
+                            let inherited = class == Class::Left;
+                            return Ok(Members { inherited, ..members.seated(party, role, pid, now_ns) });
+                        }
+                        Settled::No => {}
+                        Settled::Passing => passing = true,
                     }
-                    members.host.give_back(party);
                 }
             }
-        }
-        // Nobody may be left to adopt what keeps a place taken: then whoever comes to receive takes it as it is.
-        for party in (0..members.parties().len()).filter(|_| role == RECEIVER) {
-            if members.after_adoption(party, true).is_some() && members.host.take(party) {
-                if members.after_adoption(party, true).is_some() {
-                    return Ok(Members { inherited: true, ..members.seated(party, role, pid, now_ns) });
-                }
-                members.host.give_back(party);
+            if last || !passing {
+                return Err(NoPlace);
             }
+            last = pace.passed(PASSING);
+            yield_now();
         }
-        Err(NoPlace)
+    }
+
+    /// Takes the lease of a place, if it is of this class, and sweeps it before.
+    fn settle_in(&self, party: usize, class: Class) -> Settled {
+        if Class::of(self.parties()[party].state()) != class {
+            return Settled::No;
+        }
+        if !self.host.share(party) {
+            return if class == Class::Attached { Settled::No } else { Settled::Passing };
+        }
+        self.mend(party);
+        let fits = || {
+            let now = Class::of(self.parties()[party].state());
+            now == Class::Free || now == class
+        };
+        if !fits() {
+            self.host.give_back(party);
+            return Settled::No;
+        }
+        // While there is a share nobody comes: the word is the same when the share becomes the lease.
+        if self.host.take(party) {
+            return Settled::Yes;
+        }
+        self.host.give_back(party);
+        // Others have shares, perhaps to become the lease: whoever gives up last gets it.
+        let taken = self.host.take(party);
+        if taken && fits() {
+            return Settled::Yes;
+        }
+        if taken {
+            self.host.give_back(party);
+        }
+        Settled::Passing
     }
 
     fn seated(mut self, party: usize, role: u32, pid: u32, now_ns: u64) -> Self {
         self.me = party;
-        // ord(own) Relaxed: before the word, by the holder of the lease.
-        self.parties()[party].role.store(role, Relaxed);
-        self.parties()[party].attach(pid, now_ns);
+        self.parties()[party].attach(pid, role, now_ns);
         // ord(own) Relaxed: a hint that only ever gains bits.
         self.view.header.census.seen.fetch_or(role, Relaxed);
         self.changed();
@@ -116,22 +164,30 @@ impl Members {
         let kept = holds_slots && sweep(&self.view, self.me()).kept > 0;
         self.parties()[self.me].end(if kept { ABANDONED } else { CLOSED });
         self.changed();
-        // Before anybody is woken: who looks for what was left behind needs the lease.
+        // Before anybody is woken: who looks for what was left behind needs a share in the lease.
         self.host.give_back(self.me);
+        if kept {
+            // Who looked in between could not have one.
+            self.changed();
+        }
         self.me = usize::MAX;
     }
 
-    /// With the lease of `party` in hand: sweeps it if it died. Whether the place is free now.
-    fn settle(&self, party: usize) -> bool {
-        match self.parties()[party].state().state() {
-            ATTACHED => {
-                let kept = sweep(&self.view, party as u32).kept > 0;
-                self.parties()[party].end(if kept { ORPHANED } else { DIED });
-                self.changed();
-                !kept
-            }
-            ORPHANED | ABANDONED => false,
-            _ => true,
+    /// With a share in the lease of `party`: sweeps it if it died. Whether it had, and nobody had written that down yet.
+    fn mend(&self, party: usize) -> bool {
+        let word = self.parties()[party].state();
+        let died = word.state() == ATTACHED;
+        if died {
+            let kept = sweep(&self.view, party as u32).kept > 0;
+            self.becomes(party, word, if kept { ORPHANED } else { DIED });
+        }
+        died
+    }
+
+    /// With a share in the lease of `party`: changes its state, unless another with a share has done so.
+    fn becomes(&self, party: usize, word: PartyWord, state: u64) {
+        if self.parties()[party].becomes(word, state) {
+            self.changed();
         }
     }
 
@@ -139,14 +195,10 @@ impl Members {
     pub fn look_at(&self, party: u32) -> bool {
         let party = party as usize;
         let Some(word) = self.parties().get(party).map(|p| p.state()) else { return false };
-        if party == self.me || word.state() != ATTACHED || !self.host.take(party) {
+        if party == self.me || word.state() != ATTACHED || !self.host.share(party) {
             return false;
         }
-        // Under the lease: is it still attached, and not by a newcomer that has left again meanwhile?
-        let died = self.parties()[party].state().state() == ATTACHED;
-        if died {
-            self.settle(party);
-        }
+        let died = self.mend(party);
         self.host.give_back(party);
         died
     }
@@ -159,12 +211,26 @@ impl Members {
     /// How many live participants have this role, this one included.
     #[must_use]
     pub fn live(&self, role: u32) -> usize {
-        let lives = |&(index, party): &(usize, &Party)| {
-            party.state().state() == ATTACHED
-                && party.role() == role
-                && (index == self.me || self.host.is_held(index))
-        };
-        self.parties().iter().enumerate().filter(lives).count()
+        (0..self.parties().len()).filter(|&party| self.standing(party, role) == Standing::Lives).count()
+    }
+
+    /// How a place stands as to this role, by its word and its lease.
+    fn standing(&self, party: usize, role: u32) -> Standing {
+        let word = self.parties()[party].state();
+        if word.role() != role || word.state() == ABSENT {
+            return Standing::None;
+        }
+        if word.state() != ATTACHED {
+            return Standing::Gone(word);
+        }
+        if party == self.me || self.host.is_held(party) {
+            return Standing::Lives;
+        }
+        // A free lease tells of a death only if the word is still the same: it may have said good-bye meanwhile, or another
+        // may have come, who lives.
+        let after = self.parties()[party].state();
+        let came = after.state() == ATTACHED && after != word;
+        if came { Standing::Lives } else { Standing::Gone(after) }
     }
 
     /// Whether everybody with this role is gone: `Some(None)` if all have left, `Some(pid)` if one that was killed is the
@@ -174,64 +240,104 @@ impl Members {
         // A clone may take a place that was looked at already before its original gives up one that was not. So nobody is
         // gone unless the table stood still. One that never does is alive.
         let before = self.changes();
-        let seen = self.view.header.census.roles() & role != 0;
-        if self.live(role) > 0 || !seen {
+        if self.view.header.census.roles() & role == 0 {
             return None;
         }
-        let those = self.parties().iter().map(|party| (party.since(), party.role(), party.state()));
-        let gone = those.filter(|(_, its, word)| *its == role && word.state() != ABSENT);
-        let latest = gone.max_by_key(|(since, ..)| *since).map(|(.., word)| word);
+        let mut latest: Option<(u64, PartyWord)> = None;
+        for (index, party) in self.parties().iter().enumerate() {
+            match self.standing(index, role) {
+                Standing::Lives => return None,
+                Standing::Gone(word) if latest.is_none_or(|(since, _)| since <= party.since()) => {
+                    latest = Some((party.since(), word));
+                }
+                _ => {}
+            }
+        }
         if self.changes() != before {
             return None;
         }
-        Some(latest.filter(|word| !matches!(word.state(), CLOSED | ABANDONED)).map(|word| word.pid()))
+        let died = latest.filter(|(_, word)| !matches!(word.state(), CLOSED | ABANDONED));
+        Some(died.map(|(_, word)| word.pid()))
     }
 
     /// Adopts the messages that receivers who left did not acknowledge; if `dead`, also those of receivers who died, which
-    /// come again and must say so.
+    /// come again and must say so. Oldest first.
     #[must_use]
     pub fn adopt(&self, dead: bool) -> Vec<Taken> {
         let mut adopted = Vec::new();
         for index in (0..self.parties().len()).filter(|index| *index != self.me) {
-            if self.after_adoption(index, dead).is_none() || !self.host.take(index) {
+            if after_adoption(self.parties()[index].state(), dead).is_none() || !self.host.share(index) {
                 continue;
             }
-            // Again, with its lease in hand.
-            if let Some(then) = self.after_adoption(index, dead) {
+            // Again, with a share in its lease.
+            let word = self.parties()[index].state();
+            if let Some(then) = after_adoption(word, dead) {
                 adopted.extend(adopt(&self.view, index as u32, self.me()));
-                self.parties()[index].end(then);
-                self.changed();
+                self.becomes(index, word, then);
             }
             self.host.give_back(index);
         }
+        sort_by_age(&mut adopted);
         adopted
     }
 
     /// The messages that came with the place, once.
     #[must_use]
     pub fn inherit(&mut self) -> Vec<Taken> {
-        match std::mem::take(&mut self.inherited) {
-            true => adopt(&self.view, self.me(), self.me()),
-            false => Vec::new(),
+        if !std::mem::take(&mut self.inherited) {
+            return Vec::new();
         }
+        let mut inherited = adopt(&self.view, self.me(), self.me());
+        sort_by_age(&mut inherited);
+        inherited
     }
+}
 
-    /// What a participant with messages left behind becomes when they are adopted.
-    fn after_adoption(&self, party: usize, dead: bool) -> Option<u64> {
-        match self.parties()[party].state().state() {
-            ORPHANED if dead => Some(DIED),
-            ABANDONED => Some(CLOSED),
-            _ => None,
+/// What a participant with messages left behind becomes when they are adopted.
+fn after_adoption(word: PartyWord, dead: bool) -> Option<u64> {
+    match word.state() {
+        ORPHANED if dead => Some(DIED),
+        ABANDONED => Some(CLOSED),
+        _ => None,
+    }
+}
+
+/// What a newcomer makes of a place's word.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Class {
+    /// Nobody has it, or damage says something that nobody writes.
+    Free,
+    /// Somebody lives there, or has died there.
+    Attached,
+    /// Messages were left there.
+    Left,
+}
+
+impl Class {
+    fn of(word: PartyWord) -> Class {
+        match word.state() {
+            ATTACHED => Class::Attached,
+            ORPHANED | ABANDONED => Class::Left,
+            _ => Class::Free,
         }
     }
 }
 
-impl Party {
-    /// The role on paper, in an MPMC ring.
-    pub fn role(&self) -> u32 {
-        // ord(own) Relaxed: written before the word that was read before this.
-        self.role.load(Relaxed)
-    }
+/// What came of a try for a place.
+#[derive(PartialEq, Eq)]
+enum Settled {
+    Yes,
+    No,
+    /// Somebody else is at it, and soon done unless it is stopped.
+    Passing,
+}
+
+/// How a place stands, see [`Members::standing`].
+#[derive(PartialEq, Eq)]
+enum Standing {
+    Lives,
+    Gone(PartyWord),
+    None,
 }
 
 impl Census {
@@ -250,6 +356,9 @@ impl Host for Nobody {
         true
     }
     fn take(&self, _party: usize) -> bool {
+        false
+    }
+    fn share(&self, _party: usize) -> bool {
         false
     }
     fn give_back(&self, _party: usize) {}

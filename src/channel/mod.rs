@@ -18,10 +18,14 @@ pub trait Host: Send {
     /// Whether a live process holds the lease of this party. Only the kernel's word counts, no clock and no pid.
     fn is_held(&self, party: usize) -> bool;
 
-    /// Takes the lease of a party; `false` if another holds it, or if the kernel refuses.
+    /// Takes the lease of a party, alone; `false` if another holds it or has a share in it, or if the kernel refuses. An
+    /// own share becomes the lease, and stays a share if it cannot.
     fn take(&self, party: usize) -> bool;
 
-    /// Gives the lease of a party back.
+    /// Takes a share in the lease of a party; `false` if another holds it alone, or if the kernel refuses.
+    fn share(&self, party: usize) -> bool;
+
+    /// Gives the lease of a party back, or the share in it.
     fn give_back(&self, party: usize);
 
     /// A seat for another handle of this process, with a lease of its own.
@@ -91,13 +95,13 @@ pub enum Peer {
 
 impl Party {
     /// Takes the role on paper; the lease, which the caller holds, is what counts.
-    pub fn attach(&self, pid: u32, now_ns: u64) {
+    pub fn attach(&self, pid: u32, role: u32, now_ns: u64) {
         // ord(own) Relaxed: only the holder of the lease writes, and leases are handed over by the kernel.
         let word = PartyWord(self.word.load(Relaxed));
-        // ord(own) Relaxed: only the holder of the lease writes; for people.
+        // ord(own) Relaxed: only the holder of the lease writes; who is killed here makes its predecessor look younger.
         self.since_ns.store(now_ns, Relaxed);
         // ord(peer.state) Release -> Party::state: `since_ns` before the word.
-        self.word.store(word.next_attached(pid).0, Release);
+        self.word.store(word.next_attached(pid, role).0, Release);
     }
 
     /// A clean good-bye: everything committed before it is visible to whoever reads it.
@@ -111,6 +115,13 @@ impl Party {
         let word = PartyWord(self.word.load(Relaxed));
         // ord(peer.state) Release -> Party::state: our last message before our good-bye.
         self.word.store(word.with(state).0, Release);
+    }
+
+    /// With a share in the lease: changes the state, unless the word is another by now. Whether it did.
+    pub fn becomes(&self, word: PartyWord, state: u64) -> bool {
+        // ord(peer.state) Release -> Party::state: the dead one's last message before the news of its death.
+        // ord(peer.state) Relaxed on failure: another with a share was faster.
+        self.word.compare_exchange(word.0, word.with(state).0, Release, Relaxed).is_ok()
     }
 
     /// The state on paper.

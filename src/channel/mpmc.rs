@@ -21,6 +21,11 @@ use std::time::{Duration, Instant};
 /// The least time between two questions to the kernel whether a participant in the way is alive.
 const LOOK: Duration = Duration::from_millis(1);
 
+/// Peeks between two looks at the clock, and the time after which a receiver that peeks looks for what was left behind
+/// though the table of participants has not changed.
+const PEEKS_PER_CLOCK: u32 = 64;
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
 /// The most slots that a batch claims or takes at once: so many cannot be used by others meanwhile.
 const MOST_AT_ONCE: usize = 32;
 
@@ -42,21 +47,29 @@ pub(super) struct End {
     known: u32,
 }
 
+fn events(view: &SlotView) -> (Event, Event) {
+    let event = |line| Event::new(line, view.geometry.wakeup, view.geometry.asymmetric, Waiters::Many);
+    (event(view.header.project(|h| &h.items)), event(view.header.project(|h| &h.space)))
+}
+
+fn wake_all(view: &SlotView) {
+    let (items, space) = events(view);
+    items.notify_all();
+    space.notify_all();
+}
+
 impl End {
     fn attach(view: SlotView, seat: Seat, role: u32) -> Result<Self, NoPlace> {
         let trusted = seat.trusted;
-        let members = Members::attach(view.clone(), seat, role)?;
-        let end = Self::of(view, members, trusted);
-        // It may have swept the one whose place it has, whom others could not look at meanwhile.
-        end.swept();
-        Ok(end)
+        let members = Members::attach(view.clone(), seat, role);
+        // It may have swept the one whose place it has, or others before it found no place.
+        wake_all(&view);
+        Ok(Self::of(view, members?, trusted))
     }
 
     fn of(view: SlotView, members: Members, trusted: bool) -> Self {
         let geometry = view.geometry;
-        let event = |line| Event::new(line, geometry.wakeup, geometry.asymmetric, Waiters::Many);
-        let (items, space) =
-            (event(view.header.project(|h| &h.items)), event(view.header.project(|h| &h.space)));
+        let (items, space) = events(&view);
         // One that no process has: every verb of a handle without a place is refused where a forked child's is.
         let epoch = if members.is_seated() { fork_epoch() } else { fork_epoch().wrapping_sub(1) };
         End {
@@ -120,7 +133,11 @@ impl End {
         if let Some(suspect) = self.side.suspect() {
             self.look_at(suspect);
         }
-        taken
+        taken.inspect_err(|error| {
+            if matches!(error, RecvError::Corrupt(_)) {
+                self.space.notify(); // A message of an impossible length is gone, and its slot free.
+            }
+        })
     }
 
     /// Somebody was in the way: stopped, slow, or dead?
@@ -200,6 +217,9 @@ pub struct Receiver {
     run: Vec<Taken>,
     /// The state of the table of participants in which orphaned messages were last looked for.
     adopted_at: u32,
+    /// Peeks since the clock was last looked at, and when it was time for orphaned messages whatever the table says.
+    peeks: u32,
+    last_adoption: Pace,
     /// What an empty ring meant when the table was last looked at: that there is nobody left to send, or nothing.
     over: Option<RecvError>,
 }
@@ -218,8 +238,10 @@ impl Sender {
         Ok(Sender { end: self.end.another(SENDER)? })
     }
 
-    /// Sends a copy of `message` if there is room now. Never blocks, and waits for no other participant, stopped or not;
-    /// no syscall unless a receiver sleeps.
+    /// Sends a copy of `message` if there is room now. Never blocks, and waits for no other participant, stopped or not.
+    /// No syscall unless a receiver sleeps, another participant is in the way (then the kernel is asked whether that one
+    /// lives, once a millisecond at most), or the ring is full and the participants have changed, or it was found full
+    /// 16,384 times.
     ///
     /// # Errors
     /// [`SendError::Full`], [`SendError::TooLarge`], [`SendError::Forked`], [`SendError::Unattached`],
@@ -227,12 +249,26 @@ impl Sender {
     #[inline]
     pub fn try_send(&mut self, message: &[u8]) -> Result<(), SendError> {
         self.check(message.len())?;
-        loop {
+        let claim = self.try_claim()?;
+        if self.put(&claim, message) { Ok(()) } else { self.try_again(message) }
+    }
+
+    #[cold]
+    fn try_again(&mut self, message: &[u8]) -> Result<(), SendError> {
+        for _ in 0..self.most_voids() {
             let claim = self.try_claim()?;
             if self.put(&claim, message) {
                 return Ok(());
             }
         }
+        Err(self.end.side.voided_for_ever().into())
+    }
+
+    /// How often in a row a sender that keeps to the protocol may be passed over. A receiver that does so waits twice as
+    /// long the next time, until nobody is passed over any more who is not stopped between claim and commit. That are six
+    /// times for each receiver at most, and then a thousand stops, each at that moment: there is no such bad luck.
+    pub(super) fn most_voids(&self) -> u32 {
+        (1 << 10) + 6 * self.end.side.view().geometry.participants
     }
 
     /// Sends a copy of `message`, waiting for room as long as it takes.
@@ -273,12 +309,16 @@ impl Sender {
 
     #[cold]
     fn send_waiting(&mut self, message: &[u8], deadline: Deadline) -> Result<(), SendError> {
-        loop {
+        for _ in 0..self.most_voids() {
             let claim = self.wait_claim(deadline)?;
             if self.put(&claim, message) {
                 return Ok(());
             }
+            if deadline.slice(LOOK).is_none() {
+                return Err(SendError::TimedOut);
+            }
         }
+        Err(self.end.side.voided_for_ever().into())
     }
 
     /// Sends copies of as many of `messages`, from the first on, as there is room for now, and says how many. They lie at
@@ -287,10 +327,15 @@ impl Sender {
     /// # Errors
     /// As [`Sender::try_send`], if it is the first message that cannot be sent.
     pub fn try_send_batch(&mut self, messages: &[impl AsRef<[u8]>]) -> Result<usize, SendError> {
-        let mut sent = 0;
+        let (mut sent, mut voids) = (0, 0);
         while sent < messages.len() {
             match self.send_run(&messages[sent..]) {
-                Ok(count) => sent += count,
+                Ok(0) if voids == self.most_voids() && sent == 0 => {
+                    return Err(self.end.side.voided_for_ever().into());
+                }
+                Ok(0) if voids == self.most_voids() => break,
+                Ok(0) => voids += 1,
+                Ok(count) => (sent, voids) = (sent + count, 0),
                 Err(error) if sent == 0 => return Err(error),
                 Err(_) => break,
             }
@@ -306,8 +351,9 @@ impl Sender {
         let mut sent = 0;
         while sent < messages.len() {
             match self.send_run(&messages[sent..]) {
-                Ok(count) => sent += count,
-                Err(SendError::Full) => {
+                Ok(count) if count > 0 => sent += count,
+                // Passed over, or full.
+                Ok(_) | Err(SendError::Full) => {
                     self.send(messages[sent].as_ref()).map_err(|error| (sent, error))?;
                     sent += 1;
                 }
@@ -361,12 +407,15 @@ impl Sender {
     /// As [`Sender::try_send`], with how many were dropped all the same; `Full` only if there is nothing to drop, since
     /// the slots are in the hands of other participants.
     pub fn force_send(&mut self, message: &[u8]) -> Result<u64, (u64, SendError)> {
-        let mut dropped = 0;
+        let (mut dropped, mut voids) = (0, 0);
         self.check(message.len()).map_err(|error| (dropped, error))?;
         loop {
             match self.end.claim() {
                 Ok(claim) if self.put(&claim, message) => return Ok(dropped),
-                Ok(_) => {}
+                Ok(_) if voids == self.most_voids() => {
+                    return Err((dropped, self.end.side.voided_for_ever().into()));
+                }
+                Ok(_) => voids += 1,
                 Err(SendError::Full) => match self.end.take(Reading, usize::MAX) {
                     Ok(oldest) => {
                         self.end.release(&oldest);
@@ -477,7 +526,14 @@ impl Sender {
         };
         let waited = space.wait(*strategy, deadline, ready, gone);
         match (claimed, waited) {
-            (Some(claim), _) => claim,
+            (Some(claim), _) => {
+                // Slots come back in any order, and who was woken for a later one found this one still taken. So if the
+                // next one can be had, too, or if this wake-up was in vain, it is another's turn.
+                if claim.is_err() || !self.end.side.looks_full() {
+                    self.end.space.notify();
+                }
+                claim
+            }
             // Once more: room may have been made since the last try.
             (None, Waited::Ended(error)) => {
                 self.end.claim().map_err(|full| if full == SendError::Full { error } else { full })
@@ -520,7 +576,8 @@ impl Sender {
         self.end.side.in_flight() as usize
     }
 
-    /// How many receivers live. Asks the kernel, one syscall each.
+    /// How many receivers live. Asks the kernel, one syscall each. A clone that found no place, and a handle in a forked child,
+    /// cannot ask: they count who is attached on paper, whether it lives or not.
     #[must_use]
     pub fn receivers(&self) -> usize {
         self.end.members.live(RECEIVER)
@@ -568,7 +625,8 @@ impl Receiver {
 
     fn of(end: End) -> Self {
         let adopted_at = end.known;
-        Receiver { end, pending: VecDeque::new(), run: Vec::new(), adopted_at, over: None }
+        let (pending, run) = (VecDeque::new(), Vec::new());
+        Receiver { end, pending, run, adopted_at, peeks: 0, last_adoption: Pace::new(), over: None }
     }
 
     /// Another receiver of the same ring: a participant of its own.
@@ -580,7 +638,8 @@ impl Receiver {
     }
 
     /// Copies the next message into `buffer` and says how long it is. Never blocks, and waits for no other participant,
-    /// stopped or not; no syscall unless a sender sleeps.
+    /// stopped or not. No syscall unless a sender sleeps, another participant is in the way (as with
+    /// [`Sender::try_send`]), or the ring is empty and the participants have changed, or it was found empty 16,384 times.
     ///
     /// # Errors
     /// [`RecvError::Empty`]; [`RecvError::BufferTooSmall`], the message stays; [`RecvError::Closed`] and
@@ -744,31 +803,34 @@ impl Receiver {
         mut each: impl FnMut(&[u8]),
     ) -> Result<usize, RecvError> {
         let mut fault = Ok(());
-        let mut count = 0;
         // Pending until shown: what is left when `each` panics is not lost.
         self.put_aside(first);
+        let mut batch = Batch { receiver: self, count: 0, freed: 0 };
         loop {
-            while let Some(&taken) = self.pending.front().filter(|_| count < most) {
-                self.show(&taken, &mut each);
+            let receiver = &mut *batch.receiver;
+            while let Some(&taken) = receiver.pending.front().filter(|_| batch.count < most) {
+                receiver.show(&taken, &mut each);
                 // The user's code may have forked, and this be the child.
-                self.check()?;
-                self.pending.pop_front();
-                self.end.loans -= 1;
-                self.end.side.release(&taken);
-                count += 1;
+                receiver.check()?;
+                receiver.pending.pop_front();
+                receiver.end.loans -= 1;
+                receiver.end.side.release(&taken);
+                batch.count += 1;
+                batch.freed += 1;
             }
-            let more = (most - count).min(MOST_AT_ONCE);
-            if more == 0 || fault.is_err() || self.end.side.looks_empty() {
+            let more = (most - batch.count).min(MOST_AT_ONCE);
+            if more == 0 || fault.is_err() || receiver.end.side.looks_empty() {
                 break;
             }
-            fault = self.end.side.take_run(more, &mut self.run);
-            self.end.loans += self.run.len() as u32;
-            self.pending.extend(self.run.drain(..));
+            fault = receiver.end.side.take_run(more, &mut receiver.run);
+            // One of an impossible length is gone, and its slot free.
+            batch.freed += usize::from(matches!(fault, Err(RecvError::Corrupt(_))));
+            receiver.end.loans += receiver.run.len() as u32;
+            receiver.pending.extend(receiver.run.drain(..));
         }
-        self.end.space.notify_many(count);
         match fault {
             Err(error) if error != RecvError::Empty => Err(error),
-            _ => Ok(count),
+            _ => Ok(batch.count),
         }
     }
 
@@ -895,7 +957,17 @@ impl Receiver {
     #[inline(always)]
     fn adopt_if_changed(&mut self) {
         let changes = self.end.members.changes();
-        if changes != self.adopted_at && self.end.is_usable() {
+        self.peeks += 1;
+        if (changes != self.adopted_at || self.peeks >= PEEKS_PER_CLOCK) && self.end.is_usable() {
+            self.adopt_now(changes);
+        }
+    }
+
+    #[cold]
+    fn adopt_now(&mut self, changes: u32) {
+        self.peeks = 0;
+        // Whoever wrote down that something was left may have been killed before it counted that.
+        if changes != self.adopted_at || self.last_adoption.passed(LOOK_AGAIN) {
             self.adopted_at = changes;
             self.adopt(true);
         }
@@ -930,10 +1002,11 @@ impl Receiver {
     /// Whether there was nothing to receive a moment ago.
     #[must_use]
     pub fn was_empty(&self) -> bool {
-        self.pending.is_empty() && self.end.side.looks_empty()
+        self.pending.is_empty() && self.end.side.holds_nothing()
     }
 
-    /// How many senders live. Asks the kernel, one syscall each.
+    /// How many senders live. Asks the kernel, one syscall each. A clone that found no place, and a handle in a forked child,
+    /// cannot ask: they count who is attached on paper, whether it lives or not.
     #[must_use]
     pub fn senders(&self) -> usize {
         self.end.members.live(SENDER)
@@ -949,6 +1022,24 @@ impl Receiver {
 
     /// Leaves the ring cleanly. The same as dropping the handle.
     pub fn close(self) {}
+}
+
+/// A batch that is being handed out. However that ends, also with a panic, those are woken who wait for its slots.
+struct Batch<'a> {
+    receiver: &'a mut Receiver,
+    /// Messages handed out.
+    count: usize,
+    /// Slots given back.
+    freed: usize,
+}
+
+impl Drop for Batch<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if self.receiver.end.is_usable() {
+            self.receiver.end.space.notify_many(self.freed);
+        }
+    }
 }
 
 fn ended(members: &Members) -> Option<RecvError> {

@@ -62,7 +62,7 @@ impl Producer {
         let (items, space) = events(&view);
         let strategy = default_strategy(view.geometry.wakeup);
         let side = ProducerSide::resume(view)?;
-        side.view().header.parties[PRODUCER].attach(seat.pid, seat.now_ns);
+        side.view().header.parties[PRODUCER].attach(seat.pid, 0, seat.now_ns);
         // For a victim that committed and did not come to say so.
         items.notify_all();
         let bounce = (!seat.trusted).then(Vec::new);
@@ -314,7 +314,7 @@ impl Consumer {
         let (items, space) = events(&view);
         let strategy = default_strategy(view.geometry.wakeup);
         let side = ConsumerSide::resume(view)?;
-        side.view().header.parties[CONSUMER].attach(seat.pid, seat.now_ns);
+        side.view().header.parties[CONSUMER].attach(seat.pid, 0, seat.now_ns);
         // For a victim that released and did not come to say so.
         space.notify_all();
         let bounce = (!seat.trusted).then(Vec::new);

@@ -399,13 +399,53 @@ impl Side {
         }
     }
 
+    /// Whether no message waits: walks from where this participant was last, which may be long ago, and moves nothing.
+    pub fn holds_nothing(&self) -> bool {
+        // ord(mpmc.end) Relaxed <- tell: may be stale at once.
+        let from = later(self.head, self.view.header.head.0.load(Relaxed));
+        for at in (0..2 * self.view.slots()).map(|k| from.wrapping_add(k)) {
+            let (kind, ahead) = self.seen_at(at);
+            match (kind, ahead) {
+                (Some(Full), 0) => return false,
+                (Some(Free), 0) | (_, ..0) => return true,
+                _ => {}
+            }
+        }
+        true
+    }
+
     /// Messages and operations in flight, roughly.
     pub fn in_flight(&self) -> u64 {
         // ord(mpmc.end) Relaxed <- tell: may be stale at once.
         let head = later(self.head, self.view.header.head.0.load(Relaxed));
         // ord(mpmc.end) Relaxed <- tell: may be stale at once.
         let tail = later(self.tail, self.view.header.tail.0.load(Relaxed));
+        // Both lag, so from there on each slot is asked.
+        let passed = |at: u64, by_receivers: bool| match self.seen_at(at) {
+            (Some(Free), 0) | (_, ..0) => false,
+            (Some(Full | Writing), 0) => !by_receivers,
+            _ => true,
+        };
+        let walk = |from: u64, by_receivers: bool| {
+            let most = 2 * self.view.slots();
+            let steps = (0..most).find(|k| !passed(from.wrapping_add(*k), by_receivers));
+            from.wrapping_add(steps.unwrap_or(most))
+        };
+        let (head, tail) = (walk(head, true), walk(tail, false));
         if is_before(tail, head) { 0 } else { tail.wrapping_sub(head).min(self.view.slots()) }
+    }
+
+    /// What is at a position, and by how many laps its slot is ahead of it.
+    fn seen_at(&self, at: u64) -> (Option<SlotKind>, i64) {
+        // ord(mpmc.state) Relaxed <- Side::commit: a look; nothing is accessed on the strength of it.
+        let word = SlotWord(self.view.state(self.view.slot(at)).load(Relaxed));
+        (word.kind(), word.ahead_of(self.view.lap(at)))
+    }
+
+    /// So many claims in a row were passed over that only damage explains it.
+    #[must_use]
+    pub fn voided_for_ever(&self) -> Corrupt {
+        self.endless(self.tail)
     }
 
     /// Nobody's progress explains so many failed attempts.

@@ -1,9 +1,10 @@
 //! What a participant of an MPMC ring that is gone leaves behind: its slots are freed, and the messages that it had peeked
 //! at and not acknowledged go to another. And how such a ring begins, and what can be seen of it from outside.
 //!
-//! All of it rests on the lease of the participant that is gone: whoever repairs holds it from before the first look to
-//! behind the last exchange. Else a new owner of the same number could lose its slots. A repairer that is killed leaves
-//! the lease to the next, who goes over all slots again; what is done is not found a second time.
+//! All of it rests on the lease of the participant that is gone: whoever repairs has a share in it from before the first
+//! look to behind the last exchange. Else a new owner of the same number could lose its slots. Several may repair at once:
+//! each exchange is of the exact word, so what is done is not done a second time. One that is killed or stopped at it
+//! leaves the rest to the others.
 #![forbid(unsafe_code)]
 
 use crate::layout::SlotKind::{Peeked, PeekedPinned, Pinned, Reading, Writing};
@@ -53,8 +54,8 @@ pub fn keep(view: &SlotView, me: u32, taken: &Taken) {
     }
 }
 
-/// Gives back what the dead participant `owner` held. The caller holds the dead one's lease from before the first look
-/// to behind the last exchange: else a new owner of the same number could lose its slots.
+/// Gives back what the dead participant `owner` held. The caller has a share in the dead one's lease from before the
+/// first look to behind the last exchange: else a new owner of the same number could lose its slots.
 pub fn sweep(view: &SlotView, owner: u32) -> Swept {
     let mut swept = Swept::default();
     for index in 0..view.slots() {
@@ -82,7 +83,7 @@ pub fn sweep(view: &SlotView, owner: u32) -> Swept {
 }
 
 /// Makes the messages that the dead participant `owner` had not acknowledged those of `heir`, who delivers them again.
-/// The caller holds the dead one's lease, as for [`sweep`].
+/// The caller has a share in the dead one's lease, as for [`sweep`], or its place.
 pub fn adopt(view: &SlotView, owner: u32, heir: u32) -> Vec<Taken> {
     let mut adopted = Vec::new();
     for index in 0..view.slots() {
@@ -106,6 +107,16 @@ pub fn adopt(view: &SlotView, owner: u32, heir: u32) -> Vec<Taken> {
         }
     }
     adopted
+}
+
+/// Sorts adopted messages by age. Of those whose slots were stepped over only the lap of the last such step is known: they
+/// are older than all others, which were peeked at since, and stay in the order of their slots among themselves.
+pub fn sort_by_age(adopted: &mut [Taken]) {
+    let Some((_, first)) = adopted.first().map(Taken::place) else { return };
+    adopted.sort_by_key(|taken| {
+        let (slot, word) = taken.place();
+        (word.ahead_of(first.lap()) - i64::from(word.kind() == Some(PeekedPinned)), slot)
+    });
 }
 
 /// The state words of all slots, each as it is when it is looked at.

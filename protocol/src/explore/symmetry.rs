@@ -35,7 +35,7 @@ pub(super) fn key(config: &Config, state: &State, p: usize) -> impl Ord + use<> 
         excuse,
         after.max(state.head),
         owned,
-        state.is_leased(p),
+        state.is_shared(p),
     )
 }
 

@@ -76,7 +76,7 @@ impl<'a> Grant<'a> {
     /// The place was passed over, the bytes are still there. Whatever happens, dropping the grant gives the slot back.
     #[cold]
     fn send_again(self, len: usize) -> Result<(), SendError> {
-        loop {
+        for _ in 0..self.sender.most_voids() {
             let to = self.sender.wait_claim(Deadline::NEVER)?;
             let end = &mut self.sender.end;
             match &end.bounce {
@@ -89,6 +89,7 @@ impl<'a> Grant<'a> {
             }
             end.give_back(&to);
         }
+        Err(self.sender.end.side.voided_for_ever().into())
     }
 }
 
