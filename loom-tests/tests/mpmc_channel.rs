@@ -200,7 +200,7 @@ fn giving_a_grant_up_wakes_a_sender() {
         run.outcome(rest(&mut rx));
         done((one, rx));
     })
-    .reaches("[2, 3]", "always");
+    .reaches("[2, 3]", "always: the third has room once the grant is given up, behind the second");
 }
 
 #[test]
@@ -296,6 +296,30 @@ fn a_batch_wakes_and_is_waited_for() {
 }
 
 #[test]
+fn a_batch_that_was_passed_over_is_sent_again_in_its_order() {
+    check_bounded(3, |run| {
+        let ring = SlotRig::with(4, 3, Wakeup::None);
+        let (mut one, mut two, mut rx) = (ring.sender(), ring.sender(), ring.receiver());
+        let batch = thread::spawn(move || {
+            assert_eq!(one.try_send_batch(&[message(1), message(2)]), Ok(2));
+            done(one);
+        });
+        two.try_send(&message(9)).unwrap();
+        let got = [try_recv(&mut rx).ok(), try_recv(&mut rx).ok()];
+        batch.join().unwrap();
+        run.outcome((got, rest(&mut rx)));
+        done((two, rx));
+    })
+    .reaches("([Some(1), Some(2)], [9])", "before the other's, and committed in time")
+    .reaches("([Some(1), Some(9)], [2])", "the second was passed over")
+    .reaches(
+        "([Some(9), None], [1, 2])",
+        "behind the other's, or both were passed over; too late for the looks",
+    )
+    .reaches("([Some(9), Some(1)], [2])", "the same, between the looks or in time for the second");
+}
+
+#[test]
 fn a_forced_message_takes_the_oldest_ones_place() {
     check_bounded(3, |run| {
         let ring = SlotRig::with(2, 2, Wakeup::Futex);
@@ -333,7 +357,7 @@ fn distrusting_ends_copy_in_and_out() {
         run.outcome(got);
         done(rx);
     })
-    .reaches("1", "always");
+    .reaches("1", "always: the only message, whole");
 }
 
 // --- the end ---
@@ -352,7 +376,7 @@ fn a_waiting_receiver_reads_everything_before_it_hears_of_the_close() {
             sender.join().unwrap();
             done(rx);
         })
-        .reaches("[Ok(1), Err(Closed)]", "always");
+        .reaches("[Ok(1), Err(Closed)]", "always: the message was sent before the good-bye");
     }
 }
 
@@ -402,7 +426,7 @@ fn two_waiting_receivers_both_hear_of_the_close() {
             sender.join().unwrap();
             done(mine);
         })
-        .reaches("(Err(Closed), Err(Closed))", "always");
+        .reaches("(Err(Closed), Err(Closed))", "always: nothing was sent, and both are woken");
     }
 }
 
@@ -418,7 +442,7 @@ fn a_waiting_sender_hears_of_the_close() {
         receiver.join().unwrap();
         done(tx);
     })
-    .reaches("Err(Closed)", "always");
+    .reaches("Err(Closed)", "always: the ring stays full, and nobody is left to receive");
 }
 
 #[test]
