@@ -4,7 +4,7 @@
 use clap::{Parser, Subcommand};
 use slipring_faults::ends::{Kind, Put, Take};
 use slipring_faults::stepping::{Density, Fault, step_through, verbs};
-use slipring_faults::storm::{Plan, run};
+use slipring_faults::storm::{Plan, Waiting, run};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -68,12 +68,15 @@ struct Storm {
     /// Messages that fit
     #[arg(long, default_value_t = 64)]
     slots: usize,
-    /// How to send: copy, loan, batch
-    #[arg(long, default_value = "copy")]
+    /// How to send: copy, loan, batch, mixed
+    #[arg(long, default_value = "mixed")]
     put: String,
-    /// How to receive: recv, frame, peek, batch
-    #[arg(long, default_value = "recv")]
-    take: String,
+    /// How to receive: recv, frame, peek, batch, mixed [default: mixed; recv for SPSC]
+    #[arg(long)]
+    take: Option<String>,
+    /// How to wait: sleep, poll, mixed
+    #[arg(long, default_value = "mixed")]
+    wait: String,
     /// SIGKILLs
     #[arg(long, default_value_t = 1000)]
     kills: u64,
@@ -92,6 +95,9 @@ struct Storm {
     /// Decides who is hit by what and when; else the time of day does
     #[arg(long)]
     seed: Option<u64>,
+    /// How far it is every so many seconds
+    #[arg(long, default_value_t = 5)]
+    word: u64,
     /// The verdict as JSON
     #[arg(long)]
     json: bool,
@@ -112,13 +118,15 @@ fn main() -> ExitCode {
         },
         Command::Storm(wanted) => match storm(&wanted) {
             Ok(sound) => sound,
-            Err(what) => {
-                eprintln!("{what}");
-                return ExitCode::from(2);
-            }
+            Err(what) => return wrong(&what),
         },
     };
     if sound { ExitCode::SUCCESS } else { ExitCode::from(1) }
+}
+
+fn wrong(what: &str) -> ExitCode {
+    eprintln!("{what}");
+    ExitCode::from(2)
 }
 
 fn stepped(steps: &Steps, fault: Fault) -> bool {
@@ -147,14 +155,24 @@ fn storm(wanted: &Storm) -> Result<bool, String> {
             "copy" => Put::Copy,
             "loan" => Put::Loan,
             "batch" => Put::Batch(8),
-            other => return Err(format!("--put {other}: one of copy, loan, batch")),
+            "mixed" => Put::Mixed,
+            other => return Err(format!("--put {other}: one of copy, loan, batch, mixed")),
         },
-        take: match wanted.take.as_str() {
+        waiting: match wanted.wait.as_str() {
+            "sleep" => Waiting::Sleep,
+            "poll" => Waiting::Poll,
+            "mixed" => Waiting::Mixed,
+            other => return Err(format!("--wait {other}: one of sleep, poll, mixed")),
+        },
+        take: match wanted.take.as_deref().unwrap_or(if wanted.spsc { "recv" } else { "mixed" }) {
             "recv" => Take::Recv,
             "frame" => Take::Frame,
             "peek" => Take::Peek,
             "batch" => Take::Batch(8),
-            other => return Err(format!("--take {other}: one of recv, frame, peek, batch")),
+            "mixed" if !wanted.spsc => Take::Mixed,
+            other => {
+                return Err(format!("--take {other}: one of recv, frame, peek, batch, and mixed for MPMC"));
+            }
         },
         kills: wanted.kills,
         stops: wanted.stops,
@@ -163,14 +181,30 @@ fn storm(wanted: &Storm) -> Result<bool, String> {
         every: Duration::from_micros(wanted.every),
         ..Plan::short(kind, seed)
     };
-    eprintln!("seed {seed}");
-    let verdict = run(&plan, |progress| eprintln!("{progress:?}"))?;
-    if wanted.json {
-        println!("{}", serde_json::to_string_pretty(&verdict).map_err(|e| e.to_string())?);
+    eprintln!("--seed {seed} brings back the same faults");
+    let mut next = Duration::ZERO;
+    let verdict = run(&plan, |progress| {
+        if progress.elapsed >= next {
+            eprintln!("{}", progress.line(&plan));
+            next = progress.elapsed + Duration::from_secs(wanted.word);
+        }
+    })?;
+    print_as(wanted.json, &verdict, &verdict.row())?;
+    Ok(verdict.is_sound() && verdict.complete)
+}
+
+/// As JSON, or as a table for people and a row for the docs.
+fn print_as<T: serde::Serialize + std::fmt::Display>(
+    json: bool,
+    verdict: &T,
+    row: &str,
+) -> Result<(), String> {
+    if json {
+        println!("{}", serde_json::to_string_pretty(verdict).map_err(|e| e.to_string())?);
     } else {
-        println!("{verdict}");
+        println!("{verdict}\n{row}");
     }
-    Ok(verdict.is_sound())
+    Ok(())
 }
 
 #[cfg(slipring_steps)]
