@@ -2,7 +2,9 @@
 //! violated; 1: something was; 2: the command was wrong.
 
 use clap::{Parser, Subcommand};
+use slipring_faults::beside;
 use slipring_faults::ends::{Kind, Put, Take};
+use slipring_faults::recovery::{Peers, Recovery, measure};
 use slipring_faults::stepping::{Density, Fault, step_through, verbs};
 use slipring_faults::storm::{Plan, Waiting, run};
 use std::process::ExitCode;
@@ -39,6 +41,30 @@ enum Command {
     },
     /// Kill and stop random participants at random moments
     Storm(Storm),
+    /// Measure how long it takes from a kill to the full capacity, with a peer at work and with all asleep
+    Recovery {
+        /// Kills, of each kind
+        #[arg(long, default_value_t = 1000)]
+        samples: u64,
+        /// Decides the moments
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Measure what others move beside two that are stopped with a grant and with a frame in their hands
+    Beside {
+        /// Rounds, each with a window of either kind
+        #[arg(long, default_value_t = 15)]
+        rounds: u32,
+        /// Length of a window, in milliseconds
+        #[arg(long, default_value_t = 500)]
+        window: u64,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(clap::Args)]
@@ -120,6 +146,21 @@ fn main() -> ExitCode {
             Ok(sound) => sound,
             Err(what) => return wrong(&what),
         },
+        Command::Recovery { samples, seed, json } => match recovery(samples, seed, json) {
+            Ok(reached) => reached,
+            Err(what) => return wrong(&what),
+        },
+        Command::Beside { rounds, window, json } => {
+            match beside::measure(rounds, Duration::from_millis(window)) {
+                Ok(verdict) => {
+                    if let Err(what) = print_as(json, &verdict, &verdict.row()) {
+                        return wrong(&what);
+                    }
+                    verdict.is_reached()
+                }
+                Err(what) => return wrong(&what),
+            }
+        }
     };
     if sound { ExitCode::SUCCESS } else { ExitCode::from(1) }
 }
@@ -127,6 +168,25 @@ fn main() -> ExitCode {
 fn wrong(what: &str) -> ExitCode {
     eprintln!("{what}");
     ExitCode::from(2)
+}
+
+fn recovery(samples: u64, seed: u64, json: bool) -> Result<bool, String> {
+    let mut all = Vec::new();
+    for kind in [Kind::Mpmc, Kind::Spsc] {
+        for peers in [Peers::Active, Peers::Asleep] {
+            all.push(measure(kind, peers, samples, seed)?);
+        }
+    }
+    if json {
+        println!("{}", serde_json::to_string_pretty(&all).map_err(|e| e.to_string())?);
+    } else {
+        println!("{}", Recovery::HEAD);
+        all.iter().for_each(|one| println!("{}", one.row()));
+    }
+    for one in &all {
+        one.failures.iter().for_each(|what| eprintln!("{:?}, {:?}: FAILED {what}", one.kind, one.peers));
+    }
+    Ok(all.iter().all(Recovery::is_reached))
 }
 
 fn stepped(steps: &Steps, fault: Fault) -> bool {
