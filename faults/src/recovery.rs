@@ -11,7 +11,7 @@ use crate::child::{Child, fork};
 use crate::ends::Kind;
 use crate::log::now;
 use crate::payload::mix;
-use crate::schedule::Delay;
+use crate::schedule::Usage;
 use crate::summary::{Summary, Times};
 use crate::words::Words;
 use nix::sys::signal::Signal;
@@ -244,10 +244,10 @@ struct Death {
 }
 
 fn kill(victim: Child) -> Result<Death, String> {
-    let delay = Delay::of(victim.pid().as_raw()).map_err(text)?;
-    let before = delay.nanos();
+    let usage = Usage::of(victim.pid().as_raw()).map_err(text)?;
+    let before = usage.delay();
     let (begin, mut dead, mut after) = (now(), 0, 0);
-    let end = victim.kill_and_look(|| (dead, after) = (now(), delay.nanos()));
+    let end = victim.kill_and_look(|| (dead, after) = (now(), usage.delay()));
     match end {
         WaitStatus::Signaled(_, Signal::SIGKILL, _) => {
             Ok(Death { begin, dead, delay: after.saturating_sub(before) })
@@ -303,7 +303,7 @@ impl Stage {
     fn active(&self, hands: Hands, wait: u64) -> Result<Sample, String> {
         let (kind, ring) = (self.kind, &self.ring);
         let ready = Words::new(1);
-        let delay = Delay::own().map_err(text)?;
+        let usage = Usage::own().map_err(text)?;
         // On an SPSC ring the victim has one of the roles.
         let mine = |yes: bool| kind == Kind::Mpmc || yes;
         if kind == Kind::Spsc && !hands.sends() {
@@ -324,20 +324,20 @@ impl Stage {
                 _ => {}
             }
         }
-        let before = delay.nanos();
+        let before = usage.delay();
         let Death { begin, dead, delay: dying } = kill(victim)?;
         let mut tx = tx.map_or_else(|| Tx::attach(kind, ring), Ok)?;
         let mut rx = rx.map_or_else(|| Rx::attach(kind, ring), Ok)?;
         self.recover(&mut tx, &mut rx)?;
         let all = now() - begin;
-        Ok(Sample { all, net: all.saturating_sub(dying + delay.nanos() - before), dying: dead - begin })
+        Ok(Sample { all, net: all.saturating_sub(dying + usage.delay() - before), dying: dead - begin })
     }
 
     /// With the other side asleep: a receiver at the empty ring, or a sender at the full one.
     fn asleep(&self, hands: Hands, wait: u64) -> Result<Sample, String> {
         let (kind, ring) = (self.kind, &self.ring);
         let (ready, woken) = (Words::new(1), Words::new(1));
-        let delay = Delay::own().map_err(text)?;
+        let usage = Usage::own().map_err(text)?;
         if !hands.sends() {
             Tx::attach(kind, ring)?.fill()?;
         }
@@ -355,13 +355,13 @@ impl Stage {
         until("the peer sleeps", || Ok(sleeper.is_asleep()))?;
         // Somewhere in its slice.
         std::thread::sleep(Duration::from_nanos(wait));
-        let theirs = Delay::of(sleeper.pid().as_raw()).map_err(text)?;
-        let before = (delay.nanos(), theirs.nanos());
+        let theirs = Usage::of(sleeper.pid().as_raw()).map_err(text)?;
+        let before = (usage.delay(), theirs.delay());
         let Death { begin, dead, delay: dying } = kill(victim)?;
         let mut lost = 0;
         until("the sleeper's look", || {
             // Of one that has ended the last figure counts.
-            lost = lost.max(theirs.nanos().saturating_sub(before.1));
+            lost = lost.max(theirs.delay().saturating_sub(before.1));
             std::thread::sleep(Duration::from_micros(50));
             Ok(match kind {
                 Kind::Spsc => woken[0].load(SeqCst) == 1,
@@ -373,7 +373,7 @@ impl Stage {
         })?;
         let seen = now();
         // The victim's and the sleeper's do not overlap: the one must end before the other can find it dead.
-        let lost = lost + dying + delay.nanos() - before.0;
+        let lost = lost + dying + usage.delay() - before.0;
         // A receiver sleeps on: a message ends that.
         if kind == Kind::Mpmc && hands.sends() {
             Tx::attach(kind, ring)?.try_send().map_err(|e| format!("to the sleeper: {e}"))?;
@@ -395,7 +395,7 @@ impl Stage {
 /// # Errors
 /// If the process cannot see its own delays. A ring that does not recover is in the result.
 pub fn measure(kind: Kind, peers: Peers, samples: u64, seed: u64) -> Result<Recovery, String> {
-    Delay::own().map_err(|e| format!("/proc/thread-self/schedstat: {e}"))?;
+    Usage::own().map_err(|e| format!("/proc/thread-self/schedstat: {e}"))?;
     let (mut all, mut net, mut dying) = (Times::default(), Times::default(), Times::default());
     let mut failures = Vec::new();
     let mut dice = mix(seed);

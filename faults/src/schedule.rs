@@ -11,34 +11,53 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
-/// For how long a process has waited for a core.
-pub struct Delay(File);
+/// For how long a process has had a core, and for how long it has waited for one.
+pub struct Usage(File);
 
-impl Delay {
+impl Usage {
     /// Of the calling thread.
     ///
     /// # Errors
     /// If the kernel does not count it (`CONFIG_SCHED_INFO`), or /proc is absent.
-    pub fn own() -> std::io::Result<Delay> {
-        File::open("/proc/thread-self/schedstat").map(Delay)
+    pub fn own() -> std::io::Result<Usage> {
+        File::open("/proc/thread-self/schedstat").map(Usage)
     }
 
     /// Of the first thread of another process.
     ///
     /// # Errors
     /// As above, and if it is gone.
-    pub fn of(pid: i32) -> std::io::Result<Delay> {
-        File::open(format!("/proc/{pid}/schedstat")).map(Delay)
+    pub fn of(pid: i32) -> std::io::Result<Usage> {
+        File::open(format!("/proc/{pid}/schedstat")).map(Usage)
     }
 
-    /// In nanoseconds, since it began; 0 of one that is gone.
+    /// How long it has waited, in nanoseconds, since it began; 0 of one that is gone. Of another process the wait that lasts
+    /// is not in it yet.
     #[must_use]
-    pub fn nanos(&self) -> u64 {
+    pub fn delay(&self) -> u64 {
+        self.word(1)
+    }
+
+    /// How long it has had a core, in nanoseconds; of another process it may be some milliseconds old.
+    #[must_use]
+    pub fn on_core(&self) -> u64 {
+        self.word(0)
+    }
+
+    fn word(&self, nth: usize) -> u64 {
         let mut text = [0; 96];
         let len = self.0.read_at(&mut text, 0).unwrap_or(0);
         let text = std::str::from_utf8(&text[..len]).unwrap_or("");
-        text.split_ascii_whitespace().nth(1).and_then(|word| word.parse().ok()).unwrap_or(0)
+        text.split_ascii_whitespace().nth(nth).and_then(|word| word.parse().ok()).unwrap_or(0)
     }
+}
+
+/// Whether a process sleeps and could be woken: it neither has a core nor wants one.
+#[must_use]
+pub fn is_asleep(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // Behind its name, which may contain anything, in parentheses.
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('S'))
 }
 
 /// A shorter time between two answers is not written down.
@@ -53,7 +72,7 @@ pub struct Gauge {
     /// The word that counts this participant's stops and continuations.
     stops: (Arc<Words>, usize),
     stopped: u64,
-    delay: Delay,
+    usage: Usage,
     sampled: (u64, u64),
     last: u64,
 }
@@ -65,8 +84,8 @@ impl Gauge {
     /// Without /proc.
     #[must_use]
     pub fn new(log: Log, stops: (Arc<Words>, usize)) -> Gauge {
-        let delay = Delay::own().expect("/proc/thread-self/schedstat");
-        let mut gauge = Gauge { waits: 0, log, stops, stopped: 0, delay, sampled: (0, 0), last: 0 };
+        let usage = Usage::own().expect("/proc/thread-self/schedstat");
+        let mut gauge = Gauge { waits: 0, log, stops, stopped: 0, usage, sampled: (0, 0), last: 0 };
         gauge.restart();
         gauge
     }
@@ -75,7 +94,7 @@ impl Gauge {
     pub fn restart(&mut self) {
         self.stopped = self.stops.0[self.stops.1].load(SeqCst);
         self.waits = self.log.waits();
-        self.sampled = (now(), self.delay.nanos());
+        self.sampled = (now(), self.usage.delay());
         self.last = now();
     }
 
@@ -90,7 +109,7 @@ impl Gauge {
         }
         // A time without a core between two of these readings is in both differences, or in that of the clock alone.
         let begin = now();
-        let delay = self.delay.nanos();
+        let delay = self.usage.delay();
         let end = now();
         let stopped = self.stops.0[self.stops.1].load(SeqCst);
         // Neither stopped meanwhile, nor kept waiting by who reads the log.
@@ -141,11 +160,11 @@ mod tests {
 
     #[test]
     fn the_time_without_a_core_is_counted() {
-        let delay = Delay::own().unwrap();
-        let (begin, before) = (now(), delay.nanos());
+        let usage = Usage::own().unwrap();
+        let (begin, before) = (now(), usage.delay());
         while now() - begin < 2_000_000 {
             std::hint::spin_loop();
         }
-        assert!(delay.nanos() - before <= now() - begin);
+        assert!(usage.delay() - before <= now() - begin);
     }
 }

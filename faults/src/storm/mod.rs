@@ -13,7 +13,7 @@ use crate::audit::Auditor;
 use crate::ends::{Doing, Kind, Listener, Put, Take, Talker};
 use crate::log::{Event, Log, now};
 use crate::payload::mix;
-use crate::schedule::{Delay, SLOW};
+use crate::schedule::{SLOW, Usage, is_asleep};
 use crate::summary::Times;
 use crate::words::Words;
 use participant::{DRAINING, Floor, SENDING};
@@ -144,7 +144,7 @@ const HANG: Duration = Duration::from_secs(10);
 /// For so long, with a core for each of those at work, it is a hang.
 const SILENCE: Duration = Duration::from_secs(1);
 /// Of a silence of this length it is asked who had a core.
-const SUSPICIOUS: Duration = Duration::from_millis(200);
+const SUSPICIOUS: Duration = Duration::from_millis(20);
 /// So long a time, in nanoseconds, is one in the search for silence.
 const TICK: u64 = 50_000;
 const LOG_RECORDS: usize = 1 << 14;
@@ -214,17 +214,14 @@ struct Seat {
     orphaned: u64,
 }
 
-/// A long time without a delivery, while it lasts: since when, and for how long those who could go on had had no core.
+/// A long time without a delivery, while it lasts.
 struct Silence {
     since: u64,
-    delays: Vec<(Delay, u64)>,
-}
-
-impl Silence {
-    /// The longest time that one of them was without a core since.
-    fn excuse(&self) -> u64 {
-        self.delays.iter().map(|(delay, before)| delay.nanos().saturating_sub(*before)).max().unwrap_or(0)
-    }
+    /// When it was last looked who had a core, and how much each seat's process had had of one by then.
+    looked: u64,
+    had: Vec<(i32, u64)>,
+    /// The time for which both sides had somebody who had a core, or slept and wanted none.
+    net: u64,
 }
 
 struct Storm<'a> {
@@ -500,33 +497,51 @@ impl<'a> Storm<'a> {
         let since = self.last_delivery.max(self.able_since);
         let silent = now().saturating_sub(since);
         if self.silence.as_ref().is_some_and(|silence| self.able_since == 0 || silence.since != since) {
-            self.end_of_silence(since);
+            self.end_of_silence();
         }
         if self.able_since == 0 || silent < SUSPICIOUS.as_nanos() as u64 {
             return Ok(());
         }
-        if self.silence.is_none() {
-            let able = (0..self.seats.len()).filter(|&seat| self.is_able(seat..seat + 1));
-            let delays = able.filter_map(|seat| Delay::of(self.floor.pid(seat)).ok());
-            let delays =
-                delays.map(|delay| (delay.nanos(), delay)).map(|(nanos, delay)| (delay, nanos)).collect();
-            self.silence = Some(Silence { since, delays });
-        }
+        self.look_who_has_a_core(since);
         if silent > HANG.as_nanos() as u64 {
             self.worst_stall = self.worst_stall.max(silent);
-            self.end_of_silence(now());
+            self.end_of_silence();
             return Err(format!("no delivery for {:?}: a hang", Duration::from_nanos(silent)));
         }
         Ok(())
     }
 
-    fn end_of_silence(&mut self, end: u64) {
-        let Some(silence) = self.silence.take() else { return };
-        let net = end.saturating_sub(silence.since).saturating_sub(silence.excuse());
+    /// Adds to the silence for how long both sides could have ended it. Between two looks somebody may be killed and be
+    /// followed by another, who is only counted from then on.
+    fn look_who_has_a_core(&mut self, since: u64) {
+        let at = now();
+        let pids = (0..self.seats.len()).map(|seat| self.floor.pid(seat));
+        let had: Vec<_> = pids.map(|pid| (pid, Usage::of(pid).map_or(0, |usage| usage.on_core()))).collect();
+        let Some(silence) = &mut self.silence else {
+            self.silence = Some(Silence { since, looked: at, had, net: 0 });
+            return;
+        };
+        let length = at - silence.looked;
+        let chance = |seat: usize| {
+            let ((pid, before), (now, after)) = (silence.had[seat], had[seat]);
+            let Seat { ready, until, .. } = self.seats[seat];
+            match pid == now && ready && until == 0 {
+                true if is_asleep(pid) => length,
+                true => after.saturating_sub(before).min(length),
+                false => 0,
+            }
+        };
+        let best = |seats: std::ops::Range<usize>| seats.map(chance).max().unwrap_or(0);
+        silence.net += best(0..self.plan.senders).min(best(self.plan.senders..self.seats.len()));
+        (silence.looked, silence.had) = (at, had);
+    }
+
+    fn end_of_silence(&mut self) {
+        let Some(Silence { net, .. }) = self.silence.take() else { return };
         self.net_silence = self.net_silence.max(net);
         if net > SILENCE.as_nanos() as u64 {
             let net = Duration::from_nanos(net);
-            self.failures.push(format!("no delivery for {net:?} though there were cores to go on"));
+            self.failures.push(format!("no delivery for {net:?} though both sides had a core"));
         }
     }
 

@@ -63,8 +63,8 @@ pub struct Measured {
     pub stall: Summary,
     /// The same, less the time in which the kernel let it wait for a core.
     pub net_stall: Summary,
-    /// The longest time without a delivery while both sides could go on, less the longest time for which one of those who
-    /// could was without a core; only times of more than 200 ms are looked at.
+    /// The longest time without a delivery while on both sides somebody had a core, or slept and wanted none; the first 20 ms
+    /// of each silence are not counted.
     pub net_silence: Duration,
 }
 
@@ -136,7 +136,7 @@ impl std::fmt::Display for Verdict {
         line("between two answers", &times.stall)?;
         line("  without want of a core", &times.net_stall)?;
         line("longest silence", &format!("{:.1?}", self.worst_stall))?;
-        line("  without want of a core", &format!("{:.1?}, of those over 200 ms", times.net_silence))?;
+        line("  without want of a core", &format!("{:.1?}, behind the first 20 ms", times.net_silence))?;
         line("from kill to delivery", &times.delivery)?;
         line("from kill to successor", &times.successor)?;
         self.failures.iter().try_for_each(|what| line("FAILED", what))?;
