@@ -191,15 +191,24 @@ fn recovery(samples: u64, seed: u64, json: bool) -> Result<bool, String> {
 
 fn stepped(steps: &Steps, fault: Fault) -> bool {
     let repeats = if steps.repeats == 0 { Density::ALL.repeats } else { steps.repeats };
-    let (mut tried, mut violations) = (0, 0);
+    let (mut tried, mut violations, mut moved) = (0, 0, 0);
+    let (begin, mut worst) = (std::time::Instant::now(), Duration::ZERO);
     for verb in verbs(&steps.verb) {
         let stride = if verb.long { steps.stride } else { 1 };
         let report = step_through(verb, fault, move |_| Density { stride, repeats });
         println!("{report}");
         tried += report.tried;
         violations += report.violations.len();
+        moved += report.moved_meanwhile;
+        worst = worst.max(report.worst_recovery);
     }
     println!("{fault:?}: {tried} instructions tried, {violations} violations");
+    let Steps { stride, repeats: most, .. } = steps;
+    println!(
+        "| {fault:?} at a machine instruction (`--stride {stride} --repeats {most}`), {:.0} s | {tried} instructions, {moved} \
+         messages moved beside those frozen | {violations} violations; longest from there to full capacity {worst:.1?} |",
+        begin.elapsed().as_secs_f64()
+    );
     violations == 0 && tried > 0
 }
 

@@ -53,7 +53,8 @@ pub struct Recovery {
     pub peers: Peers,
     /// From before the kill to the full capacity.
     pub all: Summary,
-    /// The same, less the time for which those that brought it back were without a core.
+    /// The same, less the time for which those that brought it back were without a core; with peers at work also the
+    /// victim, who must have one to die.
     pub net: Summary,
     /// From before the kill to the victim's end: the part that is the kernel's.
     pub dying: Summary,
@@ -356,12 +357,14 @@ impl Stage {
         // Somewhere in its slice.
         std::thread::sleep(Duration::from_nanos(wait));
         let theirs = Usage::of(sleeper.pid().as_raw()).map_err(text)?;
-        let before = (usage.delay(), theirs.delay());
-        let Death { begin, dead, delay: dying } = kill(victim)?;
+        let Death { begin, dead, .. } = kill(victim)?;
+        // Asleep it looks when its time has come, whether or not the victim and who watches had a core meanwhile: only what
+        // it waited itself is taken off.
+        let before = theirs.delay();
         let mut lost = 0;
         until("the sleeper's look", || {
             // Of one that has ended the last figure counts.
-            lost = lost.max(theirs.delay().saturating_sub(before.1));
+            lost = lost.max(theirs.delay().saturating_sub(before));
             std::thread::sleep(Duration::from_micros(50));
             Ok(match kind {
                 Kind::Spsc => woken[0].load(SeqCst) == 1,
@@ -372,8 +375,6 @@ impl Stage {
             })
         })?;
         let seen = now();
-        // The victim's and the sleeper's do not overlap: the one must end before the other can find it dead.
-        let lost = lost + dying + usage.delay() - before.0;
         // A receiver sleeps on: a message ends that.
         if kind == Kind::Mpmc && hands.sends() {
             Tx::attach(kind, ring)?.try_send().map_err(|e| format!("to the sleeper: {e}"))?;
@@ -382,10 +383,11 @@ impl Stage {
             Some(WaitStatus::Exited(_, 0)) => {}
             other => return Err(format!("the sleeper: {other:?}")),
         }
-        let again = now();
+        let (again, before) = (now(), usage.delay());
         self.recover(&mut Tx::attach(kind, ring)?, &mut Rx::attach(kind, ring)?)?;
         // What came after the look is what a peer at work needs, without the sleeper's leaving between.
         let all = seen - begin + (now() - again);
+        let lost = lost + usage.delay() - before;
         Ok(Sample { all, net: all.saturating_sub(lost), dying: dead - begin })
     }
 }
