@@ -99,7 +99,7 @@ impl Gauge {
     }
 
     /// A verb has answered. Of a long time since the last answer, what the kernel gave to others is taken off: `net` is at
-    /// most by [`SAMPLE`] too large, never too small.
+    /// most by half a millisecond too large, never too small.
     pub fn answered(&mut self) {
         let at = now();
         let raw = at - self.last;

@@ -13,6 +13,9 @@ const QUICK_BUILD: [&str; 2] = ["--config", "profile.dev.package.slipring-loom.o
 /// The longest that a gate may run; tests give up on their own earlier, but a seeded bug can hang anything.
 const LIMIT: Duration = Duration::from_secs(120);
 
+/// The longest that building one may take, on a machine with other work, the first time.
+const BUILD_LIMIT: Duration = Duration::from_secs(1200);
+
 /// How a gate ended.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Ended {
@@ -135,7 +138,8 @@ impl Copy {
             .process_group(0)
             .spawn()
             .map_err(|e| format!("cargo cannot be run: {e}"))?;
-        let end = Instant::now() + LIMIT;
+        let builds = ["build", "--no-run"].iter().any(|word| arguments.contains(word));
+        let end = Instant::now() + if builds { BUILD_LIMIT } else { LIMIT };
         loop {
             if let Some(status) = child.try_wait().map_err(|e| e.to_string())? {
                 // Whoever a test forked and a panic left behind.
