@@ -2,7 +2,7 @@
 #![allow(clippy::disallowed_types, reason = "an observer's own flag")]
 
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{ForkResult, Pid};
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -77,6 +77,15 @@ impl Child {
         self.end()
     }
 
+    /// As [`Child::kill`]; `look` is called when it has ended, while the kernel still knows it.
+    pub fn kill_and_look(mut self, look: impl FnOnce()) -> WaitStatus {
+        self.signal(Signal::SIGKILL);
+        // Fails for one that was reaped: then there is nothing to wait for.
+        let _ = waitid(Id::Pid(self.pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
+        look();
+        self.end()
+    }
+
     fn end(&mut self) -> WaitStatus {
         self.signal(Signal::SIGKILL);
         self.reaped = true;
@@ -94,6 +103,12 @@ impl Child {
     #[must_use]
     pub fn is_reaped(&self) -> bool {
         self.reaped
+    }
+
+    /// Whether it sleeps in futex(2).
+    #[must_use]
+    pub fn is_asleep(&self) -> bool {
+        std::fs::read_to_string(format!("/proc/{}/wchan", self.pid)).is_ok_and(|at| at.contains("futex"))
     }
 
     /// That it stopped itself or ended, if it does either within `limit`.

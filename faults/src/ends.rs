@@ -3,12 +3,15 @@
 
 use crate::audit::Mode;
 use crate::log::{Event, Log};
-use crate::payload::{Id, LEAST, checksum};
+use crate::payload::{Id, LEAST, checksum, mix};
 use crate::trace::mark;
+use crate::words::Words;
 use serde::{Deserialize, Serialize};
 use slipring::mpmc::{Receiver, Sender};
 use slipring::spsc::{Consumer, Producer};
 use slipring::{Options, RecvError, Ring, SendError, WaitStrategy};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 /// The longest message that is sent here.
@@ -44,6 +47,24 @@ pub enum Put {
     Loan,
     /// So many with one commit.
     Batch(usize),
+    /// Now this, now that.
+    Mixed,
+}
+
+impl Put {
+    /// How the message of this number is sent.
+    fn of(self, seq: u64) -> Put {
+        match (self, mix(seq) % 4) {
+            (Put::Mixed, 0) => Put::Loan,
+            (Put::Mixed, 1) => Put::Batch(4),
+            (Put::Mixed, _) => Put::Copy,
+            (how, _) => how,
+        }
+    }
+
+    fn count(self) -> u64 {
+        if let Put::Batch(count) = self { count as u64 } else { 1 }
+    }
 }
 
 /// How messages are received.
@@ -57,14 +78,26 @@ pub enum Take {
     Peek,
     /// So many at once.
     Batch(usize),
+    /// Now this, now that, of those by which a message comes at most once (MPMC).
+    Mixed,
 }
 
 impl Take {
+    /// How the verb of this number receives.
+    fn of(self, turn: u64) -> Take {
+        match (self, mix(turn) % 4) {
+            (Take::Mixed, 0) => Take::Frame,
+            (Take::Mixed, 1) => Take::Batch(4),
+            (Take::Mixed, _) => Take::Recv,
+            (how, _) => how,
+        }
+    }
+
     /// What the ring promises for messages that are taken so.
     #[must_use]
     pub fn mode(self, kind: Kind) -> Mode {
         match (kind, self) {
-            (_, Take::Recv) | (Kind::Mpmc, Take::Frame | Take::Batch(_)) => Mode::AtMostOnce,
+            (_, Take::Recv) | (Kind::Mpmc, Take::Frame | Take::Batch(_) | Take::Mixed) => Mode::AtMostOnce,
             (Kind::Mpmc, Take::Peek) => Mode::Flagged,
             (Kind::Spsc, _) => Mode::AtLeastOnce,
         }
@@ -74,6 +107,71 @@ impl Take {
     #[must_use]
     pub fn most(self) -> u64 {
         if let Take::Batch(most) = self { most as u64 } else { 1 }
+    }
+}
+
+/// Who is told when a verb begins and ends.
+#[derive(Clone)]
+enum Marks {
+    Nobody,
+    /// Who steps through it.
+    Tracer,
+    /// Who looks at this word: [`Doing`], as a number.
+    Word(Arc<Words>, usize),
+}
+
+/// What a participant is in the middle of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Doing {
+    /// Opening the ring and attaching.
+    Attach,
+    /// Between two verbs: writing down what it did.
+    Between,
+    /// `send`.
+    Send,
+    /// `reserve`, filling and `commit`.
+    Reserve,
+    /// A batch to send.
+    SendBatch,
+    /// `recv`.
+    Recv,
+    /// `frame`, reading and releasing.
+    Frame,
+    /// `peek` and `ack`.
+    Peek,
+    /// A batch to receive.
+    RecvBatch,
+}
+
+impl Doing {
+    /// All.
+    pub const ALL: [Doing; 9] = [
+        Doing::Attach,
+        Doing::Between,
+        Doing::Send,
+        Doing::Reserve,
+        Doing::SendBatch,
+        Doing::Recv,
+        Doing::Frame,
+        Doing::Peek,
+        Doing::RecvBatch,
+    ];
+}
+
+impl Marks {
+    fn begin(&self, doing: Doing) {
+        match self {
+            Marks::Nobody => {}
+            Marks::Tracer => mark(),
+            Marks::Word(words, at) => words[*at].store(doing as u64, Relaxed),
+        }
+    }
+
+    fn end(&self) {
+        match self {
+            Marks::Tracer => mark(),
+            _ => self.begin(Doing::Between),
+        }
     }
 }
 
@@ -88,7 +186,7 @@ pub struct Talker {
     who: u32,
     next: u64,
     log: Log,
-    marks: bool,
+    marks: Marks,
 }
 
 enum Rx {
@@ -101,7 +199,8 @@ pub struct Listener {
     rx: Rx,
     log: Log,
     reached: u64,
-    marks: bool,
+    turn: u64,
+    marks: Marks,
 }
 
 fn message(id: Id) -> ([u8; LONGEST], usize) {
@@ -120,13 +219,21 @@ impl Talker {
             Kind::Spsc => Tx::Spsc(Box::new(ring.producer()?)),
             Kind::Mpmc => Tx::Mpmc(Box::new(ring.sender()?)),
         };
-        Ok(Talker { tx, who, next: 0, log, marks: false })
+        Ok(Talker { tx, who, next: 0, log, marks: Marks::Nobody })
     }
 
     /// From now on each verb is between two marks.
     #[must_use]
     pub fn marked(self) -> Self {
-        Talker { marks: true, ..self }
+        Talker { marks: Marks::Tracer, ..self }
+    }
+
+    /// From now on the word `at` says what it is doing.
+    #[must_use]
+    pub fn telling(self, words: Arc<Words>, at: usize) -> Self {
+        let marks = Marks::Word(words, at);
+        marks.end();
+        Talker { marks, ..self }
     }
 
     /// How it waits.
@@ -151,36 +258,70 @@ impl Talker {
     /// # Errors
     /// Of the library. Nothing was sent then.
     pub fn send(&mut self, how: Put, patience: Option<Duration>) -> Result<u64, SendError> {
+        let how = how.of(self.next);
+        let first = self.announce(how);
+        let sent = self.transmit(how, first, patience);
+        self.conclude(how, first, &sent);
+        sent
+    }
+
+    /// Sends its next messages by trying again as long as there is no room and `again` says so, which is asked after each
+    /// try, and told whether there was none.
+    ///
+    /// # Errors
+    /// Of the library. Nothing was sent then.
+    pub fn send_polling(&mut self, how: Put, mut again: impl FnMut(bool) -> bool) -> Result<u64, SendError> {
+        let how = how.of(self.next);
+        let first = self.announce(how);
+        let sent = loop {
+            let sent = self.transmit(how, first, None);
+            let full = matches!(sent, Err(SendError::Full));
+            if !again(full) || !full {
+                break sent;
+            }
+        };
+        self.conclude(how, first, &sent);
+        sent
+    }
+
+    fn announce(&mut self, how: Put) -> u64 {
         let first = self.next;
-        let count = if let Put::Batch(count) = how { count as u64 } else { 1 };
-        for seq in first..first + count {
+        self.next += how.count();
+        for seq in first..self.next {
             let (buffer, len) = message(Id { sender: self.who, seq });
             self.log.write(Event::Intend { seq, sum: checksum(&buffer[..len]) });
         }
-        self.next += count;
+        first
+    }
+
+    fn conclude(&self, how: Put, first: u64, sent: &Result<u64, SendError>) {
+        let (went, count) = (*sent.as_ref().unwrap_or(&0), how.count());
+        if went > 0 {
+            self.log.write(Event::Sent { seq: first, count: went });
+        }
+        if went < count {
+            self.log.write(Event::Refused { seq: first + went, count: count - went });
+        }
+    }
+
+    fn transmit(&mut self, how: Put, first: u64, patience: Option<Duration>) -> Result<u64, SendError> {
         let messages = |i: u64| message(Id { sender: self.who, seq: first + i });
-        let marks = self.marks;
-        let at = |_: &str| {
-            if marks {
-                mark()
-            }
-        };
-        let sent = match how {
-            Put::Copy => {
+        match how {
+            Put::Copy | Put::Mixed => {
                 let (buffer, len) = messages(0);
-                at("begin");
+                self.marks.begin(Doing::Send);
                 let sent = match (&mut self.tx, patience) {
                     (Tx::Spsc(tx), None) => tx.try_send(&buffer[..len]),
                     (Tx::Spsc(tx), Some(patience)) => tx.send_timeout(&buffer[..len], patience),
                     (Tx::Mpmc(tx), None) => tx.try_send(&buffer[..len]),
                     (Tx::Mpmc(tx), Some(patience)) => tx.send_timeout(&buffer[..len], patience),
                 };
-                at("end");
+                self.marks.end();
                 sent.map(|()| 1)
             }
             Put::Loan => {
                 let (buffer, len) = messages(0);
-                at("begin");
+                self.marks.begin(Doing::Reserve);
                 let sent = match &mut self.tx {
                     Tx::Spsc(tx) => match patience {
                         None => tx.try_reserve(LONGEST),
@@ -199,26 +340,18 @@ impl Talker {
                         grant.commit(len)
                     }),
                 };
-                at("end");
+                self.marks.end();
                 sent.map(|()| 1)
             }
-            Put::Batch(_) => {
-                let all: Vec<_> = (0..count).map(messages).collect();
+            Put::Batch(count) => {
+                let all: Vec<_> = (0..count as u64).map(messages).collect();
                 let all: Vec<_> = all.iter().map(|(buffer, len)| &buffer[..*len]).collect();
-                at("begin");
+                self.marks.begin(Doing::SendBatch);
                 let sent = self.send_batch(&all, patience);
-                at("end");
+                self.marks.end();
                 sent
             }
-        };
-        let went = *sent.as_ref().unwrap_or(&0);
-        if went > 0 {
-            self.log.write(Event::Sent { seq: first, count: went });
         }
-        if went < count {
-            self.log.write(Event::Refused { seq: first + went, count: count - went });
-        }
-        sent
     }
 
     fn send_batch(&mut self, all: &[&[u8]], patience: Option<Duration>) -> Result<u64, SendError> {
@@ -265,13 +398,21 @@ impl Listener {
             Kind::Spsc => Rx::Spsc(Box::new(ring.consumer()?)),
             Kind::Mpmc => Rx::Mpmc(Box::new(ring.receiver()?)),
         };
-        Ok(Listener { rx, log, reached: 0, marks: false })
+        Ok(Listener { rx, log, reached: 0, turn: 0, marks: Marks::Nobody })
     }
 
     /// From now on each verb is between two marks.
     #[must_use]
     pub fn marked(self) -> Self {
-        Listener { marks: true, ..self }
+        Listener { marks: Marks::Tracer, ..self }
+    }
+
+    /// From now on the word `at` says what it is doing.
+    #[must_use]
+    pub fn telling(self, words: Arc<Words>, at: usize) -> Self {
+        let marks = Marks::Word(words, at);
+        marks.end();
+        Listener { marks, ..self }
     }
 
     /// How it waits.
@@ -290,44 +431,46 @@ impl Listener {
     /// # Errors
     /// Of the library.
     pub fn take(&mut self, how: Take, patience: Option<Duration>) -> Result<u64, RecvError> {
+        let how = how.of(self.turn);
+        self.turn += 1;
         // What was reached for and not got is still reached for.
         if self.reached != how.most() {
             self.log.write(Event::Reach { most: how.most() });
             self.reached = how.most();
         }
-        let Listener { rx, log, marks, reached } = self;
-        let at = |_: &str| {
-            if *marks {
-                mark()
-            }
-        };
+        let Listener { rx, log, marks, reached, .. } = self;
         let mut got = |message: &[u8], redelivered: bool| {
             *reached = reached.saturating_sub(1);
             match Id::read(message, LONGEST) {
                 Ok(id) => log.write(Event::Took { id, sum: checksum(message), redelivered }),
                 Err(_) => log.write(Event::Torn),
-            }
+            };
         };
         let mut buffer = [0; LONGEST];
-        at("begin");
+        marks.begin(match how {
+            Take::Recv | Take::Mixed => Doing::Recv,
+            Take::Frame => Doing::Frame,
+            Take::Peek => Doing::Peek,
+            Take::Batch(_) => Doing::RecvBatch,
+        });
         let taken = match (rx, how) {
-            (Rx::Spsc(rx), Take::Recv) => {
+            (Rx::Spsc(rx), Take::Recv | Take::Mixed) => {
                 let len = match patience {
                     None => rx.try_recv(&mut buffer),
                     Some(patience) => rx.recv_timeout(&mut buffer, patience),
                 };
-                at("end");
+                marks.end();
                 return len.map(|len| {
                     got(&buffer[..len], false);
                     1
                 });
             }
-            (Rx::Mpmc(rx), Take::Recv) => {
+            (Rx::Mpmc(rx), Take::Recv | Take::Mixed) => {
                 let len = match patience {
                     None => rx.try_recv(&mut buffer),
                     Some(patience) => rx.recv_timeout(&mut buffer, patience),
                 };
-                at("end");
+                marks.end();
                 return len.map(|len| {
                     got(&buffer[..len], false);
                     1
@@ -374,7 +517,7 @@ impl Listener {
                 }
             }
         };
-        at("end");
+        marks.end();
         taken
     }
 

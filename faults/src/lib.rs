@@ -6,6 +6,7 @@
 #![cfg(target_os = "linux")]
 
 pub mod audit;
+pub mod beside;
 pub mod child;
 pub mod ends;
 pub mod history;
@@ -14,8 +15,11 @@ pub mod log;
 pub mod pairs;
 pub mod payload;
 pub mod recorder;
+pub mod recovery;
 pub mod scene;
+pub mod schedule;
 pub mod stepping;
 pub mod storm;
+pub mod summary;
 pub mod trace;
 pub mod words;

@@ -7,6 +7,7 @@ use crate::payload::Id;
 use crate::words::Words;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::time::Duration;
 
 /// One record of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +49,13 @@ pub enum Event {
     },
     /// A message was read that nobody wrote.
     Torn,
+    /// Between two answers of its verbs more time passed than usual.
+    Slow {
+        /// So much, in nanoseconds.
+        raw: u64,
+        /// Without the time in which it could go on and had no core: at most so much.
+        net: u64,
+    },
 }
 
 /// A record with the moment at which it was written, in nanoseconds of the machine's monotonic clock.
@@ -72,7 +80,8 @@ pub fn now() -> u64 {
 }
 
 const WORDS: usize = 4;
-const HEADER: usize = 2;
+/// Records written, records read, waits.
+const HEADER: usize = 4;
 
 /// One participant's log: room for a number of records within shared words.
 #[derive(Clone)]
@@ -108,8 +117,13 @@ impl Log {
     /// Appends a record. Waits while the log is full.
     pub fn write(&self, event: Event) {
         let written = self.word(0).load(Relaxed);
-        while written - self.word(1).load(Acquire) >= self.records as u64 {
-            std::thread::yield_now();
+        let is_full = || written - self.word(1).load(Acquire) >= self.records as u64;
+        if is_full() {
+            self.word(2).fetch_add(1, Relaxed);
+        }
+        while is_full() {
+            // The core is better used by who reads it.
+            std::thread::sleep(Duration::from_micros(50));
         }
         let (kind, sender, second, third) = match event {
             Event::Intend { seq, sum } => (1, 0, seq, sum),
@@ -118,6 +132,7 @@ impl Log {
             Event::Reach { most } => (4, 0, most, 0),
             Event::Took { id, sum, redelivered } => (if redelivered { 6 } else { 5 }, id.sender, id.seq, sum),
             Event::Torn => (7, 0, 0, 0),
+            Event::Slow { raw, net } => (8, 0, raw, net),
         };
         let at = HEADER + written as usize % self.records * WORDS;
         self.word(at).store(u64::from(sender) << 8 | kind, Relaxed);
@@ -126,6 +141,12 @@ impl Log {
         self.word(at + 3).store(now(), Relaxed);
         // The kernel kills between instructions: a record counts when this store is done, and then it is whole.
         self.word(0).store(written + 1, Release);
+    }
+
+    /// How often a writer found it full and waited.
+    #[must_use]
+    pub fn waits(&self) -> u64 {
+        self.word(2).load(Relaxed)
     }
 
     /// How many records were ever written.
@@ -161,6 +182,7 @@ impl Log {
                 4 => Event::Reach { most: second },
                 5 => Event::Took { id, sum: third, redelivered: false },
                 6 => Event::Took { id, sum: third, redelivered: true },
+                8 => Event::Slow { raw: second, net: third },
                 _ => Event::Torn,
             };
             each(Stamped { at: stamp, event });
@@ -195,19 +217,20 @@ mod tests {
             Event::Took { id, sum: 9, redelivered: false },
             Event::Took { id, sum: 9, redelivered: true },
             Event::Torn,
+            Event::Slow { raw: 7, net: 5 },
         ];
         let mut read = Vec::new();
         let mut last = now();
-        for round in 0..7 {
+        for round in 0..8 {
             log.write(events[round]);
-            log.write(events[(round + 1) % 7]);
+            log.write(events[(round + 1) % 8]);
             log.read(|record| {
                 assert!(record.at >= last);
                 last = record.at;
                 read.push(record.event);
             });
         }
-        let expected: Vec<_> = (0..7).flat_map(|round| [events[round], events[(round + 1) % 7]]).collect();
+        let expected: Vec<_> = (0..8).flat_map(|round| [events[round], events[(round + 1) % 8]]).collect();
         assert_eq!(read, expected);
     }
 }

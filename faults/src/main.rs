@@ -2,9 +2,11 @@
 //! violated; 1: something was; 2: the command was wrong.
 
 use clap::{Parser, Subcommand};
+use slipring_faults::beside;
 use slipring_faults::ends::{Kind, Put, Take};
+use slipring_faults::recovery::{Peers, Recovery, measure};
 use slipring_faults::stepping::{Density, Fault, step_through, verbs};
-use slipring_faults::storm::{Plan, run};
+use slipring_faults::storm::{Plan, Waiting, run};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -39,6 +41,30 @@ enum Command {
     },
     /// Kill and stop random participants at random moments
     Storm(Storm),
+    /// Measure how long it takes from a kill to the full capacity, with a peer at work and with all asleep
+    Recovery {
+        /// Kills, of each kind
+        #[arg(long, default_value_t = 1000)]
+        samples: u64,
+        /// Decides the moments
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Measure what others move beside two that are stopped with a grant and with a frame in their hands
+    Beside {
+        /// Rounds, each with a window of either kind
+        #[arg(long, default_value_t = 15)]
+        rounds: u32,
+        /// Length of a window, in milliseconds
+        #[arg(long, default_value_t = 500)]
+        window: u64,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(clap::Args)]
@@ -68,12 +94,15 @@ struct Storm {
     /// Messages that fit
     #[arg(long, default_value_t = 64)]
     slots: usize,
-    /// How to send: copy, loan, batch
-    #[arg(long, default_value = "copy")]
+    /// How to send: copy, loan, batch, mixed
+    #[arg(long, default_value = "mixed")]
     put: String,
-    /// How to receive: recv, frame, peek, batch
-    #[arg(long, default_value = "recv")]
-    take: String,
+    /// How to receive: recv, frame, peek, batch, mixed [default: mixed; recv for SPSC]
+    #[arg(long)]
+    take: Option<String>,
+    /// How to wait: sleep, poll, mixed
+    #[arg(long, default_value = "mixed")]
+    wait: String,
     /// SIGKILLs
     #[arg(long, default_value_t = 1000)]
     kills: u64,
@@ -92,6 +121,9 @@ struct Storm {
     /// Decides who is hit by what and when; else the time of day does
     #[arg(long)]
     seed: Option<u64>,
+    /// How far it is every so many seconds
+    #[arg(long, default_value_t = 5)]
+    word: u64,
     /// The verdict as JSON
     #[arg(long)]
     json: bool,
@@ -112,26 +144,71 @@ fn main() -> ExitCode {
         },
         Command::Storm(wanted) => match storm(&wanted) {
             Ok(sound) => sound,
-            Err(what) => {
-                eprintln!("{what}");
-                return ExitCode::from(2);
-            }
+            Err(what) => return wrong(&what),
         },
+        Command::Recovery { samples, seed, json } => match recovery(samples, seed, json) {
+            Ok(reached) => reached,
+            Err(what) => return wrong(&what),
+        },
+        Command::Beside { rounds, window, json } => {
+            match beside::measure(rounds, Duration::from_millis(window)) {
+                Ok(verdict) => {
+                    if let Err(what) = print_as(json, &verdict, &verdict.row()) {
+                        return wrong(&what);
+                    }
+                    verdict.is_reached()
+                }
+                Err(what) => return wrong(&what),
+            }
+        }
     };
     if sound { ExitCode::SUCCESS } else { ExitCode::from(1) }
 }
 
+fn wrong(what: &str) -> ExitCode {
+    eprintln!("{what}");
+    ExitCode::from(2)
+}
+
+fn recovery(samples: u64, seed: u64, json: bool) -> Result<bool, String> {
+    let mut all = Vec::new();
+    for kind in [Kind::Mpmc, Kind::Spsc] {
+        for peers in [Peers::Active, Peers::Asleep] {
+            all.push(measure(kind, peers, samples, seed)?);
+        }
+    }
+    if json {
+        println!("{}", serde_json::to_string_pretty(&all).map_err(|e| e.to_string())?);
+    } else {
+        println!("{}", Recovery::HEAD);
+        all.iter().for_each(|one| println!("{}", one.row()));
+    }
+    for one in &all {
+        one.failures.iter().for_each(|what| eprintln!("{:?}, {:?}: FAILED {what}", one.kind, one.peers));
+    }
+    Ok(all.iter().all(Recovery::is_reached))
+}
+
 fn stepped(steps: &Steps, fault: Fault) -> bool {
     let repeats = if steps.repeats == 0 { Density::ALL.repeats } else { steps.repeats };
-    let (mut tried, mut violations) = (0, 0);
+    let (mut tried, mut violations, mut moved) = (0, 0, 0);
+    let (begin, mut worst) = (std::time::Instant::now(), Duration::ZERO);
     for verb in verbs(&steps.verb) {
         let stride = if verb.long { steps.stride } else { 1 };
         let report = step_through(verb, fault, move |_| Density { stride, repeats });
         println!("{report}");
         tried += report.tried;
         violations += report.violations.len();
+        moved += report.moved_meanwhile;
+        worst = worst.max(report.worst_recovery);
     }
     println!("{fault:?}: {tried} instructions tried, {violations} violations");
+    let Steps { stride, repeats: most, .. } = steps;
+    println!(
+        "| {fault:?} at a machine instruction (`--stride {stride} --repeats {most}`), {:.0} s | {tried} instructions, {moved} \
+         messages moved beside those frozen | {violations} violations; longest from there to full capacity {worst:.1?} |",
+        begin.elapsed().as_secs_f64()
+    );
     violations == 0 && tried > 0
 }
 
@@ -147,14 +224,24 @@ fn storm(wanted: &Storm) -> Result<bool, String> {
             "copy" => Put::Copy,
             "loan" => Put::Loan,
             "batch" => Put::Batch(8),
-            other => return Err(format!("--put {other}: one of copy, loan, batch")),
+            "mixed" => Put::Mixed,
+            other => return Err(format!("--put {other}: one of copy, loan, batch, mixed")),
         },
-        take: match wanted.take.as_str() {
+        waiting: match wanted.wait.as_str() {
+            "sleep" => Waiting::Sleep,
+            "poll" => Waiting::Poll,
+            "mixed" => Waiting::Mixed,
+            other => return Err(format!("--wait {other}: one of sleep, poll, mixed")),
+        },
+        take: match wanted.take.as_deref().unwrap_or(if wanted.spsc { "recv" } else { "mixed" }) {
             "recv" => Take::Recv,
             "frame" => Take::Frame,
             "peek" => Take::Peek,
             "batch" => Take::Batch(8),
-            other => return Err(format!("--take {other}: one of recv, frame, peek, batch")),
+            "mixed" if !wanted.spsc => Take::Mixed,
+            other => {
+                return Err(format!("--take {other}: one of recv, frame, peek, batch, and mixed for MPMC"));
+            }
         },
         kills: wanted.kills,
         stops: wanted.stops,
@@ -163,14 +250,30 @@ fn storm(wanted: &Storm) -> Result<bool, String> {
         every: Duration::from_micros(wanted.every),
         ..Plan::short(kind, seed)
     };
-    eprintln!("seed {seed}");
-    let verdict = run(&plan, |progress| eprintln!("{progress:?}"))?;
-    if wanted.json {
-        println!("{}", serde_json::to_string_pretty(&verdict).map_err(|e| e.to_string())?);
+    eprintln!("--seed {seed} brings back the same faults");
+    let mut next = Duration::ZERO;
+    let verdict = run(&plan, |progress| {
+        if progress.elapsed >= next {
+            eprintln!("{}", progress.line(&plan));
+            next = progress.elapsed + Duration::from_secs(wanted.word);
+        }
+    })?;
+    print_as(wanted.json, &verdict, &verdict.row())?;
+    Ok(verdict.is_sound() && verdict.complete)
+}
+
+/// As JSON, or as a table for people and a row for the docs.
+fn print_as<T: serde::Serialize + std::fmt::Display>(
+    json: bool,
+    verdict: &T,
+    row: &str,
+) -> Result<(), String> {
+    if json {
+        println!("{}", serde_json::to_string_pretty(verdict).map_err(|e| e.to_string())?);
     } else {
-        println!("{verdict}");
+        println!("{verdict}\n{row}");
     }
-    Ok(verdict.is_sound())
+    Ok(())
 }
 
 #[cfg(slipring_steps)]

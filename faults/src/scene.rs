@@ -336,10 +336,7 @@ impl<'a> Stage<'a> {
             // The victim may die before it sends: then somebody else's message ends the wait, or its death does.
             let _ = rx.take(Take::Recv, Some(patience));
         });
-        let stat = format!("/proc/{}/wchan", child.pid());
-        patiently("the receiver sleeps", || {
-            std::fs::read_to_string(&stat).is_ok_and(|at| at.contains("futex"))
-        })?;
+        patiently("the receiver sleeps", || child.is_asleep())?;
         self.sleeper = Some(child);
         Ok(())
     }
@@ -591,7 +588,7 @@ impl<'a> Stage<'a> {
         {
             let auditor = &mut self.auditor;
             self.logs.of(who).read(|record| {
-                auditor.note(who, record.event);
+                auditor.note(who, record);
                 if let crate::log::Event::Took { id, .. } = record.event {
                     taken += u64::from(who == VICTIM_RX);
                     victims += u64::from(id.sender == VICTIM);
@@ -600,8 +597,8 @@ impl<'a> Stage<'a> {
             });
             match who {
                 VICTIM | VICTIM_RX | SECOND | SECOND_RX if lived => self.auditor.left(who),
-                VICTIM | VICTIM_RX | SECOND | SECOND_RX => self.auditor.killed(who),
-                CORPSES.. => self.auditor.killed(who),
+                VICTIM | VICTIM_RX | SECOND | SECOND_RX => self.auditor.killed(who, now(), u32::MAX),
+                CORPSES.. => self.auditor.killed(who, now(), u32::MAX),
                 _ => self.auditor.left(who),
             }
         }

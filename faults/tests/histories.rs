@@ -8,12 +8,18 @@ use slipring_faults::recorder::{Plan, record};
 
 fn recorded(kind: Kind, senders: usize, receivers: usize) {
     let _alone = alone();
-    let plan = Plan { kind, senders, receivers, histories: 150, kill_every: 4, seed: 11 };
-    let figures = record(&plan).unwrap();
-    println!("{kind:?} {senders} x {receivers}: {figures}");
-    assert!(figures.wrong.is_empty(), "{:?}", figures.wrong);
-    assert_eq!(figures.histories, plan.histories);
-    assert!(figures.overlapping > 0 && figures.killed > 0, "{figures}");
+    // On a busy machine whole rounds may pass without two at once on the cores: then again.
+    for seed in 11..31 {
+        let plan = Plan { kind, senders, receivers, histories: 150, kill_every: 4, seed };
+        let figures = record(&plan).unwrap();
+        println!("{kind:?} {senders} x {receivers}: {figures}");
+        assert!(figures.wrong.is_empty(), "{:?}", figures.wrong);
+        assert_eq!(figures.histories, plan.histories);
+        if figures.overlapping > 0 && figures.killed > 0 {
+            return;
+        }
+    }
+    panic!("no operations overlapped, or nobody was killed");
 }
 
 #[test]

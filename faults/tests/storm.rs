@@ -14,40 +14,44 @@ fn storm(plan: Plan) {
     println!("{verdict}");
     assert!(verdict.is_sound(), "{verdict}");
     assert!(words > 0, "progress is told");
-    // On a busy machine not all faults are dealt in time. How long the others stalled is told and not judged, for the
-    // same reason, up to what the storm itself calls a hang.
-    assert!(verdict.killed > 0 && verdict.tally.received > 0, "{verdict}");
+    // How long the others stalled is told and not judged, up to what the storm itself calls a hang.
+    assert!(verdict.complete && verdict.killed == plan.kills && verdict.tally.received > 0, "{verdict}");
+    assert!(!verdict.row().contains("VIOLATED"), "{}", verdict.row());
     let json = serde_json::to_string(&verdict).unwrap();
     assert!(json.contains("\"worst_recovery\""), "{json}");
 }
 
-fn plan(kind: Kind, put: Put, take: Take) -> Plan {
-    Plan { put, take, kills: 100, stops: 25, at_most: Duration::from_secs(8), ..Plan::short(kind, 7) }
+/// Together more than two thousand kills.
+fn plan(kind: Kind, put: Put, take: Take, kills: u64) -> Plan {
+    let every = Duration::from_micros(300);
+    // A busy machine is given time.
+    let at_most = Duration::from_secs(150);
+    Plan { put, take, kills, stops: kills / 5, every, at_most, ..Plan::short(kind, 7) }
 }
 
 #[test]
 fn an_spsc_ring_loses_nothing_in_a_storm() {
-    storm(plan(Kind::Spsc, Put::Copy, Take::Recv));
+    storm(plan(Kind::Spsc, Put::Copy, Take::Recv, 400));
 }
 
 #[test]
 fn an_spsc_ring_loses_nothing_in_a_storm_of_batches() {
-    storm(plan(Kind::Spsc, Put::Batch(8), Take::Batch(8)));
+    storm(plan(Kind::Spsc, Put::Batch(8), Take::Batch(8), 200));
 }
 
 #[test]
 fn an_mpmc_ring_loses_nothing_in_a_storm() {
-    storm(plan(Kind::Mpmc, Put::Copy, Take::Recv));
+    storm(plan(Kind::Mpmc, Put::Mixed, Take::Mixed, 1000));
 }
 
 #[test]
 fn an_mpmc_ring_loses_nothing_in_a_storm_of_batches() {
-    storm(plan(Kind::Mpmc, Put::Batch(8), Take::Batch(8)));
+    storm(plan(Kind::Mpmc, Put::Batch(8), Take::Batch(8), 200));
 }
 
 #[test]
 fn an_mpmc_ring_loses_no_unacknowledged_message_in_a_storm() {
-    storm(plan(Kind::Mpmc, Put::Loan, Take::Peek));
+    storm(plan(Kind::Mpmc, Put::Loan, Take::Peek, 300));
 }
 
 #[test]

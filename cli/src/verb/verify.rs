@@ -327,6 +327,7 @@ fn grouped(number: u64) -> String {
 mod tests {
     use super::*;
     use slipring_faults::audit::Violation;
+    use slipring_faults::storm::Measured;
 
     #[test]
     fn a_violation_is_named_and_a_leak_too() {
@@ -339,6 +340,8 @@ mod tests {
             worst_recovery: Duration::from_micros(4500),
             capacity: (64, 64),
             descriptors: (7, 7),
+            times: Measured::default(),
+            complete: true,
             failures: Vec::new(),
             took: Duration::from_secs(2),
         };

@@ -7,19 +7,41 @@
 
 mod participant;
 mod server;
+mod verdict;
 
-use crate::audit::{Auditor, Tally};
-use crate::ends::{Kind, Listener, Put, Take, Talker};
+use crate::audit::Auditor;
+use crate::ends::{Doing, Kind, Listener, Put, Take, Talker};
 use crate::log::{Event, Log, now};
 use crate::payload::mix;
+use crate::schedule::{SLOW, Usage, is_asleep};
+use crate::summary::Times;
 use crate::words::Words;
 use participant::{DRAINING, Floor, SENDING};
 use serde::{Deserialize, Serialize};
 use server::Server;
 use slipring::{RecvError, Ring, SendError};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::time::Duration;
+pub use verdict::{Measured, Verdict};
+
+/// How participants wait for each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Waiting {
+    /// In blocking verbs, asleep in the end.
+    Sleep,
+    /// By the `try` verb again and again. How long they took from answer to answer is measured.
+    Poll,
+    /// Every other one sleeps.
+    Mixed,
+}
+
+impl Waiting {
+    fn polls(self, seat: usize) -> bool {
+        self == Waiting::Poll || self == Waiting::Mixed && seat.is_multiple_of(2)
+    }
+}
 
 /// What kind of storm.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -36,6 +58,8 @@ pub struct Plan {
     pub put: Put,
     /// How they are received.
     pub take: Take,
+    /// How they wait.
+    pub waiting: Waiting,
     /// Ends after so many kills ...
     pub kills: u64,
     /// ... and so many stops ...
@@ -44,7 +68,7 @@ pub struct Plan {
     pub messages: u64,
     /// ... or after this time, if that is sooner.
     pub at_most: Duration,
-    /// The mean time between two faults.
+    /// The mean time between two faults, at least: they are also spread over the messages asked for.
     pub every: Duration,
     /// The longest stop.
     pub longest_stop: Duration,
@@ -64,6 +88,7 @@ impl Plan {
             slots: 64,
             put: Put::Copy,
             take: Take::Recv,
+            waiting: Waiting::Mixed,
             kills: 200,
             stops: 50,
             messages: 0,
@@ -90,47 +115,41 @@ pub struct Progress {
     pub stopped: u64,
 }
 
-/// What came of it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Verdict {
-    /// What was asked for.
-    pub plan: Plan,
-    /// What became of the messages.
-    pub tally: Tally,
-    /// SIGKILLs.
-    pub killed: u64,
-    /// SIGSTOPs, each followed by SIGCONT.
-    pub stopped: u64,
-    /// The longest time without any delivery while at least one sender and one receiver were neither stopped nor dead.
-    /// The machine's scheduling is part of it.
-    pub worst_stall: Duration,
-    /// The longest time from a kill to the next delivery, be it by a successor: forking that one, and others' stops, are
-    /// part of it.
-    pub worst_recovery: Duration,
-    /// Messages that fit before, and after a drain at the end.
-    pub capacity: (u64, u64),
-    /// Open file descriptors of this process, before and after.
-    pub descriptors: (usize, usize),
-    /// What else went wrong: somebody failed, hung, or left something behind.
-    pub failures: Vec<String>,
-    /// How long it took.
-    pub took: Duration,
-}
-
-impl Verdict {
-    /// Whether nothing happened that must not.
+impl Progress {
+    /// For a person who waits: what was dealt of the plan, how fast it goes and when it ends.
     #[must_use]
-    pub fn is_sound(&self) -> bool {
-        self.tally.is_clean()
-            && self.failures.is_empty()
-            && self.capacity.0 == self.capacity.1
-            && self.descriptors.0 == self.descriptors.1
+    pub fn line(&self, plan: &Plan) -> String {
+        let seconds = self.elapsed.as_secs_f64().max(1e-3);
+        let share = |done: u64, of: u64| if of == 0 { 1.0 } else { (done as f64 / of as f64).min(1.0) };
+        let done = share(self.killed, plan.kills)
+            .min(share(self.stopped, plan.stops))
+            .min(share(self.received, plan.messages));
+        let left = (seconds / done.max(1e-6) - seconds).min(plan.at_most.as_secs_f64() - seconds).max(0.0);
+        format!(
+            "{seconds:.0} s: {} of {} kills, {} of {} stops, {} of {} messages, {:.2} M/s, {:.0} s left",
+            self.killed,
+            plan.kills,
+            self.stopped,
+            plan.stops,
+            self.received,
+            plan.messages,
+            self.received as f64 / seconds / 1e6,
+            left
+        )
     }
 }
 
-/// Without a delivery for so long, with senders and receivers at work, it is called a hang.
+/// Without a delivery for so long, with senders and receivers at work, it is given up.
 const HANG: Duration = Duration::from_secs(10);
+/// For so long, with a core for each of those at work, it is a hang.
+const SILENCE: Duration = Duration::from_secs(1);
+/// Of a silence of this length it is asked who had a core.
+const SUSPICIOUS: Duration = Duration::from_millis(20);
+/// So long a time, in nanoseconds, is one in the search for silence.
+const TICK: u64 = 50_000;
 const LOG_RECORDS: usize = 1 << 14;
+/// With so many records since the last look, there are more by now.
+const BUSY: u64 = 4096;
 
 /// Runs a storm. `progress` is called a few times a second.
 ///
@@ -191,6 +210,18 @@ struct Seat {
     until: u64,
     /// Has attached, and is known to have.
     ready: bool,
+    /// When its predecessor was killed; 0: it has none, or is ready.
+    orphaned: u64,
+}
+
+/// A long time without a delivery, while it lasts.
+struct Silence {
+    since: u64,
+    /// When it was last looked who had a core, and how much each seat's process had had of one by then.
+    looked: u64,
+    had: Vec<(i32, u64)>,
+    /// The time for which both sides had somebody who had a core, or slept and wanted none.
+    net: u64,
 }
 
 struct Storm<'a> {
@@ -209,11 +240,20 @@ struct Storm<'a> {
     last_delivery: u64,
     /// Since when at least one sender and one receiver can go on; 0: not now.
     able_since: u64,
-    /// Kills that no delivery has followed yet.
-    open_kills: Vec<u64>,
+    /// Kills that no delivery was seen to follow yet, with the first that did.
+    open_kills: Vec<(u64, u64)>,
     worst_stall: u64,
-    worst_recovery: u64,
+    net_silence: u64,
+    silence: Option<Silence>,
+    /// Ticks in which something was delivered, since the last look.
     deliveries: Vec<u64>,
+    killed_in: BTreeMap<Doing, u64>,
+    to_delivery: Times,
+    to_successor: Times,
+    stall: Times,
+    net_stall: Times,
+    answers: u64,
+    failures: Vec<String>,
 }
 
 impl<'a> Storm<'a> {
@@ -236,8 +276,16 @@ impl<'a> Storm<'a> {
             able_since: 0,
             open_kills: Vec::new(),
             worst_stall: 0,
-            worst_recovery: 0,
+            net_silence: 0,
+            silence: None,
             deliveries: Vec::new(),
+            killed_in: BTreeMap::new(),
+            to_delivery: Times::default(),
+            to_successor: Times::default(),
+            stall: Times::default(),
+            net_stall: Times::default(),
+            answers: 0,
+            failures: Vec::new(),
         };
         storm.capacity = storm.fill_and_drain()?;
         Ok(storm)
@@ -251,9 +299,9 @@ impl<'a> Storm<'a> {
     fn spawn(&mut self, seat: usize) -> Result<(), String> {
         let who = self.next_who;
         self.next_who += 1;
-        self.floor.log(seat).clear();
-        self.floor.attached(seat).store(0, SeqCst);
-        self.seats[seat] = Seat { who, until: 0, ready: false };
+        self.floor.clear(seat);
+        let orphaned = self.seats[seat].orphaned;
+        self.seats[seat] = Seat { who, until: 0, ready: false, orphaned };
         self.server.spawn(seat, who)
     }
 
@@ -277,9 +325,9 @@ impl<'a> Storm<'a> {
         let end = self.begin + self.plan.at_most.as_nanos() as u64;
         let (mut next_fault, mut next_word) = (self.begin, self.begin);
         while now() < end && !self.is_enough() {
-            self.listen()?;
+            let heard = self.listen()?;
             let at = now();
-            if at >= next_fault {
+            if at >= next_fault && self.is_due() {
                 self.fault()?;
                 let mean = self.plan.every.as_nanos() as u64;
                 next_fault = now() + self.roll(2 * mean);
@@ -290,7 +338,9 @@ impl<'a> Storm<'a> {
                 }
                 next_word = at + 250_000_000;
             }
-            std::thread::sleep(Duration::from_micros(200));
+            if heard < BUSY {
+                std::thread::sleep(Duration::from_micros(200));
+            }
         }
         self.calm_down()?;
         progress(&self.progress());
@@ -309,6 +359,13 @@ impl<'a> Storm<'a> {
             && self.auditor.so_far().1 >= self.plan.messages
     }
 
+    /// Whether the share of faults dealt is behind the share of messages received.
+    fn is_due(&self) -> bool {
+        let (faults, dealt) = (self.plan.kills + self.plan.stops, self.killed + self.stopped);
+        let share = |part: u64, whole: u64| u128::from(part) * u128::from(whole);
+        share(dealt, self.plan.messages) <= share(self.auditor.so_far().1, faults)
+    }
+
     fn fault(&mut self) -> Result<(), String> {
         let (kills, stops) =
             (self.plan.kills.saturating_sub(self.killed), self.plan.stops.saturating_sub(self.stopped));
@@ -319,6 +376,7 @@ impl<'a> Storm<'a> {
         if self.roll(kills + stops) < kills {
             self.kill(seat)
         } else if self.seats[seat].until == 0 {
+            self.floor.stops(seat).fetch_add(1, SeqCst);
             self.server.stop(seat)?;
             self.stopped += 1;
             let longest = self.plan.longest_stop.as_nanos() as u64;
@@ -333,72 +391,167 @@ impl<'a> Storm<'a> {
     fn kill(&mut self, seat: usize) -> Result<(), String> {
         let at = now();
         self.server.kill(seat)?;
+        let dead = now();
         self.killed += 1;
-        let who = self.seats[seat].who;
+        let Seat { who, ready, .. } = self.seats[seat];
+        let doing = self.floor.doing(seat).unwrap_or(Doing::Attach);
+        *self.killed_in.entry(doing).or_insert(0) += 1;
+        if !ready && self.floor.attached(seat).load(SeqCst) == 0 {
+            // Never there: its predecessor's place is still empty.
+        } else {
+            self.seats[seat].orphaned = at;
+        }
         self.read(seat);
-        self.auditor.killed(who);
+        self.auditor.killed(who, dead, self.next_who);
         self.seats[seat].ready = false;
         self.mind_who_is_able(at);
-        self.open_kills.push(at);
+        self.open_kills.push((at, u64::MAX));
         self.spawn(seat)
     }
 
-    fn read(&mut self, seat: usize) {
+    fn read(&mut self, seat: usize) -> u64 {
         let who = self.seats[seat].who;
-        let Storm { auditor, floor, deliveries, .. } = self;
+        let polls = self.plan.waiting.polls(seat);
+        let Storm { auditor, floor, deliveries, open_kills, stall, net_stall, answers, .. } = self;
+        let mut heard = 0;
         floor.log(seat).read(|record| {
-            auditor.note(who, record.event);
-            if matches!(record.event, Event::Took { .. }) {
-                deliveries.push(record.at);
+            heard += 1;
+            auditor.note(who, record);
+            match record.event {
+                Event::Took { .. } => {
+                    *answers += u64::from(polls);
+                    let tick = record.at / TICK;
+                    if deliveries.last() != Some(&tick) {
+                        deliveries.push(tick);
+                    }
+                    for (kill, first) in open_kills.iter_mut() {
+                        if record.at > *kill {
+                            *first = record.at.min(*first);
+                        }
+                    }
+                }
+                Event::Sent { .. } => *answers += u64::from(polls),
+                Event::Slow { raw, net } => {
+                    stall.add(raw);
+                    net_stall.add(net.max(1));
+                }
+                _ => {}
             }
         });
+        heard
     }
 
-    /// Reads all logs, continues who was stopped long enough, and looks for hangs.
-    fn listen(&mut self) -> Result<(), String> {
+    /// Reads all logs, continues who was stopped long enough, and looks for hangs. How much there was to read.
+    fn listen(&mut self) -> Result<u64, String> {
+        let begin = now();
+        let mut heard = 0;
         for seat in 0..self.seats.len() {
-            if !self.seats[seat].ready && self.floor.attached(seat).load(SeqCst) != 0 {
+            let attached = self.floor.attached(seat).load(SeqCst);
+            if !self.seats[seat].ready && attached != 0 {
+                let orphaned = std::mem::take(&mut self.seats[seat].orphaned);
+                if orphaned != 0 {
+                    self.to_successor.add(attached.saturating_sub(orphaned));
+                }
                 self.seats[seat].ready = true;
                 self.mind_who_is_able(now());
             }
             if self.seats[seat].until != 0 && now() >= self.seats[seat].until {
-                self.server.resume(seat)?;
-                self.seats[seat].until = 0;
+                self.resume(seat)?;
                 self.mind_who_is_able(now());
             }
-            self.read(seat);
+            heard += self.read(seat);
         }
+        self.look_for_silence(begin)?;
+        Ok(heard)
+    }
+
+    fn resume(&mut self, seat: usize) -> Result<(), String> {
+        self.seats[seat].until = 0;
+        self.floor.stops(seat).fetch_add(1, SeqCst);
+        self.server.resume(seat)
+    }
+
+    /// After all logs were read up to `begin`.
+    fn look_for_silence(&mut self, begin: u64) -> Result<(), String> {
         let mut deliveries = std::mem::take(&mut self.deliveries);
         deliveries.sort_unstable();
-        for &at in &deliveries {
+        for &tick in &deliveries {
+            // As late as it can have been.
+            let at = (tick + 1) * TICK;
             let from = self.last_delivery.max(self.able_since);
             if self.able_since != 0 && at > from {
                 self.worst_stall = self.worst_stall.max(at - from);
             }
             self.last_delivery = self.last_delivery.max(at);
         }
-        if let Some(&last) = deliveries.last() {
-            let first_after = |kill: u64| deliveries[deliveries.partition_point(|&at| at <= kill)..].first();
-            let worst = self.open_kills.iter().filter_map(|&kill| Some(first_after(kill)? - kill)).max();
-            self.worst_recovery = self.worst_recovery.max(worst.unwrap_or(0));
-            self.open_kills.retain(|&kill| kill >= last);
-        }
         deliveries.clear();
         self.deliveries = deliveries;
-        let silent = now().saturating_sub(self.last_delivery.max(self.able_since));
-        if self.able_since != 0 && silent > HANG.as_nanos() as u64 {
+        let to_delivery = &mut self.to_delivery;
+        self.open_kills.retain(|&(kill, first)| {
+            let known = first <= begin;
+            if known {
+                to_delivery.add(first - kill);
+            }
+            !known
+        });
+        let since = self.last_delivery.max(self.able_since);
+        let silent = now().saturating_sub(since);
+        if self.silence.as_ref().is_some_and(|silence| self.able_since == 0 || silence.since != since) {
+            self.end_of_silence();
+        }
+        if self.able_since == 0 || silent < SUSPICIOUS.as_nanos() as u64 {
+            return Ok(());
+        }
+        self.look_who_has_a_core(since);
+        if silent > HANG.as_nanos() as u64 {
             self.worst_stall = self.worst_stall.max(silent);
+            self.end_of_silence();
             return Err(format!("no delivery for {:?}: a hang", Duration::from_nanos(silent)));
         }
         Ok(())
     }
 
+    /// Adds to the silence for how long both sides could have ended it. Between two looks somebody may be killed and be
+    /// followed by another, who is only counted from then on.
+    fn look_who_has_a_core(&mut self, since: u64) {
+        let at = now();
+        let pids = (0..self.seats.len()).map(|seat| self.floor.pid(seat));
+        let had: Vec<_> = pids.map(|pid| (pid, Usage::of(pid).map_or(0, |usage| usage.on_core()))).collect();
+        let Some(silence) = &mut self.silence else {
+            self.silence = Some(Silence { since, looked: at, had, net: 0 });
+            return;
+        };
+        let length = at - silence.looked;
+        let chance = |seat: usize| {
+            let ((pid, before), (now, after)) = (silence.had[seat], had[seat]);
+            let Seat { ready, until, .. } = self.seats[seat];
+            match pid == now && ready && until == 0 {
+                true if is_asleep(pid) => length,
+                true => after.saturating_sub(before).min(length),
+                false => 0,
+            }
+        };
+        let best = |seats: std::ops::Range<usize>| seats.map(chance).max().unwrap_or(0);
+        silence.net += best(0..self.plan.senders).min(best(self.plan.senders..self.seats.len()));
+        (silence.looked, silence.had) = (at, had);
+    }
+
+    fn end_of_silence(&mut self) {
+        let Some(Silence { net, .. }) = self.silence.take() else { return };
+        self.net_silence = self.net_silence.max(net);
+        if net > SILENCE.as_nanos() as u64 {
+            let net = Duration::from_nanos(net);
+            self.failures.push(format!("no delivery for {net:?} though both sides had a core"));
+        }
+    }
+
     /// Senders leave, then receivers, when nothing is left.
     fn calm_down(&mut self) -> Result<(), String> {
-        for seat in 0..self.seats.len() {
-            self.seats[seat].until = 0;
-            self.server.resume(seat)?;
-        }
+        (0..self.seats.len())
+            .filter(|&seat| self.seats[seat].until != 0)
+            .collect::<Vec<_>>()
+            .into_iter()
+            .try_for_each(|seat| self.resume(seat))?;
         // From here on silence is no hang, and bounded by the patience below.
         self.able_since = 0;
         let senders = 0..self.plan.senders;
@@ -411,7 +564,9 @@ impl<'a> Storm<'a> {
                     if now() > patience {
                         return Err(format!("the participant on seat {seat} does not leave"));
                     }
-                    (0..self.seats.len()).for_each(|seat| self.read(seat));
+                    for seat in 0..self.seats.len() {
+                        self.read(seat);
+                    }
                     std::thread::sleep(Duration::from_micros(500));
                 }
                 self.read(seat);
@@ -456,7 +611,7 @@ impl<'a> Storm<'a> {
         drain(&mut rx)?;
         for (who, log) in [(sender, &logs[0]), (receiver, &logs[1])] {
             let auditor = &mut self.auditor;
-            log.read(|record| auditor.note(who, record.event));
+            log.read(|record| auditor.note(who, record));
         }
         self.auditor.left(receiver);
         Ok(count)
@@ -464,63 +619,37 @@ impl<'a> Storm<'a> {
 
     fn conclude(mut self, failure: Option<String>) -> Verdict {
         let took = Duration::from_nanos(now() - self.begin);
-        let mut failures: Vec<_> = failure.into_iter().collect();
+        let complete = self.is_enough();
+        let mut failures: Vec<_> = failure.into_iter().chain(std::mem::take(&mut self.failures)).collect();
         let capacity = self.fill_and_drain().unwrap_or_else(|error| {
             failures.push(error);
             0
         });
+        // Answers that were not slow took less than that.
+        let quick = self.answers.saturating_sub(self.stall.summary().count);
+        self.stall.add_short(SLOW, quick);
+        self.net_stall.add_short(SLOW, quick);
+        let delivery = self.to_delivery.summary();
         Verdict {
             plan: self.plan.clone(),
             tally: self.auditor.finish(),
             killed: self.killed,
             stopped: self.stopped,
             worst_stall: Duration::from_nanos(self.worst_stall),
-            worst_recovery: Duration::from_nanos(self.worst_recovery),
+            worst_recovery: delivery.max,
             capacity: (self.capacity, capacity),
             descriptors: (0, 0),
+            times: Measured {
+                killed_in: self.killed_in,
+                delivery,
+                successor: self.to_successor.summary(),
+                stall: self.stall.summary(),
+                net_stall: self.net_stall.summary(),
+                net_silence: Duration::from_nanos(self.net_silence),
+            },
+            complete,
             failures,
             took,
         }
-    }
-}
-
-impl std::fmt::Display for Verdict {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Verdict { plan, tally, .. } = self;
-        writeln!(
-            f,
-            "{:?} {} x {}, {:?}, {:?}, seed {}: {} killed, {} stopped in {:.1?}",
-            plan.kind,
-            plan.senders,
-            plan.receivers,
-            plan.put,
-            plan.take,
-            plan.seed,
-            self.killed,
-            self.stopped,
-            self.took
-        )?;
-        writeln!(
-            f,
-            "  sent {} and {} by the killed, received {}, gone with the killed {}, redelivered {}",
-            tally.sent, tally.sent_by_the_killed, tally.received, tally.in_hands, tally.redelivered
-        )?;
-        writeln!(
-            f,
-            "  lost {}, duplicated {}, torn {}, out of order {}, never sent {}",
-            tally.lost, tally.duplicated, tally.torn, tally.out_of_order, tally.phantom
-        )?;
-        write!(
-            f,
-            "  worst stall {:.1?}, worst recovery {:.1?}, capacity {} before, {} after, descriptors {} and {}",
-            self.worst_stall,
-            self.worst_recovery,
-            self.capacity.0,
-            self.capacity.1,
-            self.descriptors.0,
-            self.descriptors.1
-        )?;
-        self.failures.iter().try_for_each(|what| write!(f, "\n  FAILED {what}"))?;
-        tally.evidence.iter().take(5).try_for_each(|what| write!(f, "\n  {what:?}"))
     }
 }

@@ -87,6 +87,7 @@ mod tests {
                     "slipring" => root().join("tests"),
                     "slipring-loom" => root().join("loom-tests/tests"),
                     "slipring-verify" => root().join("verify/tests"),
+                    "slipring-faults" => root().join("faults/tests"),
                     other => panic!("{}: where are the tests of {other}?", bug.name),
                 };
                 let text = std::fs::read_to_string(dir.join(file).with_extension("rs")).unwrap();

@@ -4,10 +4,16 @@
 //! Logs may be read in any order among each other, each from its front; nothing of a sender is final before its end.
 //! The memory needed is that of the messages in flight, not of the whole run.
 
-use crate::log::Event;
+mod gone;
+mod messages;
+
+use crate::log::{Event, Stamped};
 use crate::payload::Id;
+use gone::{Death, unexplained};
+use messages::{Known, Messages, Window};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What the ring promises of a message whose receiver dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,58 +118,16 @@ impl Tally {
 
 const MOST_EVIDENCE: usize = 20;
 
-/// Numbers from 0, of which most were seen: all below `base`, and the marked ones above.
-#[derive(Default)]
-struct Seen {
-    base: u64,
-    above: VecDeque<bool>,
-}
-
-impl Seen {
-    /// Marks a number; `false` if it was marked before.
-    fn mark(&mut self, n: u64) -> bool {
-        let Some(at) = n.checked_sub(self.base) else { return false };
-        if at == 0 && self.above.is_empty() {
-            self.base += 1;
-            return true;
-        }
-        let at = at as usize;
-        if at >= self.above.len() {
-            self.above.resize(at + 1, false);
-        }
-        let new = !std::mem::replace(&mut self.above[at], true);
-        while self.above.front() == Some(&true) {
-            self.above.pop_front();
-            self.base += 1;
-        }
-        new
-    }
-
-    fn has(&self, n: u64) -> bool {
-        n < self.base || self.above.get((n - self.base) as usize) == Some(&true)
-    }
-
-    /// One more than the greatest marked number.
-    fn end(&self) -> u64 {
-        self.base + self.above.len() as u64
-    }
-
-    fn missing_below(&self, end: u64) -> impl Iterator<Item = u64> {
-        (self.base..end).filter(|&n| !self.has(n))
-    }
-}
-
 #[derive(Default)]
 struct Sender {
-    /// Delivered or refused.
-    settled: Seen,
-    refused: HashSet<u64>,
+    messages: Messages,
+    refused: BTreeSet<u64>,
     /// Numbers below this were announced.
     intended: u64,
     /// Numbers below this had their send returned.
     returned: u64,
-    /// Checksums of announced messages that were not delivered yet, and of delivered ones not announced yet.
-    sums: BTreeMap<u64, u64>,
+    /// Any of them was delivered.
+    came: bool,
 }
 
 #[derive(Default)]
@@ -172,6 +136,8 @@ struct Receiver {
     reach: u64,
     /// How many of them it may have taken without having said so.
     open: u64,
+    /// When it said that it reached.
+    since: u64,
     last: BTreeMap<u32, u64>,
 }
 
@@ -180,15 +146,23 @@ pub struct Auditor {
     mode: Mode,
     /// Senders follow one another, and so do receivers: all deliveries are one sequence.
     one_stream: bool,
-    senders: BTreeMap<u32, Sender>,
+    /// By number.
+    senders: Vec<Sender>,
     receivers: BTreeMap<u32, Receiver>,
     stream: Option<Id>,
-    /// How many messages killed receivers may have taken with them, or may have had in their hands to come again.
+    /// Receivers that were killed with messages they may have taken.
+    deaths: Vec<Death>,
+    /// How many messages killed receivers may have had in their hands to come again.
     in_hands: u64,
+    /// Dead senders of which something is on its way, each with the least number of those born after its death.
+    awaited: Vec<(u32, u32)>,
     /// Duplicates that await the end, when it is known how many were in the hands of the killed.
     repeats: Vec<Violation>,
     tally: Tally,
 }
+
+/// Nobody has a greater number.
+const MOST_SENDERS: u32 = 1 << 24;
 
 impl Auditor {
     /// An auditor without any log yet. `one_stream`: at any time there is at most one sender and one receiver, and
@@ -198,81 +172,80 @@ impl Auditor {
         Auditor {
             mode,
             one_stream,
-            senders: BTreeMap::new(),
+            senders: Vec::new(),
             receivers: BTreeMap::new(),
             stream: None,
+            deaths: Vec::new(),
             in_hands: 0,
+            awaited: Vec::new(),
             repeats: Vec::new(),
             tally: Tally::default(),
         }
     }
 
+    fn sender(&mut self, who: u32) -> &mut Sender {
+        let at = who.min(MOST_SENDERS) as usize;
+        if at >= self.senders.len() {
+            self.senders.resize_with(at + 1, Sender::default);
+        }
+        &mut self.senders[at]
+    }
+
     /// The next record of participant `who`'s log.
-    pub fn note(&mut self, who: u32, event: Event) {
-        match event {
+    pub fn note(&mut self, who: u32, record: Stamped) {
+        let at = record.at;
+        match record.event {
             Event::Intend { seq, sum } => {
-                let sender = self.senders.entry(who).or_default();
+                let sender = self.sender(who);
                 sender.intended = sender.intended.max(seq + 1);
-                self.compare(who, seq, sum);
+                if sender.messages.announce(seq, sum, at) == Known::Differs {
+                    self.tally.found(Violation::Torn { receiver: who });
+                }
             }
             Event::Sent { seq, count } => {
-                let sender = self.senders.entry(who).or_default();
+                let sender = self.sender(who);
                 sender.returned = sender.returned.max(seq + count);
                 self.tally.sent += count;
             }
             Event::Refused { seq, count } => {
                 for seq in seq..seq + count {
-                    let sender = self.senders.entry(who).or_default();
+                    let sender = self.sender(who);
                     sender.returned = sender.returned.max(seq + 1);
                     sender.refused.insert(seq);
-                    sender.sums.remove(&seq);
-                    if !sender.settled.mark(seq) {
+                    if sender.messages.settle(seq, None, at) == Known::Again {
                         self.tally.found(Violation::Phantom { sender: who, seq });
                     }
                 }
             }
             Event::Reach { most } => {
                 let receiver = self.receivers.entry(who).or_default();
-                (receiver.reach, receiver.open) = (most, most);
+                (receiver.reach, receiver.open, receiver.since) = (most, most, at);
             }
-            Event::Took { id, sum, redelivered } => self.took(who, id, sum, redelivered),
+            Event::Took { id, sum, redelivered } => self.took(who, at, id, sum, redelivered),
             Event::Torn => {
                 self.tally.received += 1;
                 self.tally.found(Violation::Torn { receiver: who });
             }
+            Event::Slow { .. } => {}
         }
     }
 
-    /// What was announced and what was delivered have the same checksum. Whichever is read first waits for the other.
-    fn compare(&mut self, who: u32, seq: u64, sum: u64) -> bool {
-        let sums = &mut self.senders.entry(who).or_default().sums;
-        match sums.remove(&seq) {
-            None => {
-                sums.insert(seq, sum);
-                true
-            }
-            Some(other) => other == sum,
-        }
-    }
-
-    fn took(&mut self, who: u32, id: Id, sum: u64, redelivered: bool) {
+    fn took(&mut self, who: u32, at: u64, id: Id, sum: u64, redelivered: bool) {
         self.tally.received += 1;
-        let receiver = self.receivers.entry(who).or_default();
-        receiver.open = receiver.open.saturating_sub(1);
-        let last = receiver.last.get(&id.sender).copied();
-        let new = {
-            let sender = self.senders.entry(id.sender).or_default();
-            if sender.refused.contains(&id.seq) {
-                self.tally.found(Violation::Phantom { sender: id.sender, seq: id.seq });
-                return;
-            }
-            sender.settled.mark(id.seq)
-        };
-        if new {
-            if !self.compare(id.sender, id.seq, sum) {
-                self.tally.found(Violation::Torn { receiver: who });
-            }
-        } else {
+        let sender = self.sender(id.sender);
+        if !sender.refused.is_empty() && sender.refused.contains(&id.seq) {
+            self.tally.found(Violation::Phantom { sender: id.sender, seq: id.seq });
+            return;
+        }
+        let known = sender.messages.settle(id.seq, Some(sum), at);
+        if !std::mem::replace(&mut sender.came, true) {
+            self.first_of(id.sender, at);
+        }
+        let new = known != Known::Again;
+        if known == Known::Differs {
+            self.tally.found(Violation::Torn { receiver: who });
+        }
+        if !new {
             let again = Violation::Duplicated { sender: id.sender, seq: id.seq, receiver: who };
             match self.mode {
                 Mode::AtMostOnce => self.tally.found(again),
@@ -284,24 +257,58 @@ impl Auditor {
             // Flagged, where nothing is ever delivered again.
             self.tally.found(Violation::Duplicated { sender: id.sender, seq: id.seq, receiver: who });
         }
-        let in_order = redelivered || !new || last.is_none_or(|last| last < id.seq);
+        let receiver = self.receivers.entry(who).or_default();
+        receiver.open = receiver.open.saturating_sub(1);
+        // What comes again may come late: only first deliveries make the order.
+        let mut in_order = true;
+        if new && !redelivered {
+            match receiver.last.entry(id.sender) {
+                Entry::Vacant(entry) => drop(entry.insert(id.seq)),
+                Entry::Occupied(mut entry) => {
+                    in_order = *entry.get() < id.seq;
+                    entry.insert(id.seq.max(*entry.get()));
+                }
+            }
+        }
         let in_stream = !self.one_stream || !new || self.stream.is_none_or(|last| last < id);
         if !in_order || !in_stream {
             self.tally.found(Violation::OutOfOrder { sender: id.sender, seq: id.seq, receiver: who });
         }
-        // What comes again may come late: only first deliveries make the order.
-        if new && !redelivered {
-            let receiver = self.receivers.entry(who).or_default();
-            receiver.last.insert(id.sender, last.map_or(id.seq, |last| last.max(id.seq)));
+        if self.one_stream && new && !redelivered {
             self.stream = self.stream.max(Some(id));
         }
     }
 
-    /// Participant `who` is dead, by SIGKILL, and its log was read to the end.
-    pub fn killed(&mut self, who: u32) {
+    /// A message of this sender was taken for the first time: everything sent by those that died before its birth has
+    /// been taken, if it was ever to be.
+    fn first_of(&mut self, who: u32, at: u64) {
+        let senders = &mut self.senders;
+        self.awaited.retain(|&(dead, born_later)| {
+            if who < born_later {
+                return senders[dead as usize].messages.is_waiting();
+            }
+            senders[dead as usize].messages.all_taken_by(at);
+            false
+        });
+    }
+
+    /// Participant `who` is dead, by SIGKILL, at the latest `at`, and its log was read to the end. Whoever is born later
+    /// has a number from `born_later` on.
+    pub fn killed(&mut self, who: u32, at: u64, born_later: u32) {
         if let Some(receiver) = self.receivers.remove(&who) {
             // What may be gone was not told of. What may come again was maybe told of and not released yet.
-            self.in_hands += if self.mode == Mode::AtMostOnce { receiver.open } else { receiver.reach };
+            self.in_hands += receiver.reach;
+            if receiver.open > 0 {
+                let window = Window { from: receiver.since.min(at), until: at };
+                self.deaths.push(Death { window, most: receiver.open });
+            }
+        }
+        if self.senders.get(who as usize).is_some_and(|sender| sender.intended > 0) {
+            let sender = self.sender(who);
+            sender.messages.close();
+            if sender.messages.is_waiting() {
+                self.awaited.push((who, born_later));
+            }
         }
     }
 
@@ -320,24 +327,33 @@ impl Auditor {
     #[must_use]
     pub fn finish(mut self) -> Tally {
         let mut missing = Vec::new();
-        for (&sender, state) in &self.senders {
-            missing.extend(
-                state.settled.missing_below(state.returned).map(|seq| Violation::Lost { sender, seq }),
-            );
-            for seq in state.intended..state.settled.end() {
-                if state.settled.has(seq) {
-                    self.tally.found(Violation::Phantom { sender, seq });
+        for (who, sender) in self.senders.iter_mut().enumerate() {
+            let who = who as u32;
+            sender.messages.close();
+            for seq in sender.messages.strange() {
+                self.tally.found(Violation::Phantom { sender: who, seq });
+            }
+            let mut pending = sender.intended.saturating_sub(sender.returned);
+            for (seq, window) in sender.messages.missing() {
+                if seq < sender.returned {
+                    missing.push((Violation::Lost { sender: who, seq }, window));
+                } else {
+                    pending -= 1;
                 }
             }
-            let pending = state.returned..state.intended;
-            self.tally.sent_by_the_killed += pending.filter(|&seq| state.settled.has(seq)).count() as u64;
+            self.tally.sent_by_the_killed += pending;
         }
-        let allowed = |yes: bool| if yes { self.in_hands as usize } else { 0 };
-        let gone = missing.len().min(allowed(self.mode == Mode::AtMostOnce));
-        self.tally.in_hands = gone as u64;
-        let again = self.repeats.len().min(allowed(self.mode != Mode::AtMostOnce));
+        let lost: Vec<_> = if self.mode == Mode::AtMostOnce {
+            let windows: Vec<_> = missing.iter().map(|(_, window)| *window).collect();
+            unexplained(&windows, &self.deaths).into_iter().map(|i| missing[i].0).collect()
+        } else {
+            missing.iter().map(|(lost, _)| *lost).collect()
+        };
+        self.tally.in_hands = (missing.len() - lost.len()) as u64;
+        let allowed = if self.mode == Mode::AtMostOnce { 0 } else { self.in_hands as usize };
+        let again = self.repeats.len().min(allowed);
         self.tally.redelivered = again as u64;
-        for violation in missing.drain(gone..).chain(self.repeats.drain(again..)) {
+        for violation in lost.into_iter().chain(self.repeats.drain(again..)) {
             self.tally.found(violation);
         }
         self.tally
@@ -347,14 +363,25 @@ impl Auditor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::now;
 
     const TX: u32 = 1;
     const RX: u32 = 2;
 
+    impl Auditor {
+        fn hear(&mut self, who: u32, event: Event) {
+            self.note(who, Stamped { at: now(), event });
+        }
+
+        fn dies(&mut self, who: u32) {
+            self.killed(who, now(), who + 10);
+        }
+    }
+
     fn send(auditor: &mut Auditor, seqs: std::ops::Range<u64>) {
         for seq in seqs {
-            auditor.note(TX, Event::Intend { seq, sum: seq * 10 });
-            auditor.note(TX, Event::Sent { seq, count: 1 });
+            auditor.hear(TX, Event::Intend { seq, sum: seq * 10 });
+            auditor.hear(TX, Event::Sent { seq, count: 1 });
         }
     }
 
@@ -379,7 +406,7 @@ mod tests {
                 if !receiver_first {
                     send(a, 0..5);
                 }
-                (0..5).for_each(|seq| a.note(RX, took(seq)));
+                (0..5).for_each(|seq| a.hear(RX, took(seq)));
                 if receiver_first {
                     send(a, 0..5);
                 }
@@ -393,8 +420,8 @@ mod tests {
     fn a_lost_message_is_found() {
         let tally = audit(Mode::AtMostOnce, |a| {
             send(a, 0..3);
-            a.note(RX, took(0));
-            a.note(RX, took(2));
+            a.hear(RX, took(0));
+            a.hear(RX, took(2));
         });
         assert_eq!(tally.evidence, [Violation::Lost { sender: TX, seq: 1 }]);
     }
@@ -404,11 +431,11 @@ mod tests {
         for (delivered, lost) in [(4, 0), (3, 1)] {
             let tally = audit(Mode::AtMostOnce, |a| {
                 send(a, 0..5);
-                a.note(RX, Event::Reach { most: 1 });
-                a.note(RX, took(0));
-                a.note(RX, Event::Reach { most: 1 });
-                a.killed(RX);
-                (5 - delivered + 1..5).for_each(|seq| a.note(3, took(seq)));
+                a.hear(RX, Event::Reach { most: 1 });
+                a.hear(RX, took(0));
+                a.hear(RX, Event::Reach { most: 1 });
+                a.dies(RX);
+                (5 - delivered + 1..5).for_each(|seq| a.hear(3, took(seq)));
             });
             assert_eq!((tally.in_hands, tally.lost), (1, lost), "{tally:?}");
         }
@@ -418,11 +445,65 @@ mod tests {
     fn who_took_what_it_reached_for_takes_nothing_else_with_it() {
         let tally = audit(Mode::AtMostOnce, |a| {
             send(a, 0..2);
-            a.note(RX, Event::Reach { most: 1 });
-            a.note(RX, took(0));
-            a.killed(RX);
+            a.hear(RX, Event::Reach { most: 1 });
+            a.hear(RX, took(0));
+            a.dies(RX);
         });
         assert_eq!((tally.in_hands, tally.lost), (0, 1));
+    }
+
+    #[test]
+    fn a_loss_does_not_hide_behind_a_death_at_another_time() {
+        for at_once in [true, false] {
+            let tally = audit(Mode::AtMostOnce, |a| {
+                send(a, 0..2);
+                if !at_once {
+                    a.hear(3, took(1));
+                }
+                a.hear(RX, Event::Reach { most: 1 });
+                a.dies(RX);
+                if at_once {
+                    a.hear(3, took(1));
+                }
+            });
+            assert_eq!((tally.in_hands, tally.lost), if at_once { (1, 0) } else { (0, 1) });
+        }
+    }
+
+    #[test]
+    fn what_a_dead_sender_left_was_taken_before_what_a_later_one_sent() {
+        const LATER: u32 = 12;
+        for at_once in [true, false] {
+            let tally = audit(Mode::AtMostOnce, |a| {
+                send(a, 0..1);
+                a.dies(TX);
+                a.hear(LATER, Event::Intend { seq: 0, sum: 1 });
+                let later = Event::Took { id: Id { sender: LATER, seq: 0 }, sum: 1, redelivered: false };
+                if !at_once {
+                    a.hear(3, later);
+                }
+                a.hear(RX, Event::Reach { most: 1 });
+                a.dies(RX);
+                if at_once {
+                    a.hear(3, later);
+                }
+            });
+            assert_eq!((tally.in_hands, tally.lost), if at_once { (1, 0) } else { (0, 1) });
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_nothing_of_when_an_earlier_message_was_taken() {
+        let tally = audit(Mode::AtMostOnce, |a| {
+            send(a, 0..1);
+            a.hear(TX, Event::Intend { seq: 1, sum: 10 });
+            a.hear(TX, Event::Refused { seq: 1, count: 1 });
+            send(a, 2..3);
+            a.hear(RX, Event::Reach { most: 1 });
+            a.dies(RX);
+            a.hear(3, took(2));
+        });
+        assert_eq!((tally.in_hands, tally.lost), (1, 0), "{tally:?}");
     }
 
     #[test]
@@ -430,8 +511,8 @@ mod tests {
         for mode in [Mode::Flagged, Mode::AtLeastOnce] {
             let tally = audit(mode, |a| {
                 send(a, 0..1);
-                a.note(RX, Event::Reach { most: 1 });
-                a.killed(RX);
+                a.hear(RX, Event::Reach { most: 1 });
+                a.dies(RX);
             });
             assert_eq!((tally.in_hands, tally.lost), (0, 1));
         }
@@ -442,10 +523,10 @@ mod tests {
         for (came, duplicated) in [(0, 0), (1, 0), (2, 1)] {
             let tally = audit(Mode::AtMostOnce, |a| {
                 send(a, 0..1);
-                a.note(TX, Event::Intend { seq: 1, sum: 10 });
-                a.killed(TX);
-                a.note(RX, took(0));
-                (0..came).for_each(|_| a.note(RX, took(1)));
+                a.hear(TX, Event::Intend { seq: 1, sum: 10 });
+                a.dies(TX);
+                a.hear(RX, took(0));
+                (0..came).for_each(|_| a.hear(RX, took(1)));
             });
             assert_eq!((tally.lost, tally.duplicated), (0, duplicated));
             assert_eq!(tally.sent_by_the_killed, came.min(1));
@@ -456,7 +537,7 @@ mod tests {
     fn a_duplicate_is_found() {
         let tally = audit(Mode::AtMostOnce, |a| {
             send(a, 0..2);
-            [0, 1, 0].into_iter().for_each(|seq| a.note(RX, took(seq)));
+            [0, 1, 0].into_iter().for_each(|seq| a.hear(RX, took(seq)));
         });
         assert_eq!(tally.evidence, [Violation::Duplicated { sender: TX, seq: 0, receiver: RX }]);
     }
@@ -466,14 +547,14 @@ mod tests {
         let run = |flagged: bool, killed: bool| {
             audit(Mode::Flagged, |a| {
                 send(a, 0..1);
-                a.note(RX, Event::Reach { most: 1 });
-                a.note(RX, took(0));
+                a.hear(RX, Event::Reach { most: 1 });
+                a.hear(RX, took(0));
                 if killed {
-                    a.killed(RX);
+                    a.dies(RX);
                 } else {
                     a.left(RX);
                 }
-                a.note(3, if flagged { again(0) } else { took(0) });
+                a.hear(3, if flagged { again(0) } else { took(0) });
             })
         };
         assert_eq!((run(true, true).duplicated, run(true, true).redelivered), (0, 1));
@@ -485,7 +566,7 @@ mod tests {
     fn nothing_is_flagged_where_nothing_comes_again() {
         let tally = audit(Mode::AtMostOnce, |a| {
             send(a, 0..1);
-            a.note(RX, again(0));
+            a.hear(RX, again(0));
         });
         assert_eq!(tally.duplicated, 1);
     }
@@ -494,9 +575,9 @@ mod tests {
     fn a_torn_message_is_found_by_its_receiver_and_by_its_checksum() {
         let tally = audit(Mode::AtMostOnce, |a| {
             send(a, 0..2);
-            a.note(RX, took(0));
-            a.note(RX, Event::Took { id: Id { sender: TX, seq: 1 }, sum: 11, redelivered: false });
-            a.note(RX, Event::Torn);
+            a.hear(RX, took(0));
+            a.hear(RX, Event::Took { id: Id { sender: TX, seq: 1 }, sum: 11, redelivered: false });
+            a.hear(RX, Event::Torn);
         });
         assert_eq!(tally.evidence, [Violation::Torn { receiver: RX }; 2]);
     }
@@ -505,10 +586,10 @@ mod tests {
     fn a_wrong_order_is_found_for_each_receiver_alone() {
         let tally = audit(Mode::AtMostOnce, |a| {
             send(a, 0..4);
-            a.note(RX, took(1));
-            a.note(3, took(0)); // Another receiver's: no order between the two.
-            a.note(3, took(3));
-            a.note(3, took(2));
+            a.hear(RX, took(1));
+            a.hear(3, took(0)); // Another receiver's: no order between the two.
+            a.hear(3, took(3));
+            a.hear(3, took(2));
         });
         assert_eq!(tally.evidence, [Violation::OutOfOrder { sender: TX, seq: 2, receiver: 3 }]);
     }
@@ -517,8 +598,8 @@ mod tests {
     fn a_redelivered_message_may_come_late() {
         let tally = audit(Mode::Flagged, |a| {
             send(a, 0..2);
-            a.note(RX, took(1));
-            a.note(RX, again(0));
+            a.hear(RX, took(1));
+            a.hear(RX, again(0));
         });
         assert!(tally.is_clean(), "{tally:?}");
     }
@@ -528,12 +609,12 @@ mod tests {
         for (order, wrong) in [([(1, 0), (1, 1), (2, 0)], 0), ([(1, 0), (2, 0), (1, 1)], 1)] {
             let mut a = Auditor::new(Mode::AtMostOnce, true);
             for (sender, seq) in [(1, 0), (1, 1), (2, 0)] {
-                a.note(sender, Event::Intend { seq, sum: 5 });
-                a.note(sender, Event::Sent { seq, count: 1 });
+                a.hear(sender, Event::Intend { seq, sum: 5 });
+                a.hear(sender, Event::Sent { seq, count: 1 });
             }
             for (receiver, (sender, seq)) in order.into_iter().enumerate() {
                 let id = Id { sender, seq };
-                a.note(10 + receiver as u32, Event::Took { id, sum: 5, redelivered: false });
+                a.hear(10 + receiver as u32, Event::Took { id, sum: 5, redelivered: false });
             }
             let tally = a.finish();
             assert_eq!(tally.out_of_order, wrong, "{tally:?}");
@@ -544,8 +625,8 @@ mod tests {
     fn what_nobody_sent_is_found() {
         let tally = audit(Mode::AtMostOnce, |a| {
             send(a, 0..1);
-            a.note(RX, took(0));
-            a.note(RX, took(1));
+            a.hear(RX, took(0));
+            a.hear(RX, took(1));
         });
         assert_eq!(tally.evidence, [Violation::Phantom { sender: TX, seq: 1 }]);
     }
@@ -554,14 +635,14 @@ mod tests {
     fn what_was_refused_and_comes_all_the_same_is_found() {
         for refused_first in [false, true] {
             let tally = audit(Mode::AtMostOnce, |a| {
-                a.note(TX, Event::Intend { seq: 0, sum: 0 });
+                a.hear(TX, Event::Intend { seq: 0, sum: 0 });
                 let refused = Event::Refused { seq: 0, count: 1 };
                 if refused_first {
-                    a.note(TX, refused);
+                    a.hear(TX, refused);
                 }
-                a.note(RX, took(0));
+                a.hear(RX, took(0));
                 if !refused_first {
-                    a.note(TX, refused);
+                    a.hear(TX, refused);
                 }
             });
             assert_eq!(tally.evidence, [Violation::Phantom { sender: TX, seq: 0 }]);
@@ -571,11 +652,11 @@ mod tests {
     #[test]
     fn a_refused_message_is_not_missed() {
         let tally = audit(Mode::AtMostOnce, |a| {
-            a.note(TX, Event::Intend { seq: 0, sum: 0 });
-            a.note(TX, Event::Refused { seq: 0, count: 1 });
-            a.note(TX, Event::Intend { seq: 1, sum: 10 });
-            a.note(TX, Event::Sent { seq: 1, count: 1 });
-            a.note(RX, took(1));
+            a.hear(TX, Event::Intend { seq: 0, sum: 0 });
+            a.hear(TX, Event::Refused { seq: 0, count: 1 });
+            a.hear(TX, Event::Intend { seq: 1, sum: 10 });
+            a.hear(TX, Event::Sent { seq: 1, count: 1 });
+            a.hear(RX, took(1));
         });
         assert!(tally.is_clean(), "{tally:?}");
     }
