@@ -64,6 +64,25 @@ fn killed_with_a_grant_loses_no_slot() {
 }
 
 #[test]
+fn killed_with_a_grant_that_nobody_has_passed_over_loses_no_slot() {
+    let _alone = alone();
+    let (ring, child) = with_child(&Options::mpmc(4, LONGEST), |ring, say| {
+        let mut tx = ring.sender().unwrap();
+        std::mem::forget(tx.try_reserve(8).unwrap());
+        say(1);
+        sleep_for_ever();
+    });
+    let (mut tx, mut rx) = (ring.sender().unwrap(), ring.receiver().unwrap());
+    child.kill();
+    // The ring seems full, so there is a look at who lives: the dead one is swept before any receiver comes by.
+    let sent = (0..4).take_while(|&i| tx.try_send(&[i]).is_ok()).count();
+    assert!(sent >= 3, "{sent}");
+    let got: Vec<_> = (0..sent).map(|_| recv(&mut rx).unwrap()[0] as usize).collect();
+    assert!(got.into_iter().eq(0..sent));
+    all_slots_are_back(&mut tx, &mut rx);
+}
+
+#[test]
 fn killed_with_a_frame_takes_that_message_along_and_no_slot() {
     let _alone = alone();
     let name = unique();

@@ -549,11 +549,12 @@ fn whatever_is_planted_in_a_rings_place_is_named_and_hangs_nobody() {
         let path = dir.0.join("planted");
         plant(&path);
         type Verb = (&'static str, fn(&Path) -> Result<(), Error>);
-        let verbs: [Verb; 6] = [
+        let verbs: [Verb; 7] = [
             ("open", |path| Ring::open_file(path).map(drop)),
             ("create", |path| Ring::create_file(path, &small()).map(drop)),
             ("open or create", |path| Ring::open_or_create_file(path, &small()).map(drop)),
             ("stat", |path| slipring::stat_file(path).map(drop)),
+            ("inspect", |path| slipring::inspect_file(path).map(drop)),
             ("unlink", |path| slipring::unlink_file(path)),
             ("unlink forced", |path| slipring::unlink_file_forced(path)),
         ];

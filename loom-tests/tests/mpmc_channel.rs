@@ -296,6 +296,30 @@ fn a_batch_wakes_and_is_waited_for() {
 }
 
 #[test]
+fn a_batch_that_was_passed_over_is_sent_again_in_its_order() {
+    check_bounded(3, |run| {
+        let ring = SlotRig::with(4, 3, Wakeup::None);
+        let (mut one, mut two, mut rx) = (ring.sender(), ring.sender(), ring.receiver());
+        let batch = thread::spawn(move || {
+            assert_eq!(one.try_send_batch(&[message(1), message(2)]), Ok(2));
+            done(one);
+        });
+        two.try_send(&message(9)).unwrap();
+        let got = [try_recv(&mut rx).ok(), try_recv(&mut rx).ok()];
+        batch.join().unwrap();
+        run.outcome((got, rest(&mut rx)));
+        done((two, rx));
+    })
+    .reaches("([Some(1), Some(2)], [9])", "before the other's, and committed in time")
+    .reaches("([Some(1), Some(9)], [2])", "the second was passed over")
+    .reaches(
+        "([Some(9), None], [1, 2])",
+        "behind the other's, or both were passed over; too late for the looks",
+    )
+    .reaches("([Some(9), Some(1)], [2])", "the same, between the looks or in time for the second");
+}
+
+#[test]
 fn a_forced_message_takes_the_oldest_ones_place() {
     check_bounded(3, |run| {
         let ring = SlotRig::with(2, 2, Wakeup::Futex);

@@ -2,6 +2,7 @@
 //! its checksum made right again. Opening may refuse; whatever it accepts must bear every verb.
 
 use crate::below;
+use crate::crowd::SLOTS;
 use crate::victim::{CAPACITY, any_word};
 use arbitrary::Unstructured;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
@@ -10,6 +11,7 @@ use slipring::{Align, Error, Options, Ring, Trust, Wakeup};
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
+use std::sync::LazyLock;
 
 /// The fields of the segment header: offset and size (docs/layout.md).
 const HEADER: [(usize, usize); 17] = [
@@ -33,7 +35,8 @@ const HEADER: [(usize, usize); 17] = [
 ];
 const CHECKSUM: usize = 88;
 
-pub(crate) fn run(input: &[u8]) {
+/// 1 if it was accepted.
+pub(crate) fn run(input: &[u8]) -> u64 {
     let mut input = Unstructured::new(input);
     let trust = [Trust::Kernel, Trust::Distrust][below(&mut input, 2) as usize];
     let seals = match below(&mut input, 8) {
@@ -49,52 +52,99 @@ pub(crate) fn run(input: &[u8]) {
         Ok(ring) => ring,
         Err(error) => {
             assert!(!error.to_string().is_empty());
-            return;
+            return 0;
         }
     };
     let info = ring.info();
     assert!(info.used_bytes <= info.capacity, "{info:?}");
-    let may_refuse =
-        |error: Error| assert!(matches!(error, Error::Corrupt { .. } | Error::WrongKind { .. }), "{error}");
-    let mut buffer = vec![0; info.max_len as usize];
-    match ring.consumer() {
-        Ok(mut rx) => {
-            for _ in 0..4 {
-                let _ = rx.try_recv(&mut buffer);
-                if let Ok(frame) = rx.try_frame() {
-                    buffer[..frame.len()].copy_from_slice(&frame);
-                }
-            }
-        }
-        Err(error) => may_refuse(error),
+    match info.kind {
+        "spsc" => bears_a_producer_and_a_consumer(&ring, info.max_len as usize),
+        _ => bears_senders_and_receivers(&ring, info.max_len as usize),
     }
-    match ring.producer() {
-        Ok(mut tx) => {
-            let _ = tx.try_send(b"a message");
-            if let Ok(mut grant) = tx.try_reserve(info.max_len as usize) {
-                grant.fill(1);
-                grant.commit_all();
-            }
-        }
-        Err(error) => may_refuse(error),
+    1
+}
+
+/// Who may not attach is told why.
+fn attached<T>(handle: Result<T, Error>) -> Option<T> {
+    match handle {
+        Ok(handle) => Some(handle),
+        Err(Error::Corrupt { .. } | Error::WrongKind { .. } | Error::TooManyParticipants { .. }) => None,
+        Err(error) => panic!("{error}"),
     }
 }
 
-/// A ring as `anonymous` makes it, with some of its fields and bytes changed.
+fn bears_a_producer_and_a_consumer(ring: &Ring, max_len: usize) {
+    let mut buffer = vec![0; max_len];
+    if let Some(mut rx) = attached(ring.consumer()) {
+        for _ in 0..4 {
+            let _ = rx.try_recv(&mut buffer);
+            if let Ok(frame) = rx.try_frame() {
+                buffer[..frame.len()].copy_from_slice(&frame);
+            }
+        }
+    }
+    if let Some(mut tx) = attached(ring.producer()) {
+        let _ = tx.try_send(b"a message");
+        if let Ok(mut grant) = tx.try_reserve(max_len) {
+            grant.fill(1);
+            grant.commit_all();
+        }
+    }
+}
+
+fn bears_senders_and_receivers(ring: &Ring, max_len: usize) {
+    let mut buffer = vec![0; max_len];
+    if let Some(mut rx) = attached(ring.receiver()) {
+        for _ in 0..4 {
+            let _ = rx.try_recv(&mut buffer);
+            if let Ok(frame) = rx.try_frame() {
+                buffer[..frame.len()].copy_from_slice(&frame);
+            }
+        }
+        if let Ok(delivery) = rx.try_peek() {
+            buffer[..delivery.len()].copy_from_slice(&delivery);
+        }
+        let _ = rx.try_recv_batch(9, |message| buffer[..message.len()].copy_from_slice(message));
+    }
+    if let Some(mut tx) = attached(ring.sender()) {
+        let _ = tx.try_send(&[7; 8][..max_len.min(8)]);
+        let _ = tx.try_send_batch(&[[1; 4]; 3]);
+        if let Ok(mut grant) = tx.try_reserve(max_len) {
+            grant.fill(1);
+        }
+        let _ = tx.force_send(b"a message");
+    }
+}
+
+/// Rings as `anonymous` makes them. A semaphore's bytes are for trusted peers only: they are not to be changed, and
+/// distrust is refused.
+static SOUND: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
+    let spsc = [Align::Line, Align::Dense].map(|align| Options::new().capacity(CAPACITY).align(align));
+    let many = Options::mpmc(SLOTS as usize, 48).participants(6);
+    let options = spsc.into_iter().chain([many]);
+    let each = options.flat_map(|o| [Wakeup::Futex, Wakeup::None].map(|wakeup| o.clone().wakeup(wakeup)));
+    each.map(|options| {
+        let ring = Ring::anonymous(&options).unwrap();
+        let file = File::from(ring.fd().unwrap().try_clone_to_owned().unwrap());
+        let mut bytes = vec![0; file.metadata().unwrap().len() as usize];
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        bytes
+    })
+    .collect()
+});
+
+/// A sound ring with some of its fields and bytes changed.
 fn nearly_right(input: &mut Unstructured<'_>) -> Vec<u8> {
-    let align = [Align::Line, Align::Dense][below(input, 2) as usize];
-    // A semaphore's bytes are for trusted peers only: they are not to be changed, and distrust is refused.
-    let wakeup = [Wakeup::Futex, Wakeup::None][below(input, 2) as usize];
-    let ring = Ring::anonymous(&Options::new().capacity(CAPACITY).align(align).wakeup(wakeup)).unwrap();
-    let file = File::from(ring.fd().unwrap().try_clone_to_owned().unwrap());
-    let mut bytes = vec![0; file.metadata().unwrap().len() as usize];
-    file.read_exact_at(&mut bytes, 0).unwrap();
+    let mut bytes = SOUND[below(input, SOUND.len() as u64) as usize].clone();
+    let len = bytes.len();
     for _ in 0..below(input, 4) {
         let word = any_word(&mut |n| below(input, n));
-        let (at, size) = match below(input, 3) {
+        let (at, size) = match below(input, 4) {
             0 => HEADER[below(input, HEADER.len() as u64) as usize],
             1 => (1024 + 8 * below(input, 80) as usize, 8),
-            _ => (4096 + 8 * below(input, CAPACITY as u64 / 8) as usize, 8),
+            // The table of participants, if there are many.
+            2 => (2048 + 8 * below(input, 96) as usize, 8),
+            _ => (4096 + 8 * below(input, (len as u64 - 4096) / 8) as usize, 8),
         };
         let value = match below(input, 3) {
             // Off by a little, or by a bit.
@@ -115,8 +165,8 @@ fn nearly_right(input: &mut Unstructured<'_>) -> Vec<u8> {
         bytes[CHECKSUM..CHECKSUM + 8].copy_from_slice(&sum.to_ne_bytes());
     }
     match below(input, 8) {
-        0 => bytes.truncate(below(input, 8193) as usize),
-        1 => bytes.resize(8192 + below(input, 4097) as usize, 0),
+        0 => bytes.truncate(below(input, len as u64 + 1) as usize),
+        1 => bytes.resize(len + below(input, 4097) as usize, 0),
         _ => {}
     }
     bytes

@@ -39,7 +39,8 @@ static WORDS: LazyLock<Vec<String>> = LazyLock::new(|| {
     words.into_iter().collect()
 });
 
-pub(crate) fn run(input: &[u8]) {
+/// 1 if it was understood.
+pub(crate) fn run(input: &[u8]) -> u64 {
     let mut input = Unstructured::new(input);
     let mut args = vec![OsString::from("slipring")];
     while !input.is_empty() && args.len() < 32 {
@@ -54,8 +55,10 @@ pub(crate) fn run(input: &[u8]) {
         }
         args.push(OsString::from_vec(arg));
     }
-    if let Err(complaint) = slipring_cli::understand(args.clone()) {
+    let answer = slipring_cli::understand(args.clone());
+    if let Err(complaint) = &answer {
         assert!(!complaint.trim().is_empty(), "a complaint says something: {args:?}");
         assert!(complaint.len() < 100_000, "and can be read: {args:?}");
     }
+    u64::from(answer.is_ok())
 }

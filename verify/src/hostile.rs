@@ -4,7 +4,7 @@ use crate::victim::Victim;
 use crate::{below, crowd, victim};
 use arbitrary::Unstructured;
 
-pub(crate) fn run(input: &[u8]) {
+pub(crate) fn run(input: &[u8]) -> u64 {
     let mut input = Unstructured::new(input);
     let ways: Vec<_> = victim::attackable().collect();
     let way = below(&mut input, ways.len() as u64) as usize;
@@ -17,9 +17,10 @@ pub(crate) fn run(input: &[u8]) {
             target.any_verb(&mut choose);
         }
     }
+    target.tally.verbs
 }
 
-pub(crate) fn crowded(input: &[u8]) {
+pub(crate) fn crowded(input: &[u8]) -> u64 {
     let mut input = Unstructured::new(input);
     let ways: Vec<_> = crowd::attackable().collect();
     let way = below(&mut input, ways.len() as u64) as usize;
@@ -32,4 +33,5 @@ pub(crate) fn crowded(input: &[u8]) {
             target.any_verb(&mut choose);
         }
     }
+    target.tally.verbs
 }

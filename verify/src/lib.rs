@@ -11,18 +11,27 @@ pub mod victim;
 mod attach;
 mod command;
 mod hostile;
+mod many;
 mod sequence;
 
-/// A fuzz target: its name in `fuzz/`, and what it does with an input.
-pub type Target = (&'static str, fn(&[u8]));
+/// A fuzz target.
+pub struct Target {
+    /// As in `fuzz/`.
+    pub name: &'static str,
+    /// Plays an input, and says how much came of it.
+    pub run: fn(&[u8]) -> u64,
+    /// Of what.
+    pub counts: &'static str,
+}
 
 /// All targets.
-pub const TARGETS: [Target; 5] = [
-    ("attach", attach::run),
-    ("command", command::run),
-    ("crowded", hostile::crowded),
-    ("hostile", hostile::run),
-    ("sequence", sequence::run),
+pub const TARGETS: [Target; 6] = [
+    Target { name: "attach", run: attach::run, counts: "accepted, which bore every verb" },
+    Target { name: "command", run: command::run, counts: "understood" },
+    Target { name: "crowded", run: hostile::crowded, counts: "verbs" },
+    Target { name: "hostile", run: hostile::run, counts: "verbs" },
+    Target { name: "many", run: many::run, counts: "verbs" },
+    Target { name: "sequence", run: sequence::run, counts: "verbs" },
 ];
 
 /// The target of this name.
@@ -30,8 +39,8 @@ pub const TARGETS: [Target; 5] = [
 /// # Panics
 /// If there is none.
 #[must_use]
-pub fn target(name: &str) -> fn(&[u8]) {
-    TARGETS.iter().find(|(known, _)| *known == name).expect("a target of this name").1
+pub fn target(name: &str) -> &'static Target {
+    TARGETS.iter().find(|target| target.name == name).expect("a target of this name")
 }
 
 /// A number below `n`, from the input; 0 when the input is used up.

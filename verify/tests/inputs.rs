@@ -69,23 +69,31 @@ fn made(dice: &mut Dice, corpus: &[(PathBuf, Vec<u8>)]) -> Vec<u8> {
 
 /// Plays the corpus and `count` inputs more in another thread, so that an input that hangs fails the test.
 fn holds(name: &'static str, count: u64) {
-    let run = target(name);
+    let target = target(name);
     let (begin, begun) = channel::<Option<Vec<u8>>>();
     let player = std::thread::spawn(move || {
         let corpus = corpus(name);
         let mut dice = Dice(setting("SLIPRING_FUZZ_SEED", 1));
         let count = setting("SLIPRING_FUZZ_INPUTS", count);
         let start = Instant::now();
+        let mut done = 0;
         let made = (0..count).map(|_| made(&mut dice, &corpus));
         for input in corpus.iter().map(|(_, input)| input.clone()).chain(made) {
             begin.send(Some(input.clone())).unwrap();
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(&input))) {
-                eprintln!("{name} fails for {input:?}");
-                std::panic::resume_unwind(panic);
+            match catch_unwind(AssertUnwindSafe(|| (target.run)(&input))) {
+                Ok(count) => done += count,
+                Err(panic) => {
+                    eprintln!("{name} fails for {input:?}");
+                    std::panic::resume_unwind(panic);
+                }
             }
         }
         begin.send(None).unwrap();
-        println!("{name}: {} of the corpus and {count} made, {:.1?}", corpus.len(), start.elapsed());
+        let (known, took) = (corpus.len(), start.elapsed());
+        println!(
+            "{name}: {known} inputs of the corpus and {count} made, {done} {}; {took:.1?}",
+            target.counts
+        );
     });
     let mut last = None;
     loop {
@@ -123,6 +131,11 @@ fn whatever_is_written_into_a_crowded_ring_is_an_error_at_worst() {
 #[test]
 fn whatever_is_done_to_a_ring_it_is_a_queue() {
     holds("sequence", 5_000);
+}
+
+#[test]
+fn whatever_many_do_to_a_ring_it_is_a_queue() {
+    holds("many", 5_000);
 }
 
 #[test]

@@ -10,8 +10,11 @@ use std::time::{Duration, Instant};
 /// The models' package is optimised, for all of them together; one is quick without.
 const QUICK_BUILD: [&str; 2] = ["--config", "profile.dev.package.slipring-loom.opt-level=0"];
 
-/// The longest that a gate may run; tests give up on their own earlier, but a seeded bug can hang anything.
+/// The longest that one test may run; tests give up on their own earlier, but a seeded bug can hang anything.
 const LIMIT: Duration = Duration::from_secs(120);
+
+/// The longest that a build may take, the first of all of them on a busy machine included.
+const BUILD_LIMIT: Duration = Duration::from_secs(1800);
 
 /// How a gate ended.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -89,12 +92,13 @@ impl Copy {
 
     fn run(&self, gate: &str) -> Result<Ended, String> {
         match Gate::parse(gate)? {
-            Gate::Build(package) => match self.cargo(&["build", "--package", package])? {
+            Gate::Build(package) => match self.cargo(&["build", "--package", package], BUILD_LIMIT)? {
                 Some(0) => Ok(Ended::Green),
                 _ => Ok(Ended::Red("is not compiled")),
             },
             Gate::Weaken(text) => {
-                match self.cargo(&["run", "--package", "slipring-loom", "--", "--dry", text])? {
+                let weaken = ["run", "--package", "slipring-loom", "--", "--dry", text];
+                match self.cargo(&weaken, BUILD_LIMIT)? {
                     Some(0) => Ok(Ended::Green),
                     Some(1) => Ok(Ended::Red("an ordering that nothing needs")),
                     other => Err(format!("{gate}: ended with {other:?}")),
@@ -102,11 +106,11 @@ impl Copy {
             }
             Gate::Test { package, file, test } => {
                 let build = ["test", "--quiet", "--package", package, "--test", file, "--no-run"];
-                if self.cargo(&build)? != Some(0) {
+                if self.cargo(&build, BUILD_LIMIT)? != Some(0) {
                     return Err(format!("{gate}: does not build"));
                 }
                 let run = ["test", "--package", package, "--test", file, "--", "--exact", test];
-                match self.cargo(&run)? {
+                match self.cargo(&run, LIMIT)? {
                     Some(0) => Ok(Ended::Green),
                     Some(_) => Ok(Ended::Red("fails")),
                     None => Ok(Ended::Red("hangs")),
@@ -116,7 +120,7 @@ impl Copy {
     }
 
     /// The exit code; `None` if it had to be killed, and all that it started with it.
-    fn cargo(&self, arguments: &[&str]) -> Result<Option<i32>, String> {
+    fn cargo(&self, arguments: &[&str], limit: Duration) -> Result<Option<i32>, String> {
         use std::os::unix::process::CommandExt;
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut child = Command::new(cargo)
@@ -135,7 +139,7 @@ impl Copy {
             .process_group(0)
             .spawn()
             .map_err(|e| format!("cargo cannot be run: {e}"))?;
-        let end = Instant::now() + LIMIT;
+        let end = Instant::now() + limit;
         loop {
             if let Some(status) = child.try_wait().map_err(|e| e.to_string())? {
                 // Whoever a test forked and a panic left behind.

@@ -1,0 +1,592 @@
+//! An MPMC ring beside what it must be: a queue for many, of slots that are counted one by one. Any verb of any handle,
+//! one at a time, while other handles have loans out that nobody waits for: grants to commit or to give up, frames to
+//! release, deliveries to acknowledge, all of them to forget; handles come, are cloned and leave.
+
+use crate::below;
+use arbitrary::Unstructured;
+use slipring::mpmc::{Receiver, Sender};
+use slipring::{Options, RecvError, Ring, SendError, Trust};
+use std::collections::{BTreeMap, VecDeque};
+
+/// The longest message: slots are one line.
+const LONGEST: usize = 48;
+/// Handles of either kind at a time.
+const HANDLES: usize = 3;
+/// Those that may leave unacknowledged messages behind before somebody adopts them: each keeps a place.
+const LEAVERS: usize = 6;
+/// Loans that are open at a time.
+const DEEPEST: usize = 4;
+/// Verbs of a case: enough to go round the ring many times.
+const MOST: u64 = 300;
+
+/// The difference of a slot's lap to that of a place that nobody had yet.
+const BEFORE: u64 = u64::MAX;
+
+/// What is in a slot.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    Free,
+    Writing,
+    Full,
+    /// Somebody's, who has passed on or was passed over.
+    Held,
+}
+
+/// A place that somebody claimed or took.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Place {
+    slot: usize,
+    lap: u64,
+}
+
+/// The rules of the ring, one verb at a time: who has which slot, and the two ends.
+struct Slots {
+    slots: Vec<(u64, Kind)>,
+    messages: Vec<Vec<u8>>,
+    head: u64,
+    tail: u64,
+}
+
+impl Slots {
+    fn new(slots: usize) -> Self {
+        let start = slots as u64;
+        Slots { slots: vec![(1, Kind::Free); slots], messages: vec![vec![]; slots], head: start, tail: start }
+    }
+
+    fn at(&self, position: u64) -> (Place, u64, Kind) {
+        let n = self.slots.len() as u64;
+        let place = Place { slot: (position % n) as usize, lap: position / n };
+        let (lap, kind) = self.slots[place.slot];
+        (place, lap, kind)
+    }
+
+    fn behind(&self, position: u64) -> impl Iterator<Item = (u64, Kind)> + '_ {
+        (position + 1..position + self.slots.len() as u64).map(|next| {
+            let (place, lap, kind) = self.at(next);
+            (lap.wrapping_sub(place.lap), kind)
+        })
+    }
+
+    /// The next slot, if one may be had.
+    fn claim(&mut self) -> Result<Place, SendError> {
+        loop {
+            let (place, lap, kind) = self.at(self.tail);
+            match (lap.wrapping_sub(place.lap), kind) {
+                (0, Kind::Free) => {
+                    self.slots[place.slot].1 = Kind::Writing;
+                    self.tail += 1;
+                    return Ok(place);
+                }
+                (BEFORE, Kind::Held) => {
+                    let free = self.behind(self.tail).find(|next| *next != (BEFORE, Kind::Held));
+                    if free != Some((0, Kind::Free)) {
+                        return Err(SendError::Full);
+                    }
+                    // Somebody still has it: this lap's place is void.
+                    self.slots[place.slot].0 = place.lap;
+                    self.tail += 1;
+                }
+                (BEFORE, _) => return Err(SendError::Full),
+                _ => self.tail += 1,
+            }
+        }
+    }
+
+    /// Whether the place was not passed over.
+    fn commit(&mut self, place: Place, message: Vec<u8>) -> bool {
+        let in_time = self.slots[place.slot] == (place.lap, Kind::Writing);
+        if in_time {
+            self.slots[place.slot].1 = Kind::Full;
+            self.messages[place.slot] = message;
+        }
+        in_time
+    }
+
+    fn give_back(&mut self, slot: usize) {
+        assert_ne!(self.slots[slot].1, Kind::Free, "nobody's slot is given back");
+        self.slots[slot] = (self.slots[slot].0 + 1, Kind::Free);
+    }
+
+    /// The next message, unless it is longer than `room`. Writers before it are passed over.
+    fn take(&mut self, room: usize) -> Result<usize, RecvError> {
+        loop {
+            let (place, lap, kind) = self.at(self.head);
+            if lap < place.lap || (lap == place.lap && kind == Kind::Free) {
+                return Err(RecvError::Empty);
+            }
+            if lap == place.lap && kind == Kind::Full {
+                let len = self.messages[place.slot].len();
+                if len > room {
+                    return Err(RecvError::BufferTooSmall { len, have: room });
+                }
+                self.slots[place.slot].1 = Kind::Held;
+                self.head += 1;
+                return Ok(place.slot);
+            }
+            if lap == place.lap && kind == Kind::Writing {
+                // Other writers and places that are void stand between it and what is there, or nothing is.
+                let decides = |(ahead, kind): &(u64, Kind)| {
+                    *ahead == BEFORE || *ahead == 0 && matches!(kind, Kind::Free | Kind::Full)
+                };
+                let later = self.behind(self.head).find(decides);
+                if later != Some((0, Kind::Full)) {
+                    return Err(RecvError::Empty);
+                }
+                self.slots[place.slot].1 = Kind::Held;
+            }
+            self.head += 1;
+        }
+    }
+
+    fn count(&self, is: impl Fn(Kind) -> bool) -> usize {
+        self.slots.iter().filter(|(_, kind)| is(*kind)).count()
+    }
+}
+
+/// A sender, and the slots of the grants that it forgot.
+struct Putter {
+    handle: Sender,
+    forgotten: Vec<usize>,
+}
+
+/// Slots of messages to be seen again, in groups of which each comes in any order.
+type Pending = VecDeque<Vec<usize>>;
+
+/// A receiver, and what it has taken.
+struct Taker {
+    handle: Receiver,
+    pending: Pending,
+    /// Slots of frames that it forgot, and of deliveries.
+    forgotten: Vec<usize>,
+    unfinished: Vec<usize>,
+}
+
+impl Taker {
+    fn new(handle: Receiver) -> Self {
+        Taker { handle, pending: VecDeque::new(), forgotten: vec![], unfinished: vec![] }
+    }
+}
+
+/// The ring, what it must be, and the handles that have no loan out.
+struct Game {
+    ring: Ring,
+    model: Slots,
+    senders: BTreeMap<u64, Putter>,
+    receivers: BTreeMap<u64, Taker>,
+    /// How many live, loans out or not; and whether there ever was a sender.
+    living: (usize, usize),
+    had_sender: bool,
+    /// Messages that receivers left unacknowledged, and how many those were.
+    left: Vec<usize>,
+    leavers: usize,
+    numbers: u64,
+    sent: u64,
+    depth: usize,
+    verbs: u64,
+}
+
+/// A fuzz case: the ring's shape, then verbs.
+pub(crate) fn run(input: &[u8]) -> u64 {
+    let mut input = Unstructured::new(input);
+    let slots = [2, 4, 8][below(&mut input, 3) as usize];
+    let trust = [Trust::Kernel, Trust::Distrust][below(&mut input, 2) as usize];
+    let options = Options::mpmc(slots, LONGEST).participants((2 * HANDLES + LEAVERS + 2) as u32).trust(trust);
+    let mut game = Game {
+        ring: Ring::anonymous(&options).unwrap(),
+        model: Slots::new(slots),
+        senders: BTreeMap::new(),
+        receivers: BTreeMap::new(),
+        living: (0, 0),
+        had_sender: false,
+        left: Vec::new(),
+        leavers: 0,
+        numbers: 0,
+        sent: 0,
+        depth: 0,
+        verbs: 0,
+    };
+    (0..2).for_each(|_| game.sender_comes(None));
+    (0..2).for_each(|_| game.receiver_comes(None));
+    while !input.is_empty() && game.verbs < MOST {
+        game.verb(&mut input);
+    }
+    game.end();
+    game.verbs
+}
+
+/// One of the handles, if there is one.
+fn any<T>(handles: &BTreeMap<u64, T>, input: &mut Unstructured<'_>) -> Option<u64> {
+    handles.keys().nth(below(input, HANDLES as u64) as usize % handles.len().max(1)).copied()
+}
+
+fn any_len(input: &mut Unstructured<'_>) -> usize {
+    [8, 9, 20, LONGEST, LONGEST + 1][below(input, 5) as usize]
+}
+
+impl Game {
+    /// A message that says which it is in all of its bytes.
+    fn message(&mut self, len: usize) -> Vec<u8> {
+        self.sent += 1;
+        self.sent.to_le_bytes().into_iter().cycle().take(len).collect()
+    }
+
+    fn verb(&mut self, input: &mut Unstructured<'_>) {
+        self.verbs += 1;
+        match below(input, 19) {
+            0 => self.come(input),
+            1 => self.go(input),
+            2..=9 => {
+                let Some((id, mut tx)) =
+                    any(&self.senders, input).and_then(|id| self.senders.remove_entry(&id))
+                else {
+                    return;
+                };
+                match below(input, 8) {
+                    0..=2 => self.send(&mut tx.handle, any_len(input)),
+                    3 => self.send_batch(&mut tx.handle, input),
+                    4 => self.force_send(&mut tx.handle, any_len(input)),
+                    _ => self.grant(&mut tx, input),
+                }
+                self.senders.insert(id, tx);
+            }
+            _ => {
+                let taker = any(&self.receivers, input).and_then(|id| self.receivers.remove_entry(&id));
+                let Some((id, mut rx)) = taker else { return };
+                match below(input, 8) {
+                    0..=2 => self.recv(&mut rx, [LONGEST, LONGEST, 8, 19][below(input, 4) as usize]),
+                    3 => self.recv_batch(&mut rx, below(input, 6) as usize),
+                    4 | 5 => self.frame(&mut rx, input),
+                    _ => self.peek(&mut rx, input),
+                }
+                self.receivers.insert(id, rx);
+            }
+        }
+        self.looks();
+    }
+
+    /// Verbs of the other handles, while this one has a loan out.
+    fn meanwhile(&mut self, input: &mut Unstructured<'_>) {
+        self.depth += 1;
+        for _ in 0..below(input, 12) {
+            if self.depth < DEEPEST && self.verbs < MOST && !input.is_empty() {
+                self.verb(input);
+            }
+        }
+        self.depth -= 1;
+    }
+
+    // --- who is there ---
+
+    fn come(&mut self, input: &mut Unstructured<'_>) {
+        let clone = below(input, 2) == 0;
+        match below(input, 2) == 0 {
+            true => self.sender_comes(any(&self.senders, input).filter(|_| clone)),
+            false => self.receiver_comes(any(&self.receivers, input).filter(|_| clone)),
+        }
+    }
+
+    /// On its own, or as a clone.
+    fn sender_comes(&mut self, of: Option<u64>) {
+        if self.living.0 < HANDLES {
+            self.living.0 += 1;
+            self.numbers += 1;
+            self.had_sender = true;
+            let handle = of.map_or_else(|| self.ring.sender(), |id| self.senders[&id].handle.try_clone());
+            self.senders.insert(self.numbers, Putter { handle: handle.unwrap(), forgotten: vec![] });
+            self.everybody_is_counted();
+        }
+    }
+
+    fn receiver_comes(&mut self, of: Option<u64>) {
+        if self.living.1 < HANDLES {
+            self.living.1 += 1;
+            self.numbers += 1;
+            let handle = of.map_or_else(|| self.ring.receiver(), |id| self.receivers[&id].handle.try_clone());
+            self.receivers.insert(self.numbers, Taker::new(handle.unwrap()));
+            self.everybody_is_counted();
+        }
+    }
+
+    fn everybody_is_counted(&self) {
+        let seen = self.senders.values().map(|tx| tx.handle.receivers());
+        assert!(seen.into_iter().all(|count| count == self.living.1));
+        let seen = self.receivers.values().map(|rx| rx.handle.senders());
+        assert!(seen.into_iter().all(|count| count == self.living.0));
+    }
+
+    fn go(&mut self, input: &mut Unstructured<'_>) {
+        if below(input, 2) == 0 {
+            if let Some(tx) = any(&self.senders, input).and_then(|id| self.senders.remove(&id)) {
+                self.sender_leaves(tx);
+            }
+        } else if self.leavers < LEAVERS
+            && let Some(rx) = any(&self.receivers, input).and_then(|id| self.receivers.remove(&id))
+        {
+            self.receiver_leaves(rx);
+        }
+    }
+
+    fn sender_leaves(&mut self, tx: Putter) {
+        drop(tx.handle);
+        tx.forgotten.into_iter().for_each(|slot| self.model.give_back(slot));
+        self.living.0 -= 1;
+    }
+
+    fn receiver_leaves(&mut self, rx: Taker) {
+        drop(rx.handle);
+        rx.forgotten.into_iter().for_each(|slot| self.model.give_back(slot));
+        let before = self.left.len();
+        self.left.extend(rx.pending.into_iter().flatten().chain(rx.unfinished));
+        self.leavers += usize::from(self.left.len() > before);
+        self.living.1 -= 1;
+    }
+
+    // --- to send ---
+
+    /// A place for a message of so many bytes, or why there is none.
+    fn claim(&mut self, len: usize) -> Result<Place, SendError> {
+        match len > LONGEST {
+            true => Err(SendError::TooLarge { len, max: LONGEST }),
+            false => self.model.claim(),
+        }
+    }
+
+    fn put(&mut self, message: Vec<u8>) -> Result<(), SendError> {
+        let place = self.claim(message.len())?;
+        assert!(self.model.commit(place, message));
+        Ok(())
+    }
+
+    fn send(&mut self, tx: &mut Sender, len: usize) {
+        let message = self.message(len);
+        assert_eq!(tx.try_send(&message), self.put(message));
+    }
+
+    fn send_batch(&mut self, tx: &mut Sender, input: &mut Unstructured<'_>) {
+        let messages: Vec<_> =
+            (0..below(input, 7)).map(|_| any_len(input)).map(|len| self.message(len)).collect();
+        let real = tx.try_send_batch(&messages);
+        let (most, mut count, mut refused) = (messages.len(), 0, Ok(()));
+        for message in messages {
+            refused = self.put(message);
+            if refused.is_err() {
+                break;
+            }
+            count += 1;
+        }
+        assert_eq!(real, refused.or(if count > 0 || most == 0 { Ok(()) } else { refused }).map(|()| count));
+    }
+
+    fn force_send(&mut self, tx: &mut Sender, len: usize) {
+        let message = self.message(len);
+        let real = tx.force_send(&message);
+        let mut dropped = 0;
+        let must = loop {
+            match self.claim(len) {
+                Ok(place) => {
+                    assert!(self.model.commit(place, message));
+                    break Ok(dropped);
+                }
+                Err(SendError::Full) => match self.model.take(LONGEST) {
+                    Ok(oldest) => {
+                        self.model.give_back(oldest);
+                        dropped += 1;
+                    }
+                    Err(_) => break self.put(message).map(|()| dropped).map_err(|error| (dropped, error)),
+                },
+                Err(error) => break Err((dropped, error)),
+            }
+        };
+        assert_eq!(real, must);
+    }
+
+    fn grant(&mut self, tx: &mut Putter, input: &mut Unstructured<'_>) {
+        let max = any_len(input);
+        let place = self.claim(max);
+        let mut grant = match (tx.handle.try_reserve(max), &place) {
+            (Ok(grant), Ok(_)) => grant,
+            (real, must) => return assert_eq!(real.err(), must.err()),
+        };
+        let place = place.unwrap();
+        grant.fill(0xee);
+        self.meanwhile(input);
+        let len = 8 + below(input, max as u64 - 6) as usize;
+        match below(input, 6) {
+            0 => grant.abort(),
+            1 => {
+                std::mem::forget(grant);
+                return tx.forgotten.push(place.slot);
+            }
+            _ => {
+                let message = self.message(len);
+                let fits = len.min(max);
+                grant[..fits].copy_from_slice(&message[..fits]);
+                // It would wait for room if it was passed over and there is none.
+                let in_time = self.model.slots[place.slot] == (place.lap, Kind::Writing);
+                if len > max {
+                    assert_eq!(grant.commit(len), Err(SendError::TooLarge { len, max }));
+                } else if in_time {
+                    assert_eq!(grant.commit(len), Ok(()));
+                    assert!(self.model.commit(place, message));
+                    return;
+                } else if let Ok(elsewhere) = self.model.claim() {
+                    assert_eq!(grant.commit(len), Ok(()));
+                    assert!(self.model.commit(elsewhere, message));
+                }
+            }
+        }
+        self.model.give_back(place.slot);
+    }
+
+    // --- to receive ---
+
+    /// What there is when nothing is in the ring.
+    fn nothing(&self) -> RecvError {
+        if self.living.0 == 0 && self.had_sender { RecvError::Closed } else { RecvError::Empty }
+    }
+
+    /// What was left behind is this receiver's now.
+    fn adopt(&mut self, pending: &mut Pending) {
+        self.leavers = 0;
+        pending.extend(Some(std::mem::take(&mut self.left)).filter(|left| !left.is_empty()));
+    }
+
+    /// The slot of the next message, and whether it was seen before. Of several that may be next it is the one that the
+    /// real ring gave.
+    fn next(
+        &mut self,
+        pending: &mut Pending,
+        room: usize,
+        peek: bool,
+        real: &Result<Vec<u8>, RecvError>,
+    ) -> Result<(usize, bool), RecvError> {
+        if peek {
+            self.adopt(pending);
+        }
+        if pending.is_empty() {
+            match self.model.take(room) {
+                Ok(slot) => return Ok((slot, false)),
+                Err(RecvError::Empty) => self.adopt(pending),
+                Err(error) => return Err(error),
+            }
+        }
+        let Some(group) = pending.front_mut() else { return Err(self.nothing()) };
+        let messages = &self.model.messages;
+        let refusal = |slot: usize| RecvError::BufferTooSmall { len: messages[slot].len(), have: room };
+        let is_it = |slot: &usize| match real {
+            Ok(message) => messages[*slot] == *message,
+            Err(error) => messages[*slot].len() > room && refusal(*slot) == *error,
+        };
+        let found = group.iter().position(is_it);
+        let index = found.unwrap_or_else(|| panic!("{real:?} is none of those that are to be seen again"));
+        if real.is_err() {
+            return Err(refusal(group[index]));
+        }
+        let slot = group.remove(index);
+        pending.retain(|group| !group.is_empty());
+        Ok((slot, true))
+    }
+
+    fn recv(&mut self, rx: &mut Taker, room: usize) {
+        let mut buffer = [0; LONGEST];
+        let real = rx.handle.try_recv(&mut buffer[..room]).map(|len| buffer[..len].to_vec());
+        let must = self.next(&mut rx.pending, room, false, &real);
+        assert_eq!(real, must.map(|(slot, _)| self.model.messages[slot].clone()));
+        if let Ok((slot, _)) = must {
+            self.model.give_back(slot);
+        }
+    }
+
+    fn recv_batch(&mut self, rx: &mut Taker, most: usize) {
+        let mut got = Vec::new();
+        let real = rx.handle.try_recv_batch(most, |message| got.push(message.to_vec()));
+        assert_eq!(real.unwrap_or(0), got.len());
+        for message in &got {
+            let must = self.next(&mut rx.pending, LONGEST, false, &Ok(message.clone()));
+            let (slot, _) = must.expect("there is a message");
+            assert_eq!(*message, self.model.messages[slot]);
+            self.model.give_back(slot);
+        }
+        if let Err(error) = real {
+            let must = self.next(&mut rx.pending, LONGEST, false, &Err(error));
+            assert_eq!(must, Err(error));
+        } else if got.len() < most {
+            assert!(rx.pending.is_empty(), "none of them is kept back");
+            assert_eq!(self.model.take(LONGEST), Err(RecvError::Empty), "nor of those in the ring");
+        }
+    }
+
+    fn frame(&mut self, rx: &mut Taker, input: &mut Unstructured<'_>) {
+        let frame = rx.handle.try_frame();
+        let real = frame.as_ref().map(|frame| frame.to_vec()).map_err(|error| *error);
+        let must = self.next(&mut rx.pending, LONGEST, false, &real);
+        assert_eq!(real, must.map(|(slot, _)| self.model.messages[slot].clone()));
+        let (Ok(frame), Ok((slot, seen))) = (frame, must) else { return };
+        self.meanwhile(input);
+        assert_eq!(*frame, self.model.messages[slot], "nobody writes there meanwhile");
+        if below(input, 8) == 0 {
+            std::mem::forget(frame);
+            // What was peeked at once is delivered until somebody is done with it.
+            return if seen { &mut rx.unfinished } else { &mut rx.forgotten }.push(slot);
+        }
+        drop(frame);
+        self.model.give_back(slot);
+    }
+
+    fn peek(&mut self, rx: &mut Taker, input: &mut Unstructured<'_>) {
+        let delivery = rx.handle.try_peek();
+        let real = delivery.as_ref().map(|delivery| delivery.to_vec()).map_err(|error| *error);
+        let must = self.next(&mut rx.pending, LONGEST, true, &real);
+        assert_eq!(real, must.map(|(slot, _)| self.model.messages[slot].clone()));
+        let (Ok(delivery), Ok((slot, seen))) = (delivery, must) else { return };
+        assert_eq!(delivery.is_redelivered(), seen);
+        self.meanwhile(input);
+        assert_eq!(*delivery, self.model.messages[slot], "nobody writes there meanwhile");
+        match below(input, 8) {
+            0 => {
+                std::mem::forget(delivery);
+                rx.unfinished.push(slot);
+            }
+            1..=3 => {
+                drop(delivery);
+                rx.pending.push_front(vec![slot]);
+            }
+            _ => {
+                delivery.ack();
+                self.model.give_back(slot);
+            }
+        }
+    }
+
+    // --- what can be said at any time, and at the end ---
+
+    fn looks(&self) {
+        let messages = self.model.count(|kind| kind == Kind::Full);
+        for Taker { handle, pending, .. } in self.receivers.values() {
+            assert!(handle.approx_len() <= self.model.slots.len());
+            assert!(!handle.was_empty() || messages == 0 && pending.is_empty(), "{messages} and {pending:?}");
+        }
+        assert!(self.senders.values().all(|tx| tx.handle.approx_len() <= self.model.slots.len()));
+    }
+
+    /// Everybody leaves; what was left comes out, and then all slots are there.
+    fn end(&mut self) {
+        while let Some((_, tx)) = self.senders.pop_first() {
+            self.sender_leaves(tx);
+        }
+        while let Some((_, rx)) = self.receivers.pop_first() {
+            self.receiver_leaves(rx);
+        }
+        let mut rx = Taker::new(self.ring.receiver().unwrap());
+        let owed = self.model.count(|kind| kind != Kind::Free);
+        for _ in 0..=owed {
+            self.recv(&mut rx, LONGEST);
+        }
+        assert_eq!(self.model.count(|kind| kind != Kind::Free), 0, "every slot is free");
+        let mut tx = self.ring.sender().unwrap();
+        self.living.0 = 1;
+        (0..=self.model.slots.len()).for_each(|_| self.send(&mut tx, LONGEST));
+        assert_eq!(self.model.count(|kind| kind == Kind::Full), self.model.slots.len(), "and can be used");
+        (0..=self.model.slots.len()).for_each(|_| self.recv(&mut rx, LONGEST));
+    }
+}
