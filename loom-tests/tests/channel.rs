@@ -117,7 +117,7 @@ fn a_producer_woken_late_is_woken(wakeup: Wakeup) {
         assert_eq!(consumer.join().unwrap(), [1, 2, 3, 4, 5, 6, 7, 8].map(Ok));
         done(tx);
     })
-    .reaches("Ok(())", "always");
+    .reaches("Ok(())", "always: who asks to be woken late is woken by the last release at the latest");
 }
 
 #[test]
@@ -458,7 +458,7 @@ fn a_producer_that_waits_until_all_is_read_goes_on() {
         assert_eq!(consumer.join().unwrap(), [Ok(1), Ok(2)]);
         done(tx);
     })
-    .reaches("(Ok(()), 0)", "always");
+    .reaches("(Ok(()), 0)", "always: it goes on when both are read, and not before");
 }
 
 #[test]

@@ -280,7 +280,7 @@ fn what_one_wake_up_leaves_does_not_hide_the_next_sleeper() {
         run.outcome(taker.join().unwrap());
         putter.join().unwrap();
     })
-    .reaches("[true, true]", "always");
+    .reaches("[true, true]", "always: two are put, and the taker is woken for each that it waits for");
 }
 
 #[test]

@@ -646,7 +646,7 @@ fn a_dead_readers_slot_is_swept_while_it_is_stepped_over() {
         assert!(put(&mut tx, 3));
         run.outcome((sweeper.join().unwrap(), ring.drain(0)));
     })
-    .reaches("((1, 0), [3])", "always");
+    .reaches("((1, 0), [3])", "always: its slot comes back whether it was pinned before or not");
 }
 
 #[test]
@@ -709,7 +709,7 @@ fn a_message_left_to_others_is_kept_while_its_slot_is_stepped_over() {
         let adopted: Vec<_> = adopt(&ring.view(), 2, 3).iter().map(|taken| finish(&heir, taken)).collect();
         run.outcome((adopted, ring.drain(0)));
     })
-    .reaches("([1], [3])", "always");
+    .reaches("([1], [3])", "always: kept for the heir, pinned before or not");
 }
 
 // --- the looks of those who wait ---

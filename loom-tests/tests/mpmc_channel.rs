@@ -200,7 +200,7 @@ fn giving_a_grant_up_wakes_a_sender() {
         run.outcome(rest(&mut rx));
         done((one, rx));
     })
-    .reaches("[2, 3]", "always");
+    .reaches("[2, 3]", "always: the third has room once the grant is given up, behind the second");
 }
 
 #[test]
@@ -357,7 +357,7 @@ fn distrusting_ends_copy_in_and_out() {
         run.outcome(got);
         done(rx);
     })
-    .reaches("1", "always");
+    .reaches("1", "always: the only message, whole");
 }
 
 // --- the end ---
@@ -376,7 +376,7 @@ fn a_waiting_receiver_reads_everything_before_it_hears_of_the_close() {
             sender.join().unwrap();
             done(rx);
         })
-        .reaches("[Ok(1), Err(Closed)]", "always");
+        .reaches("[Ok(1), Err(Closed)]", "always: the message was sent before the good-bye");
     }
 }
 
@@ -426,7 +426,7 @@ fn two_waiting_receivers_both_hear_of_the_close() {
             sender.join().unwrap();
             done(mine);
         })
-        .reaches("(Err(Closed), Err(Closed))", "always");
+        .reaches("(Err(Closed), Err(Closed))", "always: nothing was sent, and both are woken");
     }
 }
 
@@ -442,7 +442,7 @@ fn a_waiting_sender_hears_of_the_close() {
         receiver.join().unwrap();
         done(tx);
     })
-    .reaches("Err(Closed)", "always");
+    .reaches("Err(Closed)", "always: the ring stays full, and nobody is left to receive");
 }
 
 #[test]

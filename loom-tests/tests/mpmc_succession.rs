@@ -61,7 +61,7 @@ fn a_receiver_reads_everything_before_it_hears_of_the_death() {
         sender.join().unwrap();
         kill(rx);
     })
-    .reaches("[Ok(1), Err(PeerDied { pid: 71 })]", "always");
+    .reaches("[Ok(1), Err(PeerDied { pid: 71 })]", "always: the message was sent before the death");
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn a_newcomer_in_a_dead_ones_place_wakes_those_who_waited_for_it() {
         run.outcome(sent);
         kill(tx);
     })
-    .reaches("Ok(())", "always");
+    .reaches("Ok(())", "always: whoever sweeps the dead one, its slot is free and the sender hears of it");
 }
 
 #[test]

@@ -326,7 +326,7 @@ fn nobody_comes_or_leaves_uncounted() {
         other.join().unwrap();
         run.outcome((stream.openings(End::Reading), stream.departures()));
     })
-    .reaches("(2, 2)", "always");
+    .reaches("(2, 2)", "always: each came and left once, and no count is lost to another");
 }
 
 // --- waiting ---
@@ -353,7 +353,7 @@ fn a_waiting_reader_wakes_when_bytes_come() {
         assert_eq!(writer.join().unwrap(), Ok(8));
         run.outcome(brief(&to[..len]));
     })
-    .reaches(r#""1""#, "always");
+    .reaches(r#""1""#, "always: found at once, before falling asleep, or woken");
 }
 
 #[test]
@@ -368,7 +368,7 @@ fn a_waiting_writer_wakes_when_a_page_is_free() {
         assert_eq!(writer.join().unwrap(), Ok(8));
         run.outcome((brief(&to[..len]), brief(&read(&view, PAGE))));
     })
-    .reaches(r#"("11", "2")"#, "always");
+    .reaches(r#"("11", "2")"#, "always: there is one page, so the second write waits for the first read");
 }
 
 #[test]
@@ -396,7 +396,7 @@ fn a_waiting_reader_reads_everything_before_it_hears_that_the_writer_left() {
         writer.join().unwrap();
         run.outcome(brief(&all));
     })
-    .reaches(r#""1""#, "always");
+    .reaches(r#""1""#, "always: what was written comes before the end");
 }
 
 #[test]
@@ -414,7 +414,7 @@ fn a_waiting_writer_hears_that_the_reader_left() {
         run.outcome(Stream::new(view).write(&[2; 8], &call(2, &alone)));
         reader.join().unwrap();
     })
-    .reaches("Err(Broken)", "always");
+    .reaches("Err(Broken)", "always: the page stays full, and nobody is left to read it");
 }
 
 #[test]
@@ -449,7 +449,7 @@ fn whoever_waits_for_a_partner_finds_its_end_open() {
         run.outcome((met, open.0.load(Relaxed)));
         partner.join().unwrap();
     })
-    .reaches("(Ok(()), true)", "always");
+    .reaches("(Ok(()), true)", "always: whoever is counted has opened its end before");
 }
 
 #[test]

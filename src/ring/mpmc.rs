@@ -35,11 +35,13 @@ use crate::error::{Corrupt, RecvError, SendError};
 use crate::layout::SlotKind::{Free, Full, Pinned, Reading, Writing};
 use crate::layout::{SLOT_HEADER_LEN, SlotKind, SlotWord};
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
-use crate::sync::{AtomicU64, MAX_ATTEMPTS};
+use crate::sync::{AtomicU64, MAX_ATTEMPTS, MAX_LOOKS};
 use crate::view::SlotView;
 
 /// Positions between two hints of a participant that is alone at its end of the ring: few enough to walk.
 const HINT_EVERY: u64 = 16;
+/// What an attempt costs of [`MAX_LOOKS`].
+pub(super) const LOOKS_PER_ATTEMPT: u32 = 16;
 /// Operations of which each gives a hint, after others were met.
 pub(super) const CROWD: u32 = 16;
 
@@ -183,13 +185,13 @@ impl Side {
 
     #[inline(always)]
     fn claim_first(&mut self) -> Result<u64, SendError> {
-        for _ in 0..MAX_ATTEMPTS {
+        let mut looks = MAX_LOOKS;
+        loop {
             match self.claim_at(self.tail) {
                 Ok(()) => return Ok(self.tail),
-                Err(found) => self.claim_refused(found)?,
+                Err(found) => self.claim_refused(found, &mut looks)?,
             }
         }
-        Err(self.endless(self.tail).into())
     }
 
     /// The exchange comes without a look before it: the line is wanted for writing anyway.
@@ -302,7 +304,8 @@ impl Side {
 
     #[inline(always)]
     fn take_first(&mut self, how: SlotKind, room: usize) -> Result<Taken, RecvError> {
-        for _ in 0..MAX_ATTEMPTS {
+        let mut looks = MAX_LOOKS;
+        loop {
             let at = self.head;
             // ord(mpmc.state) Acquire <- Side::commit: see the payload and the length.
             let word = SlotWord(self.view.state(self.view.slot(at)).load(Acquire));
@@ -310,13 +313,12 @@ impl Side {
                 match self.take_at(at, how, room) {
                     Ok(taken) => return Ok(taken),
                     Err(Some(error)) => return Err(error),
-                    Err(None) => {}
+                    Err(None) => self.spend(&mut looks, LOOKS_PER_ATTEMPT, at)?,
                 }
             } else {
-                self.take_refused(at, word)?;
+                self.take_refused(at, word, &mut looks)?;
             }
         }
-        Err(self.endless(self.head).into())
     }
 
     /// Takes the message of a position whose slot was seen full. `Err(None)`: somebody else was faster.
@@ -446,6 +448,12 @@ impl Side {
     #[must_use]
     pub fn voided_for_ever(&self) -> Corrupt {
         self.endless(self.tail)
+    }
+
+    /// Takes so many looks from those that a verb has left.
+    pub(super) fn spend(&self, looks: &mut u32, count: u32, at: u64) -> Result<(), Corrupt> {
+        *looks = looks.checked_sub(count).ok_or_else(|| self.endless(at))?;
+        Ok(())
     }
 
     /// Nobody's progress explains so many failed attempts.

@@ -9,19 +9,20 @@
 use crate::error::{Corrupt, RecvError, SendError};
 use crate::layout::SlotKind::{Free, Full, Peeked, PeekedPinned, Pinned, Writing};
 use crate::layout::{SlotKind, SlotWord};
-use crate::ring::mpmc::{CROWD, Side, later};
+use crate::ring::mpmc::{CROWD, LOOKS_PER_ATTEMPT, Side, later};
 use crate::sync::Ordering::{Acquire, Relaxed};
 use crate::sync::{PATIENCE_MAX, PATIENCE_MIN, PAUSES_MAX, spin_hint};
 
 impl Side {
     /// The slot at the tail was not free for its position: `Ok` to try again.
     #[cold]
-    pub(super) fn claim_refused(&mut self, word: SlotWord) -> Result<(), SendError> {
+    pub(super) fn claim_refused(&mut self, word: SlotWord, looks: &mut u32) -> Result<(), SendError> {
         let at = self.tail;
+        self.spend(looks, LOOKS_PER_ATTEMPT, at)?;
         match (word.kind(), word.ahead_of(self.view.lap(at))) {
             (None, _) => return Err(Corrupt::new("slot state", word.0, at).into()),
             // Used, by now or long ago: others are here.
-            (_, 0..) => self.skip_claimed(at),
+            (_, 0..) => self.skip_claimed(at, looks)?,
             (Some(Full), -1) => return Err(SendError::Full),
             (Some(Writing), -1) => {
                 self.suspect = Some(word.owner());
@@ -29,7 +30,7 @@ impl Side {
             }
             (Some(kind), -1) if kind.is_held() => {
                 self.suspect = Some(word.owner());
-                if self.free_behind(at)? {
+                if self.free_behind(at, looks)? {
                     self.step_over_held(at, word, kind);
                 }
             }
@@ -38,25 +39,29 @@ impl Side {
         Ok(())
     }
 
-    fn skip_claimed(&mut self, at: u64) {
+    fn skip_claimed(&mut self, at: u64, looks: &mut u32) -> Result<(), Corrupt> {
         // ord(mpmc.end) Acquire <- tell: the slots before it are seen as used.
         let told = self.view.header.tail.0.load(Acquire);
         self.tail = later(at.wrapping_add(1), told);
-        self.met_others();
+        self.met_others(at, looks)
     }
 
     /// Others were faster: the hints matter, and the next exchange here would only take the line away from them.
     #[allow(clippy::unnecessary_min_or_max, reason = "the model makes none")]
-    fn met_others(&mut self) {
+    fn met_others(&mut self, at: u64, looks: &mut u32) -> Result<(), Corrupt> {
         self.crowd = CROWD;
-        (0..self.pauses.min(PAUSES_MAX)).for_each(|_| spin_hint());
+        let pauses = self.pauses.min(PAUSES_MAX);
+        self.spend(looks, 2 * pauses, at)?;
+        (0..pauses).for_each(|_| spin_hint());
         self.pauses = (2 * self.pauses).min(PAUSES_MAX);
+        Ok(())
     }
 
     /// The slot at `at` is held from the lap before. Whether a later one is free: else it would be pinned in vain, and its
     /// position lost to those that come.
-    fn free_behind(&self, at: u64) -> Result<bool, SendError> {
+    fn free_behind(&self, at: u64, looks: &mut u32) -> Result<bool, SendError> {
         for k in 1..self.view.slots() {
+            self.spend(looks, 1, at)?;
             let next = at.wrapping_add(k);
             // ord(mpmc.state) Relaxed <- Side::let_go: advice, old at once; the exchange of the held word is what counts.
             let word = SlotWord(self.view.state(self.view.slot(next)).load(Relaxed));
@@ -84,14 +89,15 @@ impl Side {
 
     /// The slot at the head was not full for its position: `Ok` to try again.
     #[cold]
-    pub(super) fn take_refused(&mut self, at: u64, word: SlotWord) -> Result<(), RecvError> {
+    pub(super) fn take_refused(&mut self, at: u64, word: SlotWord, looks: &mut u32) -> Result<(), RecvError> {
+        self.spend(looks, LOOKS_PER_ATTEMPT, at)?;
         let lap = self.view.lap(at);
         match (word.kind(), word.ahead_of(lap)) {
             (None, _) => Err(Corrupt::new("slot state", word.0, at).into()),
             (Some(Free), 0) | (_, ..0) => Err(RecvError::Empty),
             (Some(Writing), 0) => {
-                if self.full_behind(at, word)? {
-                    self.step_over_writer(at, word);
+                if self.full_behind(at, word, looks)? {
+                    self.step_over_writer(at, word, looks)?;
                 }
                 Ok(())
             }
@@ -100,15 +106,15 @@ impl Side {
                 // ord(mpmc.end) Acquire <- tell: the slots before it are seen as used.
                 let told = self.view.header.head.0.load(Acquire);
                 self.head = later(at.wrapping_add(1), told);
-                self.met_others();
-                Ok(())
+                Ok(self.met_others(at, looks)?)
             }
         }
     }
 
     /// The slot at `at` is being written. Whether a later one is full, so that it may not be waited for.
-    fn full_behind(&self, at: u64, writing: SlotWord) -> Result<bool, RecvError> {
+    fn full_behind(&self, at: u64, writing: SlotWord, looks: &mut u32) -> Result<bool, RecvError> {
         for k in 1..self.view.slots() {
+            self.spend(looks, 1, at)?;
             let next = at.wrapping_add(k);
             // ord(mpmc.state) Acquire <- Side::commit: looked at in the order of positions, before the writer again.
             let word = SlotWord(self.view.state(self.view.slot(next)).load(Acquire));
@@ -131,15 +137,16 @@ impl Side {
     }
 
     /// Waits a little for the writer in the way, the longer the more often that was in vain, and then passes it over.
-    fn step_over_writer(&mut self, at: u64, word: SlotWord) {
+    fn step_over_writer(&mut self, at: u64, word: SlotWord, looks: &mut u32) -> Result<(), Corrupt> {
         let state = self.view.state(self.view.slot(at));
-        let looks = (PATIENCE_MIN + (self.view.max_len() / 1024) as u32) * self.patience;
-        for _ in 0..looks {
+        let patience = (PATIENCE_MIN + (self.view.max_len() / 1024) as u32) * self.patience;
+        for _ in 0..patience {
+            self.spend(looks, 2, at)?;
             spin_hint();
             // ord(mpmc.state) Relaxed <- Side::commit: the caller looks again.
             if state.load(Relaxed) != word.0 {
                 self.patience = (self.patience / 2).max(1);
-                return;
+                return Ok(());
             }
         }
         self.suspect = Some(word.owner());
@@ -150,5 +157,6 @@ impl Side {
             self.patience = (self.patience * 2).min(PATIENCE_MAX);
             self.taken_to(at.wrapping_add(1));
         }
+        Ok(())
     }
 }

@@ -31,9 +31,14 @@ pub const PAUSES_MAX: u32 = 64;
 /// By how much patience grows at most.
 pub const PATIENCE_MAX: u32 = 32;
 
-/// Attempts of one verb of an MPMC ring, each of which fails only when another participant got further. So many in a
-/// row mean that memory is being scribbled on.
+/// Attempts to exchange one word of an MPMC ring, each of which fails only when another participant got further. So many
+/// in a row mean that memory is being scribbled on.
 pub const MAX_ATTEMPTS: u32 = 1 << 20;
+
+/// Looks at slots in one verb of an MPMC ring, and twice its pauses: a fraction of a second's worth. An attempt of
+/// several costs some as well, and fails only when another participant got further. So who has used up so many is led
+/// around by memory that is being scribbled on.
+pub const MAX_LOOKS: u32 = 1 << 24;
 
 /// Empty probes between two looks at the clock and at the peer's state word while spinning.
 pub const PROBES_PER_CHECK: u32 = 1024;
