@@ -572,6 +572,132 @@ fn whatever_is_planted_in_a_rings_place_is_named_and_hangs_nobody() {
     }
 }
 
+/// What may be wrong with a file in a ring's place, and the error that names it.
+const DAMAGES: [Plant; 24] = [
+    ("empty file", |path| cut(path, 0), |e| matches!(e, Error::TooSmall { len: 0, .. })),
+    ("beginning of a header", |path| cut(path, 100), |e| matches!(e, Error::TooSmall { len: 100, .. })),
+    ("cut ring", |path| cut(path, 5000), |e| matches!(e, Error::Truncated { len: 5000, .. })),
+    ("ring and more", |path| cut(path, 9000), |e| has_field(e, "file length")),
+    (
+        "file of somebody else",
+        |path| overwrite(path, 0, b"precious"),
+        |e| matches!(e, Error::NotARing { .. }),
+    ),
+    (
+        "ring of a later version",
+        |path| overwrite(path, 8, &77_u32.to_ne_bytes()),
+        |e| matches!(e, Error::Version { found: 77, .. }),
+    ),
+    ("flipped bit", |path| overwrite(path, 40, &[1]), |e| matches!(e, Error::Checksum { .. })),
+    ("unknown kind", |path| forge(path, 12, &77_u32.to_ne_bytes()), |e| matches!(e, Error::WrongKind { .. })),
+    (
+        "unknown feature",
+        |path| forge(path, 56, &64_u32.to_ne_bytes()),
+        |e| matches!(e, Error::Features { .. }),
+    ),
+    (
+        "ring that may be longer",
+        |path| forge(path, 16, &8193_u64.to_ne_bytes()),
+        |e| matches!(e, Error::Truncated { .. }),
+    ),
+    ("ring elsewhere", |path| forge(path, 24, &4096_u64.to_ne_bytes()), |e| has_field(e, "ring_offset")),
+    ("ring before the file", |path| forge(path, 24, &[0; 8]), |e| has_field(e, "ring_offset")),
+    ("data elsewhere", |path| forge(path, 32, &64_u64.to_ne_bytes()), |e| has_field(e, "data_offset")),
+    ("data behind the file", |path| forge(path, 32, &[0xff; 8]), |e| has_field(e, "data_offset")),
+    ("no capacity", |path| forge(path, 40, &[0; 8]), |e| has_field(e, "capacity")),
+    ("no power of two", |path| forge(path, 40, &4097_u64.to_ne_bytes()), |e| has_field(e, "capacity")),
+    (
+        "another ring's capacity",
+        |path| forge(path, 40, &8192_u64.to_ne_bytes()),
+        |e| has_field(e, "segment_len"),
+    ),
+    ("no boundary", |path| forge(path, 48, &[0; 4]), |e| has_field(e, "align")),
+    ("odd boundary", |path| forge(path, 48, &63_u32.to_ne_bytes()), |e| has_field(e, "align")),
+    ("unknown wake-up", |path| forge(path, 52, &3_u32.to_ne_bytes()), |e| has_field(e, "wakeup")),
+    (
+        "file that its group may write",
+        |path| mode(path, 0o620),
+        |e| matches!(e, Error::WrongMode { mode: 0o620, .. }),
+    ),
+    (
+        "file that all may write",
+        |path| mode(path, 0o602),
+        |e| matches!(e, Error::WrongMode { mode: 0o602, .. }),
+    ),
+    (
+        "file of another user",
+        |path| {
+            if std::os::unix::fs::chown(path, Some(65534), Some(65534)).is_err() {
+                println!("skipped: only root can give a file to another user; run as root");
+                cut(path, 1);
+            }
+        },
+        |e| {
+            matches!(
+                e,
+                Error::WrongOwner { uid: 65534, .. }
+                    | Error::NotARing { .. }
+                    | Error::TooSmall { len: 1, .. }
+            )
+        },
+    ),
+    (
+        "ring whose head is in the middle of a record",
+        |path| overwrite(path, 1024, &3_u64.to_ne_bytes()),
+        |e| matches!(e, Error::Corrupt { fault, .. } if fault.field == "head"),
+    ),
+];
+
+fn cut(path: &Path, len: u64) {
+    File::options().write(true).open(path).unwrap().set_len(len).unwrap();
+}
+
+fn mode(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+fn has_field(error: &Error, wanted: &str) -> bool {
+    matches!(error, Error::Geometry { field, .. } if *field == wanted)
+}
+
+/// The shortest of some tries, since others use the machine as well.
+fn shortest<T: Send + 'static>(run: impl Fn() -> T + Clone + Send + 'static) -> (T, Duration) {
+    let tries = (0..5).map(|_| {
+        let start = Instant::now();
+        (within(LIMIT, run.clone()), start.elapsed())
+    });
+    tries.min_by_key(|(_, took)| *took).unwrap()
+}
+
+#[test]
+fn more_than_twenty_kinds_of_planted_names_each_give_their_own_error_within_100_ms() {
+    let _alone = alone();
+    let mut texts = std::collections::BTreeMap::new();
+    for (what, plant, is_named) in PLANTS.into_iter().chain(DAMAGES) {
+        let dir = scratch();
+        let path = match PLANTS.iter().any(|(planted, ..)| *planted == what) {
+            true => dir.0.join("ring"),
+            false => sound(&dir),
+        };
+        plant(&path);
+        for attach in [false, true] {
+            let at = path.clone();
+            let (result, took) = shortest(move || {
+                let ring =
+                    if attach { Ring::open_or_create_file(&at, &small()) } else { Ring::open_file(&at) };
+                ring.and_then(|ring| ring.into_producer().map(drop))
+            });
+            let error = error_of(result, &path);
+            let skipped = what.ends_with("device") && path.is_symlink();
+            assert!(skipped || is_named(&error), "{what}: {error:?}");
+            assert!(took < Duration::from_millis(100), "{what}: {took:?}");
+            texts.insert(error.to_string().replace(&*path.to_string_lossy(), "RING"), what);
+        }
+    }
+    println!("{} errors: {texts:#?}", texts.len());
+    assert!(texts.len() >= 20, "{}", texts.len());
+}
+
 #[test]
 fn a_listing_passes_over_what_is_no_segment() {
     let _alone = alone();
