@@ -5,7 +5,7 @@ use crate::channel::members::{Members, NoPlace};
 use crate::channel::mpmc::{Receiver, Sender};
 use crate::error::RecvError;
 use crate::layout::SlotKind::{self, Reading};
-use crate::layout::{Census, Line, MpmcHeader, PartyWord, SLOT_HEADER_LEN, SlotWord, Wakeup};
+use crate::layout::{ATTACHED, Census, Line, MpmcHeader, PartyWord, SLOT_HEADER_LEN, SlotWord, Wakeup};
 use crate::rig::{Leases, event_line, party};
 use crate::ring::mpmc::{Claim, Side, Taken};
 use crate::ring::sweep::{observed, prepare, sweep};
@@ -88,7 +88,7 @@ impl SlotRig {
     /// # Errors
     /// There is none.
     pub fn try_sender(&self) -> Result<Sender, NoPlace> {
-        Sender::attach(self.view(), self.leases.seat(PID, self.trusted))
+        self.try_sender_as(PID)
     }
 
     /// As [`SlotRig::receiver`], if there is a free place.
@@ -96,7 +96,31 @@ impl SlotRig {
     /// # Errors
     /// There is none.
     pub fn try_receiver(&self) -> Result<Receiver, NoPlace> {
-        Receiver::attach(self.view(), self.leases.seat(PID, self.trusted))
+        self.try_receiver_as(PID)
+    }
+
+    /// As [`SlotRig::try_sender`], of a process of its own.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn try_sender_as(&self, pid: u32) -> Result<Sender, NoPlace> {
+        Sender::attach(self.view(), self.leases.seat(pid, self.trusted))
+    }
+
+    /// As [`SlotRig::try_receiver`], of a process of its own.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn try_receiver_as(&self, pid: u32) -> Result<Receiver, NoPlace> {
+        Receiver::attach(self.view(), self.leases.seat(pid, self.trusted))
+    }
+
+    /// The place of the process, which is attached.
+    #[must_use]
+    pub fn place_of(&self, pid: u32) -> usize {
+        let has_it =
+            |place: &usize| self.party(*place).state() == ATTACHED && self.party(*place).pid() == pid;
+        (0..self.view.parties.len()).find(has_it).expect("it is attached")
     }
 
     /// A place in the table, without a handle's wake-ups.

@@ -19,6 +19,8 @@ pub mod layout;
 pub mod rig;
 #[path = "../../src/ring/mod.rs"]
 pub mod ring;
+#[path = "../../loom-tests/src/slots.rs"]
+pub mod slots;
 #[path = "../../src/sync/mod.rs"]
 pub mod sync;
 #[path = "../../src/view.rs"]
@@ -26,6 +28,19 @@ pub mod view;
 
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::{Config, Runner};
+
+/// Numbers that are the same in every run, so that a schedule can be replayed (xorshift). Not from 0.
+pub struct Dice(pub u64);
+
+impl Dice {
+    /// A number below `n`.
+    pub fn below(&mut self, n: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % n
+    }
+}
 
 fn setting(name: &str, usual: u64) -> u64 {
     std::env::var(name)

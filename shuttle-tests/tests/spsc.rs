@@ -3,23 +3,11 @@
 
 use loom::thread;
 use slipring_shuttle::channel::spsc::{Consumer, Producer};
-use slipring_shuttle::explore;
 use slipring_shuttle::layout::{Align, Wakeup};
 use slipring_shuttle::rig::Rig;
+use slipring_shuttle::{Dice, explore};
 
 const MESSAGES: u8 = 60;
-
-/// Numbers that are the same in every run, so that a schedule can be replayed (xorshift).
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % n
-    }
-}
 
 /// Of a length that depends on its number.
 fn message(number: u8) -> Vec<u8> {

@@ -34,14 +34,13 @@
 use crate::error::{Corrupt, RecvError, SendError};
 use crate::layout::SlotKind::{Free, Full, Pinned, Reading, Writing};
 use crate::layout::{SLOT_HEADER_LEN, SlotKind, SlotWord};
+use crate::ring::pin::LOOKS_PER_ATTEMPT;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::{AtomicU64, MAX_ATTEMPTS, MAX_LOOKS};
 use crate::view::SlotView;
 
 /// Positions between two hints of a participant that is alone at its end of the ring: few enough to walk.
 const HINT_EVERY: u64 = 16;
-/// What an attempt costs of [`MAX_LOOKS`].
-pub(super) const LOOKS_PER_ATTEMPT: u32 = 16;
 /// Operations of which each gives a hint, after others were met.
 pub(super) const CROWD: u32 = 16;
 

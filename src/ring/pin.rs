@@ -9,9 +9,15 @@
 use crate::error::{Corrupt, RecvError, SendError};
 use crate::layout::SlotKind::{Free, Full, Peeked, PeekedPinned, Pinned, Writing};
 use crate::layout::{SlotKind, SlotWord};
-use crate::ring::mpmc::{CROWD, LOOKS_PER_ATTEMPT, Side, later};
+use crate::ring::mpmc::{CROWD, Side, later};
 use crate::sync::Ordering::{Acquire, Relaxed};
-use crate::sync::{PATIENCE_MAX, PATIENCE_MIN, PAUSES_MAX, spin_hint};
+use crate::sync::{MAX_LOOKS, PATIENCE_MAX, PATIENCE_MIN, PAUSES_MAX, spin_hint};
+
+/// What an attempt costs of the looks of a verb, and what a pause costs.
+pub(super) const LOOKS_PER_ATTEMPT: u32 = 16;
+const LOOKS_PER_PAUSE: u32 = 16;
+/// Whoever has no more looks left does not pause: it has met more than others can have done meanwhile.
+const HURRY: u32 = MAX_LOOKS / 2;
 
 impl Side {
     /// The slot at the tail was not free for its position: `Ok` to try again.
@@ -50,8 +56,8 @@ impl Side {
     #[allow(clippy::unnecessary_min_or_max, reason = "the model makes none")]
     fn met_others(&mut self, at: u64, looks: &mut u32) -> Result<(), Corrupt> {
         self.crowd = CROWD;
-        let pauses = self.pauses.min(PAUSES_MAX);
-        self.spend(looks, 2 * pauses, at)?;
+        let pauses = if *looks > HURRY { self.pauses.min(PAUSES_MAX) } else { 0 };
+        self.spend(looks, LOOKS_PER_PAUSE * pauses, at)?;
         (0..pauses).for_each(|_| spin_hint());
         self.pauses = (2 * self.pauses).min(PAUSES_MAX);
         Ok(())
@@ -140,8 +146,8 @@ impl Side {
     fn step_over_writer(&mut self, at: u64, word: SlotWord, looks: &mut u32) -> Result<(), Corrupt> {
         let state = self.view.state(self.view.slot(at));
         let patience = (PATIENCE_MIN + (self.view.max_len() / 1024) as u32) * self.patience;
-        for _ in 0..patience {
-            self.spend(looks, 2, at)?;
+        for _ in 0..if *looks > HURRY { patience } else { 0 } {
+            self.spend(looks, LOOKS_PER_PAUSE, at)?;
             spin_hint();
             // ord(mpmc.state) Relaxed <- Side::commit: the caller looks again.
             if state.load(Relaxed) != word.0 {

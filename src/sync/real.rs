@@ -35,9 +35,9 @@ pub const PATIENCE_MAX: u32 = 32;
 /// in a row mean that memory is being scribbled on.
 pub const MAX_ATTEMPTS: u32 = 1 << 20;
 
-/// Looks at slots in one verb of an MPMC ring, and twice its pauses: a fraction of a second's worth. An attempt of
-/// several costs some as well, and fails only when another participant got further. So who has used up so many is led
-/// around by memory that is being scribbled on.
+/// Looks at slots in one verb of an MPMC ring: a fraction of a second's worth. An attempt costs several, and so does a
+/// pause; an attempt fails only when another participant got further. So who has used up so many is led around by memory
+/// that is being scribbled on.
 pub const MAX_LOOKS: u32 = 1 << 24;
 
 /// Empty probes between two looks at the clock and at the peer's state word while spinning.
