@@ -68,7 +68,7 @@ fn receive_some(
         }
         3 => {
             // Next comes this one again.
-            let seen = value(&*rx.peek()?);
+            let seen = value(&rx.peek()?);
             let delivery = rx.peek()?;
             assert_eq!((value(&delivery), delivery.is_redelivered()), (seen, true));
             again.push(seen);
