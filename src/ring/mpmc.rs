@@ -184,7 +184,7 @@ impl Side {
 
     #[inline(always)]
     fn claim_first(&mut self) -> Result<u64, SendError> {
-        let mut looks = MAX_LOOKS;
+        let mut looks = self.looks();
         loop {
             match self.claim_at(self.tail) {
                 Ok(()) => return Ok(self.tail),
@@ -303,7 +303,7 @@ impl Side {
 
     #[inline(always)]
     fn take_first(&mut self, how: SlotKind, room: usize) -> Result<Taken, RecvError> {
-        let mut looks = MAX_LOOKS;
+        let mut looks = self.looks();
         loop {
             let at = self.head;
             // ord(mpmc.state) Acquire <- Side::commit: see the payload and the length.
@@ -400,19 +400,17 @@ impl Side {
         }
     }
 
-    /// Whether no message waits: walks from where this participant was last, which may be long ago, and moves nothing.
+    /// Whether no message waits, from where this participant was last, which may be long ago; moves nothing.
     pub fn holds_nothing(&self) -> bool {
         // ord(mpmc.end) Relaxed <- tell: may be stale at once.
         let from = later(self.head, self.view.header.head.0.load(Relaxed));
-        for at in (0..2 * self.view.slots()).map(|k| from.wrapping_add(k)) {
-            let (kind, ahead) = self.seen_at(at);
-            match (kind, ahead) {
-                (Some(Full), 0) => return false,
-                (Some(Free), 0) | (_, ..0) => return true,
-                _ => {}
-            }
+        match self.seen_at(from) {
+            (Some(Full), 0) => false,
+            (Some(Free), 0) | (_, ..0) => true,
+            // Senders may have been round the ring several times since, past slots that are held.
+            _ => !(0..self.view.slots())
+                .any(|k| matches!(self.seen_at(from.wrapping_add(k)), (Some(Full), 0..))),
         }
-        true
     }
 
     /// Messages and operations in flight, roughly.
@@ -447,6 +445,12 @@ impl Side {
     #[must_use]
     pub fn voided_for_ever(&self) -> Corrupt {
         self.endless(self.tail)
+    }
+
+    /// What a verb may look at, and pause, before it takes the ring for damaged.
+    #[inline(always)]
+    fn looks(&self) -> u32 {
+        MAX_LOOKS.saturating_add((self.view.slots() as u32).saturating_mul(4))
     }
 
     /// Takes so many looks from those that a verb has left.

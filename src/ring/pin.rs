@@ -17,7 +17,7 @@ use crate::sync::{MAX_LOOKS, PATIENCE_MAX, PATIENCE_MIN, PAUSES_MAX, spin_hint};
 pub(super) const LOOKS_PER_ATTEMPT: u32 = 16;
 const LOOKS_PER_PAUSE: u32 = 16;
 /// Whoever has no more looks left does not pause: it has met more than others can have done meanwhile.
-const HURRY: u32 = MAX_LOOKS / 2;
+const HURRY: u32 = MAX_LOOKS / 8 * 7;
 
 impl Side {
     /// The slot at the tail was not free for its position: `Ok` to try again.

@@ -35,10 +35,10 @@ pub const PATIENCE_MAX: u32 = 32;
 /// in a row mean that memory is being scribbled on.
 pub const MAX_ATTEMPTS: u32 = 1 << 20;
 
-/// Looks at slots in one verb of an MPMC ring: a fraction of a second's worth. An attempt costs several, and so does a
+/// Looks at slots in one verb of an MPMC ring, beside a few at each: some milliseconds' worth. An attempt costs several, and so does a
 /// pause; an attempt fails only when another participant got further. So who has used up so many is led around by memory
 /// that is being scribbled on.
-pub const MAX_LOOKS: u32 = 1 << 24;
+pub const MAX_LOOKS: u32 = 1 << 21;
 
 /// Empty probes between two looks at the clock and at the peer's state word while spinning.
 pub const PROBES_PER_CHECK: u32 = 1024;
