@@ -404,8 +404,8 @@ impl Sender {
     /// Never blocks.
     ///
     /// # Errors
-    /// As [`Sender::try_send`], with how many were dropped all the same; `Full` only if there is nothing to drop, since
-    /// the slots are in the hands of other participants.
+    /// As [`Sender::try_send`], with how many were dropped all the same; `Full` if there is nothing to drop, since the slots
+    /// are in the hands of other participants, or if a whole ring of messages was dropped and others took each place.
     pub fn force_send(&mut self, message: &[u8]) -> Result<u64, (u64, SendError)> {
         let (mut dropped, mut voids) = (0, 0);
         self.check(message.len()).map_err(|error| (dropped, error))?;
@@ -416,6 +416,9 @@ impl Sender {
                     return Err((dropped, self.end.side.voided_for_ever().into()));
                 }
                 Ok(_) => voids += 1,
+                Err(SendError::Full) if dropped >= self.end.side.view().slots() => {
+                    return Err((dropped, SendError::Full));
+                }
                 Err(SendError::Full) => match self.end.take(Reading, usize::MAX) {
                     Ok(oldest) => {
                         self.end.release(&oldest);

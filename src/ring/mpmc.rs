@@ -61,6 +61,9 @@ pub struct Side {
     /// How long the next writer in the way is waited for; see `pin`.
     pub(super) patience: u32,
     pub(super) suspect: Option<u32>,
+    /// Where a walk past places in the way last found a free slot, and a full one; see `pin`.
+    pub(super) free_seen: u64,
+    pub(super) full_seen: u64,
 }
 
 /// A slot to fill. Forgetting it costs the slot until the participant leaves or is swept.
@@ -116,7 +119,19 @@ impl Side {
         // ord(mpmc.end) Acquire <- tell: the slots before it are seen as used.
         let head = view.header.head.0.load(Acquire);
         let hints = (view.slots() / 4).clamp(1, HINT_EVERY) - 1;
-        Side { view, me, tail, head, hints, crowd: 0, pauses: 1, patience: 1, suspect: None }
+        Side {
+            view,
+            me,
+            tail,
+            head,
+            hints,
+            crowd: 0,
+            pauses: 1,
+            patience: 1,
+            suspect: None,
+            free_seen: 0,
+            full_seen: 0,
+        }
     }
 
     /// The ring.
@@ -435,7 +450,7 @@ impl Side {
     }
 
     /// What is at a position, and by how many laps its slot is ahead of it.
-    fn seen_at(&self, at: u64) -> (Option<SlotKind>, i64) {
+    pub(super) fn seen_at(&self, at: u64) -> (Option<SlotKind>, i64) {
         // ord(mpmc.state) Relaxed <- Side::commit: a look; nothing is accessed on the strength of it.
         let word = SlotWord(self.view.state(self.view.slot(at)).load(Relaxed));
         (word.kind(), word.ahead_of(self.view.lap(at)))
