@@ -6,6 +6,8 @@ pub mod observe;
 pub mod pages;
 mod pin;
 mod scan;
+pub mod store;
+mod treap;
 pub mod spsc;
 pub mod sweep;
 
