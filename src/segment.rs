@@ -275,7 +275,9 @@ impl Segment {
     /// Takes one of several names away, if it leads here.
     pub fn unlink_as(&self, place: &Place) -> Result<()> {
         match place.path() {
-            Some(path) if self.is_named_as(place) => unlink(&path).map_err(|e| path_error(place, "unlink", e)),
+            Some(path) if self.is_named_as(place) => {
+                unlink(&path).map_err(|e| path_error(place, "unlink", e))
+            }
             _ => Ok(()),
         }
     }

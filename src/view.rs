@@ -273,7 +273,9 @@ impl QueueGeometry {
             return bad("wakeup", header.wakeup.into());
         }
         let cell_len = cell_len as usize;
-        if max_len > cells * header.slot_len as u64 || QueueGeometry::cells_for(max_len as usize, cell_len) > cells {
+        if max_len > cells * header.slot_len as u64
+            || QueueGeometry::cells_for(max_len as usize, cell_len) > cells
+        {
             return bad("max_len", max_len);
         }
         Ok(QueueGeometry { cells, cell_len, seats, max_len: max_len as usize, asymmetric })

@@ -97,7 +97,8 @@ impl Options {
         if self.max_messages == 0 || self.message_size == 0 {
             return Err(Errno::EINVAL.into());
         }
-        let bytes = (self.max_messages as u64).checked_mul(self.message_size as u64).ok_or(Errno::EOVERFLOW)?;
+        let bytes =
+            (self.max_messages as u64).checked_mul(self.message_size as u64).ok_or(Errno::EOVERFLOW)?;
         let limits = [self.max_messages as u64, bytes];
         let seats = self.handles;
         Ok(Shape { kind: KIND_POSIX_MQ, max_len: self.message_size, most: limits, limits, seats })
@@ -410,8 +411,8 @@ impl Queue {
             Some(Notify::Signal { .. }) => return Err(Errno::EINVAL.into()),
             Some(Notify::Call(then)) => (0, 0, Some(then)),
         };
-        let asked = self
-            .at_once(|queue, call| queue.watch(Watch { seat: call.who.me, pid, signal, value }, call))?;
+        let asked =
+            self.at_once(|queue, call| queue.watch(Watch { seat: call.who.me, pid, signal, value }, call))?;
         let turn = asked.ok_or(Errno::EBUSY)?;
         let Some(then) = then else { return Ok(()) };
         let opened = self.handle.opened.clone();

@@ -52,7 +52,9 @@ impl Shape {
         let quarter = (self.max_len / 4 + HEAD_LEN).next_power_of_two();
         let each = self.most[1] / self.most[0].max(1);
         // Where the bytes allow less for each message than the longest has, most are short.
-        quarter.min((each as usize + HEAD_LEN).next_power_of_two()).clamp(CELL_LENS[0] as usize, CELL_LENS[1] as usize)
+        quarter
+            .min((each as usize + HEAD_LEN).next_power_of_two())
+            .clamp(CELL_LENS[0] as usize, CELL_LENS[1] as usize)
     }
 
     /// Cells for the most messages, whatever their lengths, and a quarter more for what was handed to somebody who has
@@ -69,11 +71,7 @@ impl Shape {
     }
 
     /// Makes the segment, with an empty queue in it. Not published yet.
-    pub(super) fn create(
-        &self,
-        place: Place,
-        facts: &Facts,
-    ) -> io::Result<(OwnedFd, Segment, QueueView)> {
+    pub(super) fn create(&self, place: Place, facts: &Facts) -> io::Result<(OwnedFd, Segment, QueueView)> {
         let cell_len = self.cell_len();
         let sound = (2..MAX_PARTICIPANTS).contains(&self.seats) && self.max_len <= u32::MAX as usize;
         let cells = self.cells(cell_len).filter(|&cells| sound && cells > 0).ok_or(Errno::EINVAL)?;

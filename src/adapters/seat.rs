@@ -21,7 +21,11 @@ pub(super) struct Seat {
 
 impl Seat {
     /// Takes a free one of these numbers; `of` is any descriptor of the segment. Whatever stands under it is a dead one's.
-    pub(super) fn take(of: BorrowedFd<'_>, segment: &Arc<Segment>, numbers: Range<usize>) -> io::Result<Seat> {
+    pub(super) fn take(
+        of: BorrowedFd<'_>,
+        segment: &Arc<Segment>,
+        numbers: Range<usize>,
+    ) -> io::Result<Seat> {
         // A child's own memory map must be registered, too.
         register_for_heavy_fences();
         let joined = Lease::join(of, segment.clone(), true).map_err(errno)?;

@@ -258,8 +258,11 @@ pub fn serve(view: &QueueView, server: Server<'_>, woken: &mut Vec<usize>) -> Re
 /// The message that a seat was given.
 pub fn given(view: &QueueView, number: usize) -> Result<usize, Corrupt> {
     let cell = follow(view, "given message", get(&seat(view, number).cell))?;
-    cell.filter(|&cell| store::given_to(view, cell) == Some(number as u32))
-        .ok_or(Corrupt::new("given message", get(&seat(view, number).cell), number as u64))
+    cell.filter(|&cell| store::given_to(view, cell) == Some(number as u32)).ok_or(Corrupt::new(
+        "given message",
+        get(&seat(view, number).cell),
+        number as u64,
+    ))
 }
 
 /// The owner of a seat has what it was served with, or needs it no more.
@@ -364,4 +367,3 @@ pub fn repair(view: &QueueView, server: Server<'_>, woken: &mut Vec<usize>) -> R
     }
     Ok(())
 }
-

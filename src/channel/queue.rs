@@ -112,12 +112,6 @@ impl Queue {
         Queue { view, lock }
     }
 
-    /// The memory, for whoever makes it.
-    #[must_use]
-    pub fn view(&self) -> &QueueView {
-        &self.view
-    }
-
     /// Puts a new queue in order, which nobody else sees yet.
     ///
     /// # Errors
@@ -134,9 +128,7 @@ impl Queue {
         self.lock.disown(call.who.me);
         match line::state(line::word(&self.view, call.who.me as usize)) {
             IDLE => Ok(()),
-            _ => self.locked(call, Deadline::NEVER, |_| {
-                Ok(line::vacate(&self.view, call.who.me as usize)?)
-            }),
+            _ => self.locked(call, Deadline::NEVER, |_| Ok(line::vacate(&self.view, call.who.me as usize)?)),
         }
     }
 
@@ -263,29 +255,27 @@ impl Queue {
             let served = line::word(&self.view, me) != word;
             // Whoever only looks after the dead does not wait for one that is stopped with the lock in hand.
             let most = if served || over.is_some() { Deadline::NEVER } else { Deadline::after(SLICE) };
-            let looked = self.locked(call, most, |woken| {
-                match line::state(line::word(&self.view, me)) {
-                    GIVEN | GRANTED => match finish.take() {
-                        Some(finish) => finish(woken).map(Some),
-                        None => unreachable!("returns at once"),
-                    },
-                    ended @ (TOO_LONG | REMOVED) => {
-                        line::done(&self.view, me);
-                        Err(if ended == REMOVED { Stop::Removed } else { Stop::TooLong })
-                    }
-                    _ => match over {
-                        Some(stop) => {
-                            line::vacate(&self.view, me)?;
-                            Err(stop)
-                        }
-                        None => {
-                            if get(&self.view.header.lines.served) > 0 {
-                                line::settle(&self.view, server)?;
-                            }
-                            Ok(None)
-                        }
-                    },
+            let looked = self.locked(call, most, |woken| match line::state(line::word(&self.view, me)) {
+                GIVEN | GRANTED => match finish.take() {
+                    Some(finish) => finish(woken).map(Some),
+                    None => unreachable!("returns at once"),
+                },
+                ended @ (TOO_LONG | REMOVED) => {
+                    line::done(&self.view, me);
+                    Err(if ended == REMOVED { Stop::Removed } else { Stop::TooLong })
                 }
+                _ => match over {
+                    Some(stop) => {
+                        line::vacate(&self.view, me)?;
+                        Err(stop)
+                    }
+                    None => {
+                        if get(&self.view.header.lines.served) > 0 {
+                            line::settle(&self.view, server)?;
+                        }
+                        Ok(None)
+                    }
+                },
             });
             match looked {
                 Ok(Some(done)) => return Ok(done),
@@ -295,7 +285,8 @@ impl Queue {
                     over.get_or_insert(Stop::Interrupted);
                 }
                 Err(Stop::TimedOut) if line::word(&self.view, me) == word => {}
-                Err(Stop::Interrupted | Stop::TimedOut) if line::state(line::word(&self.view, me)) != IDLE => {}
+                Err(Stop::Interrupted | Stop::TimedOut)
+                    if line::state(line::word(&self.view, me)) != IDLE => {}
                 Err(stop) => return Err(stop),
             }
         }

@@ -6,9 +6,9 @@ pub mod observe;
 pub mod pages;
 mod pin;
 mod scan;
-pub mod store;
-mod treap;
 pub mod spsc;
+pub mod store;
 pub mod sweep;
+mod treap;
 
 pub use scan::observed_bytes;

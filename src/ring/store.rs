@@ -194,12 +194,8 @@ fn count_out(view: &QueueView, cell: usize) -> Result<(), Corrupt> {
 pub fn find(view: &QueueView, select: Select) -> Result<Option<usize>, Corrupt> {
     match select {
         Select::Any => treap::earliest(view),
-        Select::Exact(key) => {
-            Ok(treap::first_from(view, key)?.filter(|&cell| self::key(view, cell) == key))
-        }
-        Select::Least(most) => {
-            Ok(treap::first_from(view, 0)?.filter(|&cell| self::key(view, cell) <= most))
-        }
+        Select::Exact(key) => Ok(treap::first_from(view, key)?.filter(|&cell| self::key(view, cell) == key)),
+        Select::Least(most) => Ok(treap::first_from(view, 0)?.filter(|&cell| self::key(view, cell) <= most)),
         Select::Except(key) => treap::earliest_but(view, key),
     }
 }
