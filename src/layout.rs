@@ -24,6 +24,17 @@ pub const KIND_POSIX_MQ: u32 = 4;
 /// Kind: a message queue with System V's rules, types to choose from.
 pub const KIND_SYSV_MQ: u32 = 5;
 
+/// What people call a segment of this kind that is no ring of messages: the adapter whose it is.
+#[must_use]
+pub fn adapter_of(kind: u32) -> Option<&'static str> {
+    match kind {
+        KIND_PAGES => Some("pipe"),
+        KIND_POSIX_MQ => Some("posix-mq"),
+        KIND_SYSV_MQ => Some("sysv-mq"),
+        _ => None,
+    }
+}
+
 /// Flag: the name outlives its last participant.
 pub const FLAG_PERSISTENT: u32 = 1;
 /// Flag: sleepers run membarrier(2), so wakers need no fence. Every participant registers at attach.

@@ -14,13 +14,14 @@ use crate::channel::lock::{NOBODY, Who};
 use crate::channel::stream::{Call, End, Stop, Stream};
 use crate::error::{self, Error};
 use crate::layout::{
-    FLAG_ASYMMETRIC_FENCES, FLAG_PERSISTENT, KIND_PAGES, MAGIC, MAX_PAGES, PAGE_LEN, PAGE_WORDS_OFFSET,
+    FLAG_ASYMMETRIC_FENCES, FLAG_PERSISTENT, KIND_PAGES, MAGIC, MAX_PAGES, PAGE_LEN,
     RING_OFFSET, SegmentHeader, VERSION, Wakeup, pages_offset,
 };
 use crate::liveness::Hold;
+use crate::open;
 use crate::segment::{Place, Segment, Trust};
 use crate::sync::{Deadline, register_for_heavy_fences};
-use crate::view::{PageGeometry, PageView};
+use crate::view::PageView;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use rustix::time::{ClockId, clock_gettime};
@@ -136,15 +137,7 @@ fn pages_for(bytes: usize) -> io::Result<u64> {
 
 /// The stream in a segment, if it is one.
 pub(super) fn view(segment: &Segment) -> io::Result<PageView> {
-    let geometry = PageGeometry::of(segment.header()).map_err(|_| Errno::EINVAL)?;
-    let pages = geometry.pages as usize;
-    let parts = || {
-        let header = segment.shared(RING_OFFSET)?;
-        let words = segment.shared_slice(PAGE_WORDS_OFFSET, pages)?;
-        let memory = segment.memory(pages_offset(geometry.pages), pages * geometry.page_len)?;
-        Some(PageView::new(header, words, memory, geometry))
-    };
-    parts().ok_or_else(|| Errno::EINVAL.into())
+    open::pages(segment).ok_or_else(|| Errno::EINVAL.into())
 }
 
 /// Makes a pipe: what is written to the one end is read from the other (pipe(2)).

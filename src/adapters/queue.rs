@@ -8,9 +8,10 @@ use crate::channel::lock::Who;
 use crate::channel::queue::{Call, Queue, Stop, Watch};
 use crate::layout::{
     CELL_LENS, FLAG_ASYMMETRIC_FENCES, FLAG_PERSISTENT, MAGIC, MAX_CELLS, MAX_PARTICIPANTS,
-    QUEUE_SEATS_OFFSET, QueueHeader, RING_OFFSET, SegmentHeader, VERSION, Wakeup, cells_offset, nodes_offset,
+    QueueHeader, RING_OFFSET, SegmentHeader, VERSION, Wakeup, cells_offset,
 };
 use crate::liveness::Hold;
+use crate::open;
 use crate::ring::store::{get, set};
 use crate::segment::{Place, Segment, Trust};
 use crate::sync::{Deadline, Shared, register_for_heavy_fences};
@@ -127,16 +128,7 @@ fn id_of(segment: &Segment) -> u64 {
 
 /// The queue in a segment, if it is one of this kind.
 pub(super) fn view(segment: &Segment, kind: u32) -> io::Result<QueueView> {
-    let parts = || {
-        let header: Shared<QueueHeader> = segment.shared(RING_OFFSET)?;
-        let geometry = QueueGeometry::of(segment.header(), kind, get(&header.limits.max_len)).ok()?;
-        let (seats, cells) = (geometry.seats, geometry.cells as usize);
-        let places = segment.shared_slice(QUEUE_SEATS_OFFSET, seats as usize)?;
-        let nodes = segment.shared_slice(nodes_offset(seats), cells)?;
-        let memory = segment.memory(cells_offset(seats, geometry.cells), cells * geometry.cell_len)?;
-        Some(QueueView::new(header, places, nodes, memory, geometry))
-    };
-    parts().ok_or_else(|| Errno::EINVAL.into())
+    open::cells(segment, kind).ok_or_else(|| Errno::EINVAL.into())
 }
 
 /// What clones of a handle share, and what ends with the last of them in this process.

@@ -232,6 +232,12 @@ impl Queue {
         get(&self.handle.opened.view.header.facts.id) as i32
     }
 
+    /// Bytes of the longest message that it takes.
+    #[must_use]
+    pub fn message_size(&self) -> usize {
+        self.handle.opened.view.geometry.max_len
+    }
+
     fn at_once<T>(
         &mut self,
         verb: impl FnOnce(&channel::Queue, &Call<'_>) -> Result<T, Stop>,
