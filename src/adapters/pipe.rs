@@ -14,8 +14,8 @@ use crate::channel::lock::{NOBODY, Who};
 use crate::channel::stream::{Call, End, Stop, Stream};
 use crate::error::{self, Error};
 use crate::layout::{
-    FLAG_ASYMMETRIC_FENCES, FLAG_PERSISTENT, KIND_PAGES, MAGIC, MAX_PAGES, PAGE_LEN,
-    RING_OFFSET, SegmentHeader, VERSION, Wakeup, pages_offset,
+    FLAG_ASYMMETRIC_FENCES, FLAG_PERSISTENT, KIND_PAGES, MAGIC, MAX_PAGES, PAGE_LEN, RING_OFFSET,
+    SegmentHeader, VERSION, Wakeup, pages_offset,
 };
 use crate::liveness::Hold;
 use crate::open;

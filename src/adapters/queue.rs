@@ -7,8 +7,8 @@ use crate::adapters::seat::Seat;
 use crate::channel::lock::Who;
 use crate::channel::queue::{Call, Queue, Stop, Watch};
 use crate::layout::{
-    CELL_LENS, FLAG_ASYMMETRIC_FENCES, FLAG_PERSISTENT, MAGIC, MAX_CELLS, MAX_PARTICIPANTS,
-    QueueHeader, RING_OFFSET, SegmentHeader, VERSION, Wakeup, cells_offset,
+    CELL_LENS, FLAG_ASYMMETRIC_FENCES, FLAG_PERSISTENT, MAGIC, MAX_CELLS, MAX_PARTICIPANTS, QueueHeader,
+    RING_OFFSET, SegmentHeader, VERSION, Wakeup, cells_offset,
 };
 use crate::liveness::Hold;
 use crate::open;

@@ -21,7 +21,7 @@ use crate::error::Corrupt;
 use crate::layout::WaitLine;
 use crate::ring::store::{self, Select, add, follow, get, set};
 use crate::sync::AtomicU64;
-use crate::sync::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::Ordering::Relaxed;
 use crate::view::QueueView;
 
 /// Waits for nothing.
@@ -73,8 +73,8 @@ fn seat(view: &QueueView, seat: usize) -> &WaitLine {
 /// The word of a seat.
 #[must_use]
 pub fn word(view: &QueueView, number: usize) -> u32 {
-    // ord(line.serve) Acquire <- turn: whoever sees that it was served sees with what.
-    seat(view, number).state.load(Acquire)
+    // ord(own) Relaxed: who sees that it was served takes the lock, which orders what it was served with.
+    seat(view, number).state.load(Relaxed)
 }
 
 /// The state that a word says.
@@ -88,8 +88,8 @@ fn turn(view: &QueueView, number: usize, state: u32) -> u32 {
     // ord(own) Relaxed: only the holder of the lock stores it.
     let word = seat(view, number).state.load(Relaxed);
     let next = (word & !STATE).wrapping_add(TURN) | state;
-    // ord(line.serve) Release -> word: what was given before the word that says so.
-    seat(view, number).state.store(next, Release);
+    // ord(own) Relaxed: as in `word`.
+    seat(view, number).state.store(next, Relaxed);
     next
 }
 

@@ -10,7 +10,7 @@ use crate::channel::lock::{Lock, NotTaken, Who};
 use crate::error::Corrupt;
 use crate::event::SLICE;
 use crate::ring::store::{self, Select, To, get, set};
-use crate::sync::Ordering::{Acquire, Release};
+use crate::sync::Ordering::Relaxed;
 use crate::sync::{self, Deadline};
 use crate::view::QueueView;
 
@@ -445,8 +445,8 @@ impl Queue {
         if seat != 0 {
             let watch = &self.view.header.watch;
             set(&watch.seat, 0);
-            // ord(watch.told) Release -> told: the message is there before whoever asked is told.
-            watch.told.store((get(&watch.turn) as u32) << 1 | u32::from(told), Release);
+            // ord(own) Relaxed: who is told takes the lock to see what came.
+            watch.told.store((get(&watch.turn) as u32) << 1 | u32::from(told), Relaxed);
             sync::futex_wake(&watch.told, usize::MAX);
         }
     }
@@ -503,8 +503,8 @@ impl Queue {
     pub fn told(&self, turn: u32) -> bool {
         let told = &self.view.header.watch.told;
         loop {
-            // ord(watch.told) Acquire <- cross_out: see what came.
-            let now = told.load(Acquire);
+            // ord(own) Relaxed: as in `cross_out`.
+            let now = told.load(Relaxed);
             if now >> 1 == turn {
                 return now & 1 != 0;
             }
