@@ -520,7 +520,7 @@ pub struct WatchLine {
     pub value: AtomicU64,
     /// Counts the requests, so that no two are taken for one.
     pub turn: AtomicU64,
-    /// The last request that was fulfilled. A futex: who asked for a callback sleeps on it.
+    /// How the last requests ended, see `channel/queue.rs`. A futex: who asked for a callback sleeps on it.
     pub told: AtomicU32,
     /// Keeps the size a multiple of eight.
     pub reserved: AtomicU32,

@@ -18,6 +18,7 @@ use crate::segment::{self, Place};
 use crate::sync::Deadline;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use std::cell::OnceCell;
 use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -88,7 +89,8 @@ impl Options {
         Options { mode, ..self }
     }
 
-    /// How many handles can have used it at the same time; the next one's first call is ENFILE. 512 bytes each eight.
+    /// How many handles can have used it at the same time; the next one's first call is ENFILE. Each
+    /// takes 64 bytes.
     pub fn handles(self, count: u32) -> Self {
         Options { handles: count.saturating_add(1), ..self }
     }
@@ -277,11 +279,6 @@ impl Queue {
         Ok(())
     }
 
-    fn is_nonblocking(&self) -> bool {
-        let flags = fcntl(self.handle.opened.fd(), FcntlArg::F_GETFL).unwrap_or(0);
-        OFlag::from_bits_truncate(flags).contains(OFlag::O_NONBLOCK)
-    }
-
     /// Sends a message, waiting for room (mq_send(3)). It may be empty.
     ///
     /// # Errors
@@ -348,10 +345,10 @@ impl Queue {
         until: Option<Until>,
         verb: impl FnOnce(&channel::Queue, &Call<'_>) -> Result<T, Stop>,
     ) -> io::Result<T> {
-        // Said once a call, as the kernel asks once.
-        let nonblocking = self.is_nonblocking();
+        // Asked once a call, as the kernel does, and only if it would have to wait.
+        let (opened, nonblocking) = (self.handle.opened.clone(), OnceCell::new());
         let patience = || match until {
-            _ if nonblocking => None,
+            _ if *nonblocking.get_or_init(|| is_nonblocking(&opened)) => None,
             Some(until) => Some(until.deadline()),
             None => Some(Deadline::NEVER),
         };
@@ -372,7 +369,7 @@ impl Queue {
     /// # Errors
     /// ENFILE, EMFILE, EINTR.
     pub fn attributes(&mut self) -> io::Result<Attributes> {
-        let nonblocking = self.is_nonblocking();
+        let nonblocking = is_nonblocking(&self.handle.opened);
         let content = self.at_once(|queue, call| queue.look(call, || Ok(queue.content())))?;
         let view = &self.handle.opened.view;
         Ok(Attributes {
@@ -444,6 +441,12 @@ impl Drop for Queue {
             let _ = self.at_once(|queue, call| queue.unwatch(call));
         }
     }
+}
+
+/// O_NONBLOCK stands in the description: clones and forked children share it.
+fn is_nonblocking(opened: &Opened) -> bool {
+    let flags = fcntl(opened.fd(), FcntlArg::F_GETFL).unwrap_or(0);
+    OFlag::from_bits_truncate(flags).contains(OFlag::O_NONBLOCK)
 }
 
 /// The name that `slipring ls` shows for a queue, without what stands before it in shared memory.

@@ -128,7 +128,9 @@ impl Queue {
         self.lock.disown(call.who.me);
         match line::state(line::word(&self.view, call.who.me as usize)) {
             IDLE => Ok(()),
-            _ => self.locked(call, Deadline::NEVER, |_| Ok(line::vacate(&self.view, call.who.me as usize)?)),
+            _ => {
+                self.locked(call, || Deadline::NEVER, |_| Ok(line::vacate(&self.view, call.who.me as usize)?))
+            }
         }
     }
 
@@ -136,13 +138,16 @@ impl Queue {
     fn locked<T>(
         &self,
         call: &Call<'_>,
-        deadline: Deadline,
+        deadline: impl FnOnce() -> Deadline,
         work: impl FnOnce(&mut Vec<usize>) -> Result<T, Stop>,
     ) -> Result<T, Stop> {
-        let held = self.lock.take(&call.who, deadline).map_err(|why| match why {
-            NotTaken::TimedOut => Stop::TimedOut,
-            NotTaken::Interrupted => Stop::Interrupted,
-        })?;
+        let held = match self.lock.try_take(call.who.me) {
+            Some(held) => held,
+            None => self.lock.take(&call.who, deadline()).map_err(|why| match why {
+                NotTaken::TimedOut => Stop::TimedOut,
+                NotTaken::Interrupted => Stop::Interrupted,
+            })?,
+        };
         let server = Server { lives: call.who.lives, now: call.now };
         let mut woken = Vec::new();
         let whole = match held.after_death {
@@ -171,13 +176,14 @@ impl Queue {
         call: &Call<'_>,
         work: impl FnOnce(&mut Vec<usize>) -> Result<T, Stop>,
     ) -> Result<T, Stop> {
-        match (call.patience)() {
-            Some(_) => self.locked(call, Deadline::NEVER, work),
-            None => self.locked(call, Deadline::after(SLICE), work).map_err(|stop| match stop {
-                Stop::TimedOut | Stop::Interrupted => Stop::WouldBlock,
-                other => other,
-            }),
-        }
+        let deadline = || match (call.patience)() {
+            Some(_) => Deadline::NEVER,
+            None => Deadline::after(SLICE),
+        };
+        self.locked(call, deadline, work).map_err(|stop| match stop {
+            Stop::TimedOut | Stop::Interrupted if (call.patience)().is_none() => Stop::WouldBlock,
+            other => other,
+        })
     }
 
     fn gone(&self) -> Result<(), Stop> {
@@ -255,28 +261,32 @@ impl Queue {
             let served = line::word(&self.view, me) != word;
             // Whoever only looks after the dead does not wait for one that is stopped with the lock in hand.
             let most = if served || over.is_some() { Deadline::NEVER } else { Deadline::after(SLICE) };
-            let looked = self.locked(call, most, |woken| match line::state(line::word(&self.view, me)) {
-                GIVEN | GRANTED => match finish.take() {
-                    Some(finish) => finish(woken).map(Some),
-                    None => unreachable!("returns at once"),
-                },
-                ended @ (TOO_LONG | REMOVED) => {
-                    line::done(&self.view, me);
-                    Err(if ended == REMOVED { Stop::Removed } else { Stop::TooLong })
-                }
-                _ => match over {
-                    Some(stop) => {
-                        line::vacate(&self.view, me)?;
-                        Err(stop)
+            let looked = self.locked(
+                call,
+                || most,
+                |woken| match line::state(line::word(&self.view, me)) {
+                    GIVEN | GRANTED => match finish.take() {
+                        Some(finish) => finish(woken).map(Some),
+                        None => unreachable!("returns at once"),
+                    },
+                    ended @ (TOO_LONG | REMOVED) => {
+                        line::done(&self.view, me);
+                        Err(if ended == REMOVED { Stop::Removed } else { Stop::TooLong })
                     }
-                    None => {
-                        if get(&self.view.header.lines.served) > 0 {
-                            line::settle(&self.view, server)?;
+                    _ => match over {
+                        Some(stop) => {
+                            line::vacate(&self.view, me)?;
+                            Err(stop)
                         }
-                        Ok(None)
-                    }
+                        None => {
+                            if get(&self.view.header.lines.served) > 0 {
+                                line::settle(&self.view, server)?;
+                            }
+                            Ok(None)
+                        }
+                    },
                 },
-            });
+            );
             match looked {
                 Ok(Some(done)) => return Ok(done),
                 Ok(None) => {}
@@ -381,13 +391,17 @@ impl Queue {
     /// [`Stop::Gone`], and what `work` says.
     pub fn look<T>(&self, call: &Call<'_>, work: impl FnOnce() -> Result<T, Stop>) -> Result<T, Stop> {
         let server = Server { lives: call.who.lives, now: call.now };
-        self.locked(call, Deadline::NEVER, |_| {
-            self.gone()?;
-            if get(&self.view.header.lines.served) > 0 {
-                line::settle(&self.view, server)?;
-            }
-            work()
-        })
+        self.locked(
+            call,
+            || Deadline::NEVER,
+            |_| {
+                self.gone()?;
+                if get(&self.view.header.lines.served) > 0 {
+                    line::settle(&self.view, server)?;
+                }
+                work()
+            },
+        )
     }
 
     /// As [`Queue::look`], also at a queue that was removed.
@@ -395,7 +409,7 @@ impl Queue {
     /// # Errors
     /// What `work` says.
     pub fn alone<T>(&self, call: &Call<'_>, work: impl FnOnce() -> Result<T, Stop>) -> Result<T, Stop> {
-        self.locked(call, Deadline::NEVER, |_| work())
+        self.locked(call, || Deadline::NEVER, |_| work())
     }
 
     /// What is in it. True only with the lock in hand.
@@ -410,13 +424,17 @@ impl Queue {
     /// # Errors
     /// [`Stop::Gone`] if it has ended before.
     pub fn remove(&self, call: &Call<'_>, unlink: impl FnOnce()) -> Result<(), Stop> {
-        self.locked(call, Deadline::NEVER, |woken| {
-            self.gone()?;
-            set(&self.view.header.limits.removed, 1);
-            unlink();
-            line::dismiss(&self.view, woken);
-            Ok(())
-        })
+        self.locked(
+            call,
+            || Deadline::NEVER,
+            |woken| {
+                self.gone()?;
+                set(&self.view.header.limits.removed, 1);
+                unlink();
+                line::dismiss(&self.view, woken);
+                Ok(())
+            },
+        )
     }
 
     // --- who is told ---
@@ -441,12 +459,16 @@ impl Queue {
     }
 
     /// Ends the request of `seat`, fulfilled or not.
-    fn cross_out(&self, seat: u32, told: bool) {
+    fn cross_out(&self, seat: u32, fulfilled: bool) {
         if seat != 0 {
             let watch = &self.view.header.watch;
-            set(&watch.seat, 0);
+            let turn = get(&watch.turn) as u32 & TURNS;
+            // ord(own) Relaxed: only the holder of the lock stores it.
+            let last = Told(watch.told.load(Relaxed));
             // ord(own) Relaxed: who is told takes the lock to see what came.
-            watch.told.store((get(&watch.turn) as u32) << 1 | u32::from(told), Relaxed);
+            watch.told.store(last.and(turn, fulfilled).0, Relaxed);
+            // Last: a death in between leaves a request that ends once more.
+            set(&watch.seat, 0);
             sync::futex_wake(&watch.told, usize::MAX);
         }
     }
@@ -463,7 +485,7 @@ impl Queue {
                 return Ok(None);
             }
             self.cross_out(other.seat, false);
-            let turn = (get(&watch.turn) + 1) & u64::from(u32::MAX >> 1);
+            let turn = (get(&watch.turn) + 1) & u64::from(TURNS);
             for (word, value) in [
                 (&watch.turn, turn),
                 (&watch.pid, wanted.pid.into()),
@@ -505,10 +527,55 @@ impl Queue {
         loop {
             // ord(own) Relaxed: as in `cross_out`.
             let now = told.load(Relaxed);
-            if now >> 1 == turn {
-                return now & 1 != 0;
+            if let Some(fulfilled) = Told(now).of(turn) {
+                return fulfilled;
             }
             sync::futex_wait(told, now, SLICE);
         }
+    }
+}
+
+/// Requests are counted modulo 2^16.
+const TURNS: u32 = 0xffff;
+
+/// How the last sixteen requests ended: `number of the last:16 | fulfilled, the last one lowest:16`.
+#[derive(Clone, Copy)]
+struct Told(u32);
+
+impl Told {
+    /// One more has ended, or the same once more.
+    fn and(self, turn: u32, fulfilled: bool) -> Told {
+        let since = turn.wrapping_sub(self.0 >> 16) & TURNS;
+        let before = (self.0 & TURNS).checked_shl(since).unwrap_or(0) & TURNS;
+        Told(turn << 16 | before | u32::from(fulfilled))
+    }
+
+    /// How this one ended, if it has. One that ended long ago counts as fulfilled.
+    fn of(self, turn: u32) -> Option<bool> {
+        match (self.0 >> 16).wrapping_sub(turn) & TURNS {
+            since if since > TURNS / 2 => None,
+            since if since > 15 => Some(true),
+            since => Some(self.0 >> since & 1 != 0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Told;
+
+    #[test]
+    fn a_request_learns_how_it_ended_also_when_others_have_ended_since() {
+        let mut told = Told(0);
+        assert_eq!(told.of(1), None);
+        for turn in 1..=40 {
+            told = told.and(turn, turn % 3 == 0);
+            assert_eq!(told.of(turn), Some(turn % 3 == 0));
+            assert_eq!(told.of(turn + 1), None);
+        }
+        assert!((25..=40).all(|turn| told.of(turn) == Some(turn % 3 == 0)));
+        assert_eq!(told.of(24), Some(true), "too long ago to tell");
+        assert_eq!(Told(0xffff_0000).and(0, true).of(0xffff), Some(false), "around the end of the count");
+        assert_eq!(told.and(40, false).of(40), Some(false), "the same once more");
     }
 }

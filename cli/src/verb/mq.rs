@@ -175,8 +175,7 @@ fn send(id: &str, kind: i64, text: &str) -> Result<(), Fail> {
         }
         number => Which::system_v(&number).and_then(|mut q| q.send(kind, &bytes, flags::IPC_NOWAIT)),
     };
-    // In the words of the program that this one is after.
-    sent.map_err(|error| plain("fail to send message.", &error))
+    sent.map_err(|error| failed("cannot send", &error))
 }
 
 fn receive(id: &str, kind: i64) -> Result<(), Fail> {
@@ -203,7 +202,7 @@ fn receive(id: &str, kind: i64) -> Result<(), Fail> {
     out::bytes(&line)
 }
 
-/// As perror(3) says it, without the program's name.
+/// As perror(3) says it, in the words of the program that this one is after: without this one's name.
 fn plain(what: &str, error: &io::Error) -> Fail {
     match failed(what, error) {
         Fail::No(text) => {
