@@ -9,7 +9,7 @@ use std::fmt::{self, Display};
 use std::io;
 
 /// One operation; `q` is an open queue's place in the list of both sides.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 #[allow(missing_docs, reason = "they are named after what they do")]
 pub enum Op {
     Open {
@@ -262,12 +262,12 @@ pub fn scripts() -> Vec<Script<Op>> {
             "M1",
             "an unlinked queue goes on, and the name is another's",
             vec![
-                both.clone(),
+                both,
                 send(0, 5, 1),
                 Op::Unlink,
                 Op::Unlink,
                 open(O_RDWR, false, true),
-                both.clone(),
+                both,
                 send(1, 9, 2),
                 receive(0),
                 receive(0),
@@ -280,7 +280,7 @@ pub fn scripts() -> Vec<Script<Op>> {
             "M1",
             "only whether calls wait can be changed, and what it was is told",
             vec![
-                both.clone(),
+                both,
                 open(O_RDONLY, false, false),
                 attributes(0),
                 attributes(1),
@@ -314,7 +314,7 @@ pub fn scripts() -> Vec<Script<Op>> {
             "M2",
             "the highest priority first, the oldest of it first",
             vec![
-                both.clone(),
+                both,
                 send(0, 1, 0),
                 send(0, 2, 32767),
                 send(0, 3, 32768),
@@ -331,8 +331,8 @@ pub fn scripts() -> Vec<Script<Op>> {
             "M3",
             "one may ask to be told, once, and takes back what it asked",
             vec![
-                both.clone(),
-                both.clone(),
+                both,
+                both,
                 Op::Notify { q: 0, how: Some(0) },
                 Op::Notify { q: 0, how: Some(0) },
                 Op::Notify { q: 1, how: Some(0) },
@@ -358,7 +358,7 @@ pub fn scripts() -> Vec<Script<Op>> {
             "M4",
             "full is EAGAIN, empty is EAGAIN, lengths that do not fit are EMSGSIZE, none is fine",
             vec![
-                both.clone(),
+                both,
                 receive(0),
                 send(0, 0, 0),
                 send(0, 100, 0),

@@ -201,7 +201,7 @@ pub fn scripts() -> Vec<Script<Op>> {
     let get = |key, flags| Op::Get { key, flags };
     let (private, stat) = (get(0, 0o600), Op::Stat { q: 0 });
     let five = |kinds: &[i64]| kinds.iter().map(|&kind| send(kind, kind as usize % 100)).collect::<Vec<_>>();
-    let all = |ops: &[&[Op]]| [&[private.clone()], ops.concat().as_slice()].concat();
+    let all = |ops: &[&[Op]]| [&[private][..], &ops.concat()].concat();
     vec![
         script(
             "Q1",
@@ -293,9 +293,9 @@ pub fn scripts() -> Vec<Script<Op>> {
                 send(7, 10),
                 with(0, 9, 0),
                 with(7, 0, 0),
-                stat.clone(),
+                stat,
                 with(0, 4, MSG_NOERROR),
-                stat.clone(),
+                stat,
                 with(0, 4, 0),
                 send(7, 10),
                 with(0, 10, 0),
@@ -310,7 +310,7 @@ pub fn scripts() -> Vec<Script<Op>> {
                 &[with(0, 50, MSG_COPY), with(1, 50, MSG_COPY), with(2, 50, MSG_COPY), with(3, 50, MSG_COPY)],
                 &[with(-1, 50, MSG_COPY), with(0, 5, MSG_COPY), with(0, 5, MSG_COPY | MSG_NOERROR)],
                 &[with(0, 50, MSG_COPY | MSG_NOERROR), with(0, 50, MSG_COPY | MSG_EXCEPT)],
-                &[Op::Receive { q: 0, kind: 0, room: 50, flags: MSG_COPY }, stat.clone(), receive(0)],
+                &[Op::Receive { q: 0, kind: 0, room: 50, flags: MSG_COPY }, stat, receive(0)],
             ]),
         ),
         script(
@@ -318,31 +318,31 @@ pub fn scripts() -> Vec<Script<Op>> {
             "bytes and messages are limited by the same number",
             all(&[
                 &[send(1, 64)].repeat(257),
-                &[stat.clone(), Op::Set { q: 0, mode: 0o600, bytes: 10 }, stat.clone(), send(1, 0)],
+                &[stat, Op::Set { q: 0, mode: 0o600, bytes: 10 }, stat, send(1, 0)],
                 &[receive(0)].repeat(256),
-                &[stat.clone()],
+                &[stat],
                 &[send(1, 0)].repeat(11),
                 &[receive(0)].repeat(10),
-                &[send(1, 11), send(1, 10), send(1, 0), send(1, 1), stat.clone()],
+                &[send(1, 11), send(1, 10), send(1, 0), send(1, 1), stat],
             ]),
         ),
         script(
             "Q12",
             "who, what, when",
             all(&[&[
-                stat.clone(),
+                stat,
                 send(1, 13),
-                stat.clone(),
+                stat,
                 receive(0),
-                stat.clone(),
+                stat,
                 Op::Set { q: 0, mode: 0o1777, bytes: 0 },
-                stat.clone(),
+                stat,
                 send(1, 0),
                 Op::Set { q: 0, mode: 0o640, bytes: 16384 },
-                stat.clone(),
+                stat,
                 Op::Set { q: 0, mode: 0o640, bytes: 100_000_000 },
                 Op::Remove { q: 0 },
-                stat.clone(),
+                stat,
                 Op::Set { q: 0, mode: 0o640, bytes: 1 },
                 Op::Remove { q: 0 },
                 send(1, 1),

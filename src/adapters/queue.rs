@@ -214,11 +214,9 @@ impl Handle {
             restarts: manner.posix,
             tell: &tell,
         };
-        if newly {
-            if let Err(stop) = self.queue.disown(&call) {
-                self.seat = None;
-                return Ok(Err(stop));
-            }
+        if newly && let Err(stop) = self.queue.disown(&call) {
+            self.seat = None;
+            return Ok(Err(stop));
         }
         Ok(verb(&self.queue, &call))
     }

@@ -403,7 +403,7 @@ impl Queue {
     /// Takes the names of a removed queue away, which whoever removed it did not come to.
     fn forget_names(&mut self) -> io::Result<()> {
         let opened = self.handle.opened.clone();
-        self.at_once(|queue, call| queue.alone(call, || Ok(unlink_names(&opened))))
+        self.at_once(|queue, call| queue.alone(call, || unlink_names(&opened)))
     }
 }
 

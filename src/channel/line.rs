@@ -16,6 +16,7 @@
 //! lines and the counts are derived. One who is served and dies before it has taken what it was given is found by the
 //! next who would have to wait ([`settle`]): the message goes back to its place, the room to the next.
 #![forbid(unsafe_code)]
+#![allow(clippy::disallowed_types, reason = "the facade's atomics, which the lint sees through to core's")]
 
 use crate::error::Corrupt;
 use crate::layout::WaitLine;

@@ -407,9 +407,16 @@ impl Queue {
     /// As [`Queue::look`], also at a queue that was removed.
     ///
     /// # Errors
-    /// What `work` says.
-    pub fn alone<T>(&self, call: &Call<'_>, work: impl FnOnce() -> Result<T, Stop>) -> Result<T, Stop> {
-        self.locked(call, || Deadline::NEVER, |_| work())
+    /// A signal came, or it is damaged.
+    pub fn alone(&self, call: &Call<'_>, work: impl FnOnce()) -> Result<(), Stop> {
+        self.locked(
+            call,
+            || Deadline::NEVER,
+            |_| {
+                work();
+                Ok(())
+            },
+        )
     }
 
     /// What is in it. True only with the lock in hand.

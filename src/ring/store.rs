@@ -18,6 +18,7 @@
 //! The index is a treap over (key, arrival), each node with the earliest arrival below it: the least key, a certain key,
 //! the earliest of all and the earliest but for one key are each found in as many steps as the tree is deep, which is
 //! expected to be twice the logarithm of the number of messages.
+#![allow(clippy::disallowed_types, reason = "the facade's atomics, which the lint sees through to core's")]
 
 use crate::error::Corrupt;
 use crate::ring::treap;
