@@ -382,6 +382,7 @@ fn kills_at_random_moments_lose_double_and_tear_nothing_and_hang_nobody() {
             break error;
         }
     };
+    let drained = begin.elapsed();
     assert_eq!(end.raw_os_error(), Some(libc::ENOMSG));
     let (mut all, mut lost) = (0, 0);
     for sender in 0..SENDERS {
@@ -390,10 +391,7 @@ fn kills_at_random_moments_lose_double_and_tear_nothing_and_hang_nobody() {
         (all, lost) = (all + came, lost + said.saturating_sub(came));
         assert!(came <= said + 1, "sender {sender} sent {said}, {came} came");
     }
-    println!(
-        "{all} messages, {lost} lost with {lost_at_most} killed receivers; drained in {:.1?}",
-        begin.elapsed()
-    );
+    println!("{all} messages, {lost} lost with {lost_at_most} killed receivers; drained in {:.1?}", drained);
     assert!(all > 0 && lost <= lost_at_most);
     // All of it is there again.
     (0..15).for_each(|_| queue.send(1, &[1; 100], IPC_NOWAIT).unwrap());
