@@ -19,6 +19,21 @@ pub const KIND_SPSC: u32 = 1;
 pub const KIND_MPMC: u32 = 2;
 /// Ring kind: a stream of bytes in pages, as a pipe: any number of writers and readers, one at a time of each.
 pub const KIND_PAGES: u32 = 3;
+/// Kind: a message queue with POSIX's rules, priorities first.
+pub const KIND_POSIX_MQ: u32 = 4;
+/// Kind: a message queue with System V's rules, types to choose from.
+pub const KIND_SYSV_MQ: u32 = 5;
+
+/// What people call a segment of this kind that is no ring of messages: the adapter whose it is.
+#[must_use]
+pub fn adapter_of(kind: u32) -> Option<&'static str> {
+    match kind {
+        KIND_PAGES => Some("pipe"),
+        KIND_POSIX_MQ => Some("posix-mq"),
+        KIND_SYSV_MQ => Some("sysv-mq"),
+        _ => None,
+    }
+}
 
 /// Flag: the name outlives its last participant.
 pub const FLAG_PERSISTENT: u32 = 1;
@@ -61,6 +76,25 @@ pub const PAGE_WORDS_OFFSET: usize = 2560;
 #[must_use]
 pub const fn pages_offset(pages: u64) -> usize {
     (PAGE_WORDS_OFFSET + pages as usize * size_of::<AtomicU64>()).next_multiple_of(PAGE_LEN)
+}
+
+/// Where the places of those who use a queue stand: page aligned.
+pub const QUEUE_SEATS_OFFSET: usize = 4096;
+/// The most cells of a queue: 4 GiB and more.
+pub const MAX_CELLS: u64 = 1 << 26;
+/// The shortest and the longest cell of a queue, in bytes; powers of two.
+pub const CELL_LENS: [u64; 2] = [64, 4096];
+
+/// Where the index of a queue with so many seats starts.
+#[must_use]
+pub const fn nodes_offset(seats: u32) -> usize {
+    QUEUE_SEATS_OFFSET + seats as usize * size_of::<WaitLine>()
+}
+
+/// Where the cells of a queue start: page aligned.
+#[must_use]
+pub const fn cells_offset(seats: u32, cells: u64) -> usize {
+    (nodes_offset(seats) + cells as usize * size_of::<Node>()).next_multiple_of(4096)
 }
 
 /// Where the slots of an MPMC ring for so many participants start: page aligned.
@@ -377,6 +411,155 @@ pub struct PageHeader {
     pub partner: EventLine,
 }
 
+/// The control lines of a message queue. Everything is read and written by the holder of `lock` alone, but for `removed`,
+/// and for the event of `watch`. What stands under *derived* is made anew from the cells and the seats after a death.
+#[repr(C)]
+pub struct QueueHeader {
+    /// The right to touch the queue.
+    pub lock: LockLine,
+    /// Derived: what is in the store and where.
+    pub store: StoreLine,
+    /// Derived: who waits.
+    pub lines: LinesLine,
+    /// What the queue may hold.
+    pub limits: LimitsLine,
+    /// What System V tells of a queue.
+    pub facts: FactsLine,
+    /// Who is told when something comes.
+    pub watch: WatchLine,
+}
+
+/// Derived: what is in a store.
+#[repr(C, align(128))]
+pub struct StoreLine {
+    /// Root of the index, a link.
+    pub root: AtomicU64,
+    /// First free cell, a link.
+    pub free: AtomicU64,
+    /// Free cells.
+    pub free_cells: AtomicU64,
+    /// Messages queued: not handed to anybody yet.
+    pub count: AtomicU64,
+    /// Their bytes.
+    pub bytes: AtomicU64,
+    /// The number of the next message to arrive.
+    pub next: AtomicU64,
+}
+
+/// Derived: who waits at a queue.
+#[repr(C, align(128))]
+pub struct LinesLine {
+    /// First seat that waits for a message, a link.
+    pub receivers: AtomicU64,
+    /// First seat that waits for room, a link.
+    pub senders: AtomicU64,
+    /// The next ticket; whoever has a lower one came earlier.
+    pub ticket: AtomicU64,
+    /// How many have been served and have not noticed yet.
+    pub served: AtomicU64,
+    /// How many of them are senders for whom room is kept.
+    pub granted: AtomicU64,
+    /// The bytes of their messages.
+    pub granted_bytes: AtomicU64,
+    /// The cells that these will take.
+    pub granted_cells: AtomicU64,
+}
+
+/// What a queue may hold.
+#[repr(C, align(128))]
+pub struct LimitsLine {
+    /// Bytes of the longest message. Never changes.
+    pub max_len: AtomicU64,
+    /// Messages at most.
+    pub count: AtomicU64,
+    /// Bytes of all messages at most.
+    pub bytes: AtomicU64,
+    /// 1: the queue has been removed, nothing comes or goes any more.
+    pub removed: AtomicU64,
+    /// How far `bytes` can be raised. Never changes.
+    pub most: AtomicU64,
+    /// How many messages there is memory for. Never changes.
+    pub most_messages: AtomicU64,
+}
+
+/// What System V tells of a queue (msgctl(2), `struct msqid_ds`).
+#[repr(C, align(128))]
+pub struct FactsLine {
+    /// The key; 0 for a private one.
+    pub key: AtomicU64,
+    /// The identifier.
+    pub id: AtomicU64,
+    /// Who owns it.
+    pub uid: AtomicU64,
+    /// The owner's group.
+    pub gid: AtomicU64,
+    /// Permission bits.
+    pub mode: AtomicU64,
+    /// Process that sent last; 0 for none.
+    pub sender: AtomicU64,
+    /// Process that received last; 0 for none.
+    pub receiver: AtomicU64,
+    /// When it was sent to last, in seconds since 1970; 0 for never.
+    pub sent: AtomicU64,
+    /// When it was received from last.
+    pub received: AtomicU64,
+    /// When it was made or changed last.
+    pub changed: AtomicU64,
+}
+
+/// Who is told when a message comes to an empty queue (mq_notify(3)).
+#[repr(C, align(128))]
+pub struct WatchLine {
+    /// Seat of whoever asked, 0 for nobody.
+    pub seat: AtomicU64,
+    /// Its process.
+    pub pid: AtomicU64,
+    /// Signal to send; 0 for none.
+    pub signal: AtomicU64,
+    /// The value that goes with it.
+    pub value: AtomicU64,
+    /// Counts the requests, so that no two are taken for one.
+    pub turn: AtomicU64,
+    /// How the last requests ended, see `channel/queue.rs`. A futex: who asked for a callback sleeps on it.
+    pub told: AtomicU32,
+    /// Keeps the size a multiple of eight.
+    pub reserved: AtomicU32,
+}
+
+/// A place of one who uses a queue: what it waits for, and what it was given.
+#[repr(C, align(64))]
+pub struct WaitLine {
+    /// `turn:28 | state:4`, see `channel/line.rs`. The futex on which its owner sleeps.
+    pub state: AtomicU32,
+    /// Process that has it, for people.
+    pub pid: AtomicU32,
+    /// Derived while it waits: the next in the line, a link.
+    pub next: AtomicU64,
+    /// Who waits longer has a lower one.
+    pub ticket: AtomicU64,
+    /// Who has a higher one is served first: the priority of its thread.
+    pub rank: AtomicU64,
+    /// Which messages it wants, or for whose bytes it wants room.
+    pub wants: AtomicU64,
+    /// The key of the messages that it wants.
+    pub key: AtomicU64,
+    /// The longest message that it takes.
+    pub room: AtomicU64,
+    /// Derived: the cell of the message that it was given.
+    pub cell: AtomicU64,
+}
+
+/// Derived: a message's place in the index, which has a node for each cell. Links are indices plus one, 0 for none.
+#[repr(C)]
+pub struct Node {
+    /// What comes before it.
+    pub left: AtomicU64,
+    /// What comes behind it.
+    pub right: AtomicU64,
+    /// The earliest arrival of its subtree.
+    pub earliest: AtomicU64,
+}
+
 /// The state word of a slot: `lap:48 | kind:4 | owner:12`. Position p lives in slot p % N at lap p / N, laps start at 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlotWord(pub u64);
@@ -562,6 +745,15 @@ const _: () = {
     pinned(offset_of!(PageHeader, partner), 1280);
     pinned(size_of::<PageHeader>(), 1408);
     pinned(align_of::<PageHeader>(), 128);
+    pinned(offset_of!(QueueHeader, store), 256);
+    pinned(offset_of!(QueueHeader, lines), 384);
+    pinned(offset_of!(QueueHeader, limits), 512);
+    pinned(offset_of!(QueueHeader, facts), 640);
+    pinned(offset_of!(QueueHeader, watch), 768);
+    pinned(size_of::<QueueHeader>(), 896);
+    pinned(size_of::<WaitLine>(), 64);
+    pinned(size_of::<Node>(), 24);
+    assert!(RING_OFFSET + 896 <= QUEUE_SEATS_OFFSET);
     assert!(RING_OFFSET + 1408 <= PAGE_WORDS_OFFSET && PAGE_WORDS_OFFSET.is_multiple_of(8));
     assert!(RING_OFFSET + 640 <= SPSC_DATA_OFFSET && RING_OFFSET + 640 <= PARTIES_OFFSET);
     assert!(RING_OFFSET.is_multiple_of(128) && PARTIES_OFFSET.is_multiple_of(128));

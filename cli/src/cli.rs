@@ -5,7 +5,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::fail::Fail;
 use crate::out;
-use crate::verb::{compare, completions, conform, fsck, ls, man, mk, pipe, recv, rm, send, stat, verify};
+use crate::verb::{compare, completions, conform, fsck, ls, man, mk, mq, pipe, recv, rm, send, stat, verify};
 
 /// Exit codes, and where the examples are.
 const AFTER: &str = "\
@@ -50,7 +50,9 @@ pub(crate) enum Verb {
     Recv(recv::Args),
     /// Join the stages of a pipeline by a named pipe
     Pipe(pipe::Args),
-    /// Compare slipring's pipes with the kernel's, operation by operation
+    /// Message queues of System V and of POSIX: make, list, send, receive, remove
+    Mq(mq::Args),
+    /// Compare slipring's pipes and message queues with the kernel's, operation by operation
     Conform(conform::Args),
     /// Measure slipring against the kernel's own mechanisms on this machine
     Compare(compare::Args),

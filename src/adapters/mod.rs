@@ -6,3 +6,8 @@
 
 pub mod fifo;
 pub mod pipe;
+pub mod posix_mq;
+mod queue;
+mod seat;
+pub mod sysv;
+pub mod sysv_mq;

@@ -392,6 +392,13 @@ pub fn futex_wait_interruptible(word: &AtomicU32, expected: u32, slice: Duration
     false
 }
 
+/// As [`futex_wait`]; no signal comes in a model.
+#[track_caller]
+pub fn futex_wait_until_handler(word: &AtomicU32, expected: u32, slice: Duration) -> bool {
+    futex_wait(word, expected, slice);
+    false
+}
+
 /// Wakes up to `most` of those who sleep on `word`, the longest asleep first; how many it woke.
 #[track_caller]
 pub fn futex_wake(word: &AtomicU32, most: usize) -> usize {

@@ -345,6 +345,14 @@ pub fn futex_wait_interruptible(word: &AtomicU32, expected: u32, slice: Duration
     }
 }
 
+/// As [`futex_wait`]; true if a signal handler ran, however it was installed, as it ends the calls of System V IPC, which
+/// are never restarted (signal(7)): FUTEX_WAIT with a time-out does just that.
+pub fn futex_wait_until_handler(word: &AtomicU32, expected: u32, slice: Duration) -> bool {
+    use rustix::thread::futex;
+    let slice = futex::Timespec { tv_sec: slice.as_secs() as i64, tv_nsec: i64::from(slice.subsec_nanos()) };
+    futex::wait(word, futex::Flags::empty(), expected, Some(&slice)) == Err(rustix::io::Errno::INTR)
+}
+
 /// Wakes up to `most` of those who sleep on `word`; how many it woke.
 pub fn futex_wake(word: &AtomicU32, most: usize) -> usize {
     use rustix::thread::futex;
