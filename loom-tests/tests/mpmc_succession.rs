@@ -317,6 +317,32 @@ fn a_newcomer_keeps_its_slots_whoever_sweeps_the_dead_one() {
 }
 
 #[test]
+fn nobody_is_seated_over_one_that_came_and_died_meanwhile() {
+    check_bounded(2, |run| {
+        let ring = SlotRig::with(2, 1, Wakeup::None);
+        let dead = ring.member(SENDER).unwrap();
+        ring.kill(dead, 0);
+        let there = ring.clone();
+        let other = thread::spawn(move || there.member(SENDER).ok());
+        let brief = ring.member(SENDER).ok();
+        let came = brief.is_some();
+        if let Some(brief) = brief {
+            ring.side(0).claim().unwrap();
+            ring.kill(brief, 0);
+        }
+        let lives = other.join().unwrap();
+        run.outcome((came, lives.is_some(), ring.owned_by(0)));
+        kill(lives);
+    })
+    .reaches("(false, true, 0)", "the other has the place, and lives")
+    .reaches(
+        "(true, false, 1)",
+        "this one had it until the other had given up: nobody has looked at it since",
+    )
+    .reaches("(true, true, 0)", "the other came to its place, and swept it before");
+}
+
+#[test]
 fn two_sweepers_sweep_once() {
     check_bounded(3, |run| {
         let ring = SlotRig::with(2, 3, Wakeup::None);

@@ -83,9 +83,11 @@ impl Members {
             return if class == Class::Attached { Settled::No } else { Settled::Passing };
         }
         self.mend(party);
-        let fits = || {
-            let now = Class::of(self.parties()[party].state());
-            now == Class::Free || now == class
+        // What looks attached from here on is another one, and dead: unswept.
+        let fits = || match Class::of(self.parties()[party].state()) {
+            Class::Free => true,
+            Class::Left => class == Class::Left,
+            Class::Attached => false,
         };
         if !fits() {
             self.host.give_back(party);
@@ -96,7 +98,8 @@ impl Members {
             return Settled::Yes;
         }
         self.host.give_back(party);
-        // Others have shares, perhaps to become the lease: whoever gives up last gets it.
+        // Others have shares, perhaps to become the lease: whoever gives up last gets it. Unless one came in between, and
+        // died: then from the start.
         let taken = self.host.take(party);
         if taken && fits() {
             return Settled::Yes;
