@@ -8,7 +8,7 @@ use slipring_loom::channel::mpmc::{Receiver, Sender};
 use slipring_loom::error::{RecvError, SendError};
 use slipring_loom::event::WaitStrategy;
 use slipring_loom::layout::SlotKind::Peeked;
-use slipring_loom::layout::{DIED, ORPHANED, RECEIVER, SENDER, Wakeup};
+use slipring_loom::layout::{ATTACHED, DIED, ORPHANED, RECEIVER, SENDER, Wakeup};
 use slipring_loom::ring::mpmc::Side;
 use slipring_loom::slots::{LONGEST, SlotRig, fill, finish, message, put, recv, try_recv, value};
 use slipring_loom::sync::kill;
@@ -384,6 +384,68 @@ fn a_sweeper_that_is_stopped_hides_no_death_and_keeps_no_slot() {
     })
     .reaches("(None, false)", "the newcomer swept meanwhile: the table moved, so it is looked at again")
     .reaches("(Some(Some(71)), false)", "only the place is not to be had");
+}
+
+#[test]
+fn nobody_is_gone_while_a_newcomer_is_not_counted_yet() {
+    check_bounded(2, |run| {
+        let ring = SlotRig::with(2, 3, Wakeup::None);
+        let [mut gone, last] = [(); 2].map(|()| ring.member(SENDER).unwrap());
+        let receiver = ring.member(RECEIVER).unwrap();
+        gone.leave(false);
+        kill(gone);
+        let [there, kernel] = [(); 2].map(|()| ring.clone());
+        // Into the place that is asked about first.
+        let newcomer = thread::spawn(move || kill(there.member(SENDER).unwrap()));
+        let dying = thread::spawn(move || {
+            if kernel.party(0).state() == ATTACHED {
+                kernel.kill(last, 1);
+            } else {
+                kill(last);
+            }
+        });
+        run.outcome(receiver.ended(SENDER));
+        newcomer.join().unwrap();
+        dying.join().unwrap();
+        kill(receiver);
+    })
+    .reaches("None", "always: the last one dies only if there is a newcomer");
+}
+
+#[test]
+fn whoever_sees_a_change_counted_sees_who_came() {
+    check(|run| {
+        let ring = SlotRig::with(2, 2, Wakeup::None);
+        let receiver = ring.member(RECEIVER).unwrap();
+        let known = receiver.changes();
+        let there = ring.clone();
+        let newcomer = thread::spawn(move || kill(there.member(SENDER).unwrap()));
+        let counted = receiver.changes() != known;
+        run.outcome((counted, ring.party(1).state() == ATTACHED));
+        newcomer.join().unwrap();
+        kill(receiver);
+    })
+    .reaches("(false, false)", "looked at before it came")
+    .reaches("(false, true)", "it is there, and was not counted yet")
+    .reaches("(true, true)", "counted");
+}
+
+#[test]
+fn two_changes_at_once_are_both_counted() {
+    check_bounded(3, |run| {
+        let ring = SlotRig::with(2, 2, Wakeup::None);
+        let [mut one, mut two] = [(); 2].map(|()| ring.member(SENDER).unwrap());
+        let known = one.changes();
+        let other = thread::spawn(move || {
+            one.leave(false);
+            kill(one);
+        });
+        two.leave(false);
+        other.join().unwrap();
+        run.outcome(two.changes() - known);
+        kill(two);
+    })
+    .reaches("2", "always: none is lost to the other");
 }
 
 #[test]

@@ -217,6 +217,11 @@ impl Members {
         (0..self.parties().len()).filter(|&party| self.standing(party, role) == Standing::Lives).count()
     }
 
+    /// What everybody has said last.
+    fn words(&self) -> Vec<PartyWord> {
+        self.parties().iter().map(|party| party.state()).collect()
+    }
+
     /// How a place stands as to this role, by its word and its lease.
     fn standing(&self, party: usize, role: u32) -> Standing {
         let word = self.parties()[party].state();
@@ -240,12 +245,13 @@ impl Members {
     /// latest of those whose places nobody else has taken. `None` as well if nobody ever had it: somebody may come.
     #[must_use]
     pub fn ended(&self, role: u32) -> Option<Option<u32>> {
-        // A clone may take a place that was looked at already before its original gives up one that was not. So nobody is
-        // gone unless the table stood still. One that never does is alive.
-        let before = self.changes();
         if self.view.header.census.roles() & role == 0 {
             return None;
         }
+        // Somebody may come to a place that was looked at already before another gives up one that was not. So nobody is
+        // gone unless every word stood still meanwhile; the count of changes comes behind the words, and may never come.
+        // One that never stands still is alive.
+        let before = self.words();
         let mut latest: Option<(u64, PartyWord)> = None;
         for (index, party) in self.parties().iter().enumerate() {
             match self.standing(index, role) {
@@ -256,7 +262,8 @@ impl Members {
                 _ => {}
             }
         }
-        if self.changes() != before {
+        // No word comes again: each attachment has its number, of 27 bits, and is never attached a second time.
+        if self.words() != before {
             return None;
         }
         let died = latest.filter(|(_, word)| !matches!(word.state(), CLOSED | ABANDONED));
