@@ -10,7 +10,7 @@ use slipring_loom::event::WaitStrategy;
 use slipring_loom::layout::SlotKind::Peeked;
 use slipring_loom::layout::{ATTACHED, DIED, ORPHANED, RECEIVER, SENDER, Wakeup};
 use slipring_loom::ring::mpmc::Side;
-use slipring_loom::slots::{LONGEST, SlotRig, fill, finish, message, put, recv, try_recv, value};
+use slipring_loom::slots::{LONGEST, PID, SlotRig, fill, finish, message, put, recv, try_recv, value};
 use slipring_loom::sync::kill;
 use slipring_loom::{check, check_bounded};
 
@@ -446,6 +446,26 @@ fn two_changes_at_once_are_both_counted() {
         kill(two);
     })
     .reaches("2", "always: none is lost to the other");
+}
+
+#[test]
+fn one_that_was_killed_before_it_was_noted_down_has_been_there() {
+    check_bounded(3, |run| {
+        let ring = SlotRig::with(2, 3, Wakeup::None);
+        // All that the first sender ever got to; its lease is free.
+        ring.view().parties[0].attach(PID, SENDER, 1);
+        let [one, two] = [(); 2].map(|()| ring.member(RECEIVER).unwrap());
+        let other = thread::spawn(move || {
+            one.look_at(0);
+            kill(one);
+        });
+        two.look_at(0);
+        let news = two.ended(SENDER);
+        other.join().unwrap();
+        run.outcome((news, two.ended(SENDER)));
+        kill(two);
+    })
+    .reaches("(Some(Some(71)), Some(Some(71)))", "always: whoever sweeps it notes it down before");
 }
 
 #[test]

@@ -113,10 +113,15 @@ impl Members {
     fn seated(mut self, party: usize, role: u32, pid: u32, now_ns: u64) -> Self {
         self.me = party;
         self.parties()[party].attach(pid, role, now_ns);
-        // ord(own) Relaxed: a hint that only ever gains bits.
-        self.view.header.census.seen.fetch_or(role, Relaxed);
+        self.note_down(role);
         self.changed();
         self
+    }
+
+    /// Somebody has this role, or had it.
+    fn note_down(&self, role: u32) {
+        // ord(own) Relaxed: a hint that only ever gains bits.
+        self.view.header.census.seen.fetch_or(role, Relaxed);
     }
 
     /// A participant that can do nothing, for a clone that found no place.
@@ -182,6 +187,8 @@ impl Members {
         let died = word.state() == ATTACHED;
         if died {
             let kept = sweep(&self.view, party as u32).kept > 0;
+            // It may have been killed before it got to that. Before the word: once that tells of a death nobody comes here.
+            self.note_down(word.role());
             self.becomes(party, word, if kept { ORPHANED } else { DIED });
         }
         died
