@@ -8,9 +8,9 @@ use slipring_loom::channel::mpmc::{Receiver, Sender};
 use slipring_loom::error::{RecvError, SendError};
 use slipring_loom::event::WaitStrategy;
 use slipring_loom::layout::SlotKind::Peeked;
-use slipring_loom::layout::{DIED, ORPHANED, RECEIVER, SENDER, Wakeup};
+use slipring_loom::layout::{ATTACHED, DIED, ORPHANED, RECEIVER, SENDER, Wakeup};
 use slipring_loom::ring::mpmc::Side;
-use slipring_loom::slots::{LONGEST, SlotRig, fill, finish, get, message, put, recv, try_recv, value};
+use slipring_loom::slots::{LONGEST, PID, SlotRig, fill, finish, get, message, put, recv, try_recv, value};
 use slipring_loom::sync::kill;
 use slipring_loom::{check, check_bounded};
 
@@ -342,6 +342,32 @@ fn a_newcomer_keeps_its_slots_whoever_sweeps_the_dead_one() {
 }
 
 #[test]
+fn nobody_is_seated_over_one_that_came_and_died_meanwhile() {
+    check_bounded(2, |run| {
+        let ring = SlotRig::with(2, 1, Wakeup::None);
+        let dead = ring.member(SENDER).unwrap();
+        ring.kill(dead, 0);
+        let there = ring.clone();
+        let other = thread::spawn(move || there.member(SENDER).ok());
+        let brief = ring.member(SENDER).ok();
+        let came = brief.is_some();
+        if let Some(brief) = brief {
+            ring.side(0).claim().unwrap();
+            ring.kill(brief, 0);
+        }
+        let lives = other.join().unwrap();
+        run.outcome((came, lives.is_some(), ring.owned_by(0)));
+        kill(lives);
+    })
+    .reaches("(false, true, 0)", "the other has the place, and lives")
+    .reaches(
+        "(true, false, 1)",
+        "this one had it until the other had given up: nobody has looked at it since",
+    )
+    .reaches("(true, true, 0)", "the other came to its place, and swept it before");
+}
+
+#[test]
 fn two_sweepers_sweep_once() {
     check_bounded(3, |run| {
         let ring = SlotRig::with(2, 3, Wakeup::None);
@@ -432,6 +458,88 @@ fn a_slow_sweeper_does_not_bring_back_what_was_adopted() {
         kill(heir);
     })
     .reaches("([1], true)", "always: nothing is left at the place, and it says so");
+}
+
+#[test]
+fn nobody_is_gone_while_a_newcomer_is_not_counted_yet() {
+    check_bounded(2, |run| {
+        let ring = SlotRig::with(2, 3, Wakeup::None);
+        let [mut gone, last] = [(); 2].map(|()| ring.member(SENDER).unwrap());
+        let receiver = ring.member(RECEIVER).unwrap();
+        gone.leave(false);
+        kill(gone);
+        let [there, kernel] = [(); 2].map(|()| ring.clone());
+        // Into the place that is asked about first.
+        let newcomer = thread::spawn(move || kill(there.member(SENDER).unwrap()));
+        let dying = thread::spawn(move || {
+            if kernel.party(0).state() == ATTACHED {
+                kernel.kill(last, 1);
+            } else {
+                kill(last);
+            }
+        });
+        run.outcome(receiver.ended(SENDER));
+        newcomer.join().unwrap();
+        dying.join().unwrap();
+        kill(receiver);
+    })
+    .reaches("None", "always: the last one dies only if there is a newcomer");
+}
+
+#[test]
+fn whoever_sees_a_change_counted_sees_who_came() {
+    check(|run| {
+        let ring = SlotRig::with(2, 2, Wakeup::None);
+        let receiver = ring.member(RECEIVER).unwrap();
+        let known = receiver.changes();
+        let there = ring.clone();
+        let newcomer = thread::spawn(move || kill(there.member(SENDER).unwrap()));
+        let counted = receiver.changes() != known;
+        run.outcome((counted, ring.party(1).state() == ATTACHED));
+        newcomer.join().unwrap();
+        kill(receiver);
+    })
+    .reaches("(false, false)", "looked at before it came")
+    .reaches("(false, true)", "it is there, and was not counted yet")
+    .reaches("(true, true)", "counted");
+}
+
+#[test]
+fn two_changes_at_once_are_both_counted() {
+    check_bounded(3, |run| {
+        let ring = SlotRig::with(2, 2, Wakeup::None);
+        let [mut one, mut two] = [(); 2].map(|()| ring.member(SENDER).unwrap());
+        let known = one.changes();
+        let other = thread::spawn(move || {
+            one.leave(false);
+            kill(one);
+        });
+        two.leave(false);
+        other.join().unwrap();
+        run.outcome(two.changes() - known);
+        kill(two);
+    })
+    .reaches("2", "always: none is lost to the other");
+}
+
+#[test]
+fn one_that_was_killed_before_it_was_noted_down_has_been_there() {
+    check_bounded(3, |run| {
+        let ring = SlotRig::with(2, 3, Wakeup::None);
+        // All that the first sender ever got to; its lease is free.
+        ring.view().parties[0].attach(PID, SENDER, 1);
+        let [one, two] = [(); 2].map(|()| ring.member(RECEIVER).unwrap());
+        let other = thread::spawn(move || {
+            one.look_at(0);
+            kill(one);
+        });
+        two.look_at(0);
+        let news = two.ended(SENDER);
+        other.join().unwrap();
+        run.outcome((news, two.ended(SENDER)));
+        kill(two);
+    })
+    .reaches("(Some(Some(71)), Some(Some(71)))", "always: whoever sweeps it notes it down before");
 }
 
 #[test]
