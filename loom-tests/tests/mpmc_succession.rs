@@ -449,6 +449,20 @@ fn two_changes_at_once_are_both_counted() {
 }
 
 #[test]
+fn the_first_one_ever_is_never_taken_for_gone() {
+    check(|run| {
+        let ring = SlotRig::with(2, 2, Wakeup::None);
+        let receiver = ring.member(RECEIVER).unwrap();
+        let there = ring.clone();
+        let first = thread::spawn(move || kill(there.member(SENDER).unwrap()));
+        run.outcome(receiver.ended(SENDER));
+        first.join().unwrap();
+        kill(receiver);
+    })
+    .reaches("None", "always: it has not come, or it is there");
+}
+
+#[test]
 fn one_that_was_killed_before_it_was_noted_down_has_been_there() {
     check_bounded(3, |run| {
         let ring = SlotRig::with(2, 3, Wakeup::None);

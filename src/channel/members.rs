@@ -20,7 +20,7 @@ use crate::layout::{
 };
 use crate::ring::mpmc::Taken;
 use crate::ring::sweep::{adopt, sort_by_age, sweep};
-use crate::sync::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::Ordering::{Acquire, Release};
 use crate::sync::{Pace, yield_now};
 use crate::view::SlotView;
 use std::time::Duration;
@@ -120,8 +120,8 @@ impl Members {
 
     /// Somebody has this role, or had it.
     fn note_down(&self, role: u32) {
-        // ord(own) Relaxed: a hint that only ever gains bits.
-        self.view.header.census.seen.fetch_or(role, Relaxed);
+        // ord(members.seen) Release -> Census::roles: the word before the bit.
+        self.view.header.census.seen.fetch_or(role, Release);
     }
 
     /// A participant that can do nothing, for a clone that found no place.
@@ -360,8 +360,8 @@ enum Standing {
 impl Census {
     /// Roles that somebody ever had.
     pub fn roles(&self) -> u32 {
-        // ord(own) Relaxed: a hint; a participant is there before its bit, and then the table tells.
-        self.seen.load(Relaxed)
+        // ord(members.seen) Acquire <- Members::note_down: who has the role is in the table by then.
+        self.seen.load(Acquire)
     }
 }
 
