@@ -25,9 +25,11 @@ use crate::sync::{Pace, yield_now};
 use crate::view::SlotView;
 use std::time::Duration;
 
-/// How long a newcomer tries again for a place that somebody just comes to, leaves or sweeps. That takes microseconds, or
-/// milliseconds in a ring of very many slots; who takes longer is stopped.
+/// How long a newcomer tries again, at least, for a place that somebody just comes to, leaves or sweeps. That takes
+/// microseconds; in a ring of very many slots as long as the newcomer's own first round took, which sweeps the same slots,
+/// and some times that: who takes longer is stopped.
 const PASSING: Duration = Duration::from_millis(50);
+const ROUNDS: u32 = 4;
 
 /// One participant's place among the others.
 pub struct Members {
@@ -47,7 +49,8 @@ impl Members {
     pub fn attach(view: SlotView, seat: Seat, role: u32) -> Result<Self, NoPlace> {
         let (pid, now_ns) = (seat.pid, seat.now_ns);
         let members = Members { view, host: seat.host, me: usize::MAX, inherited: false };
-        let mut pace = Pace::new();
+        let started = Pace::new();
+        let mut clock = None;
         let mut last = false;
         loop {
             let mut passing = false;
@@ -69,7 +72,9 @@ impl Members {
             if last || !passing {
                 return Err(NoPlace);
             }
-            last = pace.passed(PASSING);
+            let (pace, patience) = clock
+                .get_or_insert_with(|| (Pace::new(), PASSING.max(started.elapsed().saturating_mul(ROUNDS))));
+            last = pace.passed(*patience);
             yield_now();
         }
     }
