@@ -133,11 +133,15 @@ impl End {
         if let Some(suspect) = self.side.suspect() {
             self.look_at(suspect);
         }
-        taken.inspect_err(|error| {
-            if matches!(error, RecvError::Corrupt(_)) {
-                self.space.notify(); // A message of an impossible length is gone, and its slot free.
-            }
-        })
+        taken.inspect_err(|error| self.tell_of(error))
+    }
+
+    /// A message of an impossible length is gone, and its slot free.
+    #[cold]
+    fn tell_of(&self, error: &RecvError) {
+        if matches!(error, RecvError::Corrupt(_)) {
+            self.space.notify();
+        }
     }
 
     /// Somebody was in the way: stopped, slow, or dead?
@@ -937,7 +941,10 @@ impl Receiver {
         // There were none before.
         self.end.loans += self.pending.len() as u32;
         if let Some(taken) = taken {
-            return taken.inspect_err(|_| self.end.items.notify());
+            return taken.inspect_err(|error| {
+                self.end.items.notify();
+                self.end.tell_of(error);
+            });
         }
         if let Some(taken) = self.next_pending(room)? {
             return Ok(taken);
