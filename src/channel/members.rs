@@ -20,14 +20,16 @@ use crate::layout::{
 };
 use crate::ring::mpmc::Taken;
 use crate::ring::sweep::{adopt, sort_by_age, sweep};
-use crate::sync::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::Ordering::{Acquire, Release};
 use crate::sync::{Pace, yield_now};
 use crate::view::SlotView;
 use std::time::Duration;
 
-/// How long a newcomer tries again for a place that somebody just comes to, leaves or sweeps. That takes microseconds, or
-/// milliseconds in a ring of very many slots; who takes longer is stopped.
+/// How long a newcomer tries again, at least, for a place that somebody just comes to, leaves or sweeps. That takes
+/// microseconds; in a ring of very many slots as long as the newcomer's own first round took, which sweeps the same slots,
+/// and some times that: who takes longer is stopped.
 const PASSING: Duration = Duration::from_millis(50);
+const ROUNDS: u32 = 4;
 
 /// One participant's place among the others.
 pub struct Members {
@@ -47,7 +49,8 @@ impl Members {
     pub fn attach(view: SlotView, seat: Seat, role: u32) -> Result<Self, NoPlace> {
         let (pid, now_ns) = (seat.pid, seat.now_ns);
         let members = Members { view, host: seat.host, me: usize::MAX, inherited: false };
-        let mut pace = Pace::new();
+        let started = Pace::new();
+        let mut clock = None;
         let mut last = false;
         loop {
             let mut passing = false;
@@ -69,7 +72,9 @@ impl Members {
             if last || !passing {
                 return Err(NoPlace);
             }
-            last = pace.passed(PASSING);
+            let (pace, patience) = clock
+                .get_or_insert_with(|| (Pace::new(), PASSING.max(started.elapsed().saturating_mul(ROUNDS))));
+            last = pace.passed(*patience);
             yield_now();
         }
     }
@@ -120,8 +125,8 @@ impl Members {
 
     /// Somebody has this role, or had it.
     fn note_down(&self, role: u32) {
-        // ord(own) Relaxed: a hint that only ever gains bits.
-        self.view.header.census.seen.fetch_or(role, Relaxed);
+        // ord(members.seen) Release -> Census::roles: the word before the bit.
+        self.view.header.census.seen.fetch_or(role, Release);
     }
 
     /// A participant that can do nothing, for a clone that found no place.
@@ -360,8 +365,8 @@ enum Standing {
 impl Census {
     /// Roles that somebody ever had.
     pub fn roles(&self) -> u32 {
-        // ord(own) Relaxed: a hint; a participant is there before its bit, and then the table tells.
-        self.seen.load(Relaxed)
+        // ord(members.seen) Acquire <- Members::note_down: who has the role is in the table by then.
+        self.seen.load(Acquire)
     }
 }
 

@@ -446,9 +446,15 @@ impl Pace {
         Pace(Instant::now())
     }
 
+    /// The time since the last yes.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+
     /// Whether `time` has passed since the last yes.
     pub fn passed(&mut self, time: Duration) -> bool {
-        let passed = self.0.elapsed() >= time;
+        let passed = self.elapsed() >= time;
         if passed {
             self.0 = Instant::now();
         }
