@@ -166,7 +166,7 @@ pub fn insert(view: &QueueView, key: u64, message: &[u8], to: To) -> Result<usiz
     set(view.key(first), key);
     set(view.extent(first), (message.len() as u64) << 32 | second);
     let number = get(&view.header.store.next);
-    set(&view.header.store.next, number + 1);
+    set(&view.header.store.next, number.wrapping_add(1));
     // ord(store.commit) Release -> survey: the whole message before the word that says that it is there.
     view.word(first).store(number << VALUE_SHIFT | kind_and_owner(to), Release);
     if to == To::Queue {
