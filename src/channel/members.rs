@@ -230,8 +230,8 @@ impl Members {
     }
 
     /// What everybody has said last.
-    fn words(&self) -> Vec<PartyWord> {
-        self.parties().iter().map(|party| party.state()).collect()
+    fn words(&self) -> impl Iterator<Item = PartyWord> + '_ {
+        self.parties().iter().map(Party::state)
     }
 
     /// How a place stands as to this role, by its word and its lease.
@@ -263,7 +263,7 @@ impl Members {
         // Somebody may come to a place that was looked at already before another gives up one that was not. So nobody is
         // gone unless every word stood still meanwhile; the count of changes comes behind the words, and may never come.
         // One that never stands still is alive.
-        let before = self.words();
+        let before: Vec<_> = self.words().collect();
         let mut latest: Option<(u64, PartyWord)> = None;
         for (index, party) in self.parties().iter().enumerate() {
             match self.standing(index, role) {
@@ -275,7 +275,7 @@ impl Members {
             }
         }
         // No word comes again: each attachment has its number, of 27 bits, and is never attached a second time.
-        if self.words() != before {
+        if self.words().ne(before) {
             return None;
         }
         let died = latest.filter(|(_, word)| !matches!(word.state(), CLOSED | ABANDONED));
