@@ -384,15 +384,8 @@ fn kills_at_random_moments_lose_double_and_tear_nothing_and_hang_nobody() {
     };
     let drained = begin.elapsed();
     assert_eq!(end.raw_os_error(), Some(libc::ENOMSG));
-    let (mut all, mut lost) = (0, 0);
-    for sender in 0..SENDERS {
-        let said = sent.get(sender) as usize;
-        let came = (0..MOST).filter(|number| got.get(sender * MOST + number) > 0).count();
-        (all, lost) = (all + came, lost + said.saturating_sub(came));
-        assert!(came <= said + 1, "sender {sender} sent {said}, {came} came");
-    }
-    println!("{all} messages, {lost} lost with {lost_at_most} killed receivers; drained in {:.1?}", drained);
-    assert!(all > 0 && lost <= lost_at_most);
+    println!("drained in {drained:.1?}");
+    common::assert_lost_at_most(lost_at_most, &sent, &got, SENDERS, MOST);
     // All of it is there again.
     (0..15).for_each(|_| queue.send(1, &[1; 100], IPC_NOWAIT).unwrap());
     assert_eq!(errno(queue.send(1, b"x", IPC_NOWAIT)), libc::EAGAIN);

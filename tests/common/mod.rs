@@ -80,6 +80,20 @@ pub fn until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
+/// Holds what came, for each of so many numbers of each sender, against how many each sender has said that it sent: nothing
+/// came that was not sent, and no more is lost than receivers were killed, each with one message in hand.
+pub fn assert_lost_at_most(most_lost: usize, sent: &Board, got: &Board, senders: usize, most: usize) {
+    let (mut all, mut lost) = (0, 0);
+    for sender in 0..senders {
+        let said = sent.get(sender) as usize;
+        let came = (0..most).filter(|number| got.get(sender * most + number) > 0).count();
+        (all, lost) = (all + came, lost + said.saturating_sub(came));
+        assert!(came <= said + 1, "sender {sender} sent {said}, {came} came");
+    }
+    println!("{all} messages, {lost} lost with {most_lost} killed receivers");
+    assert!(all > 0 && lost <= most_lost);
+}
+
 /// What `work` gives, if it ends within `limit`; a work that hangs fails the test instead of hanging it.
 pub fn within<T: Send + 'static>(limit: Duration, work: impl FnOnce() -> T + Send + 'static) -> T {
     let (done, result) = std::sync::mpsc::channel();
@@ -244,6 +258,20 @@ impl Child {
         move || {
             let _ = kill(pid, Signal::SIGUSR1);
         }
+    }
+
+    /// What it says after a wait, which began before or begins now, was ended by a handler. A signal between two sleeps of
+    /// one call ends nothing (docs/semantics.md), so it comes again and again.
+    pub fn interrupted(&mut self) -> u64 {
+        until("it sleeps", || self.sleeps());
+        let interrupter = self.interrupter();
+        let interrupting = meanwhile(move || {
+            interrupter();
+            std::thread::sleep(Duration::from_millis(50));
+        });
+        let said = self.hear();
+        drop(interrupting);
+        said
     }
 
     /// Any signal.
