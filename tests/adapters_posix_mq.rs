@@ -8,7 +8,8 @@ mod common;
 mod sys;
 
 use common::{
-    Board, Child, Dice, Unique, alone, asleep_until, fork, interruptible, restartable, unique, until,
+    Board, Child, Dice, Unique, alone, asleep_until, errno, fork, interruptible, nap, number_of, numbered,
+    restartable, unique, until,
 };
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -118,16 +119,6 @@ impl Drop for Name {
         <sys::Mq as Mq>::unlink(&self.0.0);
         <Queue as Mq>::unlink(&self.0.0);
     }
-}
-
-fn errno<T: std::fmt::Debug>(result: io::Result<T>) -> i32 {
-    result.unwrap_err().raw_os_error().unwrap()
-}
-
-fn nap(child: &Child) {
-    until("it sleeps", || child.sleeps());
-    std::thread::sleep(Duration::from_millis(15));
-    until("it sleeps", || child.sleeps());
 }
 
 // --- M4: waiting ---
@@ -419,8 +410,7 @@ fn told() -> SignalFd {
     SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).unwrap()
 }
 
-fn notified<M: Mq>() {
-    let name = name();
+fn notified<M: Mq>(name: &Name) {
     let mut queue = name.open::<M>(4);
     let signals = told();
     queue.ask(Some((libc::SIGUSR1, 0x1234_5678))).unwrap();
@@ -485,8 +475,9 @@ fn notified<M: Mq>() {
 fn whoever_asked_is_told_once_when_a_message_comes_that_nobody_waits_for() {
     let _alone = alone();
     // In a process of one thread, which blocks the signal.
-    fork(|_| notified::<sys::Mq>()).join();
-    fork(|_| notified::<Queue>()).join();
+    let name = name();
+    fork(|_| notified::<sys::Mq>(&name)).join();
+    fork(|_| notified::<Queue>(&name)).join();
 }
 
 #[test]
@@ -537,12 +528,9 @@ const SENDERS: usize = 256;
 const MOST: usize = 4000;
 const KILLS: usize = 240;
 
-/// Message `number` of a sender: three cells long, or less; its bytes say whether it is whole.
+/// Message `number` of a sender: three cells long, or less.
 fn message(me: usize, number: u32) -> Vec<u8> {
-    let mut message = vec![me as u8; 8 + number as usize * 37 % (SIZE - 7)];
-    message[4..8].copy_from_slice(&number.to_ne_bytes());
-    message.iter_mut().skip(8).for_each(|byte| *byte = byte.wrapping_add(number as u8));
-    message
+    numbered((me as u64) << 32 | u64::from(number), SIZE)
 }
 
 /// Senders and receivers are killed again and again, wherever they are, the lock in hand or not.
@@ -558,8 +546,8 @@ fn kills_at_random_moments_lose_double_and_tear_nothing_and_hang_nobody() {
     let mut copy = Some(queue);
     let take = |queue: &mut Queue, last: &mut [[Option<u32>; 4]]| {
         let (bytes, priority) = queue.take()?;
-        let (me, number) = (usize::from(bytes[0]), u32::from_ne_bytes(bytes[4..8].try_into().unwrap()));
-        assert!(bytes == message(me, number), "message {number} of {me} is torn");
+        let whole = number_of(&bytes, SIZE);
+        let (me, number) = ((whole >> 32) as usize, whole as u32);
         assert_eq!(priority, number % 4, "its own priority");
         // In the order of its sender, but for what comes back from a receiver that was killed with it.
         let last = &mut last[me][priority as usize];

@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid};
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
@@ -78,6 +78,18 @@ pub fn until(what: &str, mut done: impl FnMut() -> bool) {
         assert!(Instant::now() < end, "{what}: not within {LIMIT:?}");
         std::thread::sleep(Duration::from_micros(200));
     }
+}
+
+/// The system's number for what went wrong.
+pub fn errno<T>(result: io::Result<T>) -> i32 {
+    result.map(drop).unwrap_err().raw_os_error().unwrap()
+}
+
+/// Waits until it sleeps and has slept for a while.
+pub fn nap(child: &Child) {
+    until("it sleeps", || child.sleeps());
+    std::thread::sleep(Duration::from_millis(15));
+    until("it sleeps", || child.sleeps());
 }
 
 /// Holds what came, for each of so many numbers of each sender, against how many each sender has said that it sent: nothing
@@ -456,6 +468,15 @@ pub fn asleep_until<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
     then: impl FnOnce(),
 ) -> (T, Duration) {
+    let (result, (), time) = asleep_then(work, then);
+    (result, time)
+}
+
+/// The same, and what `then` gives.
+pub fn asleep_then<T: Send + 'static, U>(
+    work: impl FnOnce() -> T + Send + 'static,
+    then: impl FnOnce() -> U,
+) -> (T, U, Duration) {
     let (tell, told) = std::sync::mpsc::channel();
     let thread = std::thread::spawn(move || {
         tell.send(nix::unistd::gettid()).unwrap();
@@ -472,9 +493,9 @@ pub fn asleep_until<T: Send + 'static>(
             })
     });
     let start = Instant::now();
-    then();
+    let then = then();
     let (result, end) = thread.join().unwrap();
-    (result, end.saturating_duration_since(start))
+    (result, then, end.saturating_duration_since(start))
 }
 
 /// Message `i` of a numbered stream: the number, then bytes that depend on it, of a length that depends on it.
