@@ -154,7 +154,8 @@ mod tests {
             let long = found.iter().filter(|(raw, _)| u128::from(*raw) >= pause.as_nanos()).count();
             assert_eq!(long, usize::from(!stopped), "{found:?}");
             // Asleep it wanted no core: nothing is taken off for that.
-            assert!(found.iter().all(|(raw, net)| net <= raw), "{found:?}");
+            let long = found.iter().filter(|(raw, _)| u128::from(*raw) >= pause.as_nanos());
+            assert!(long.into_iter().all(|(_, net)| u128::from(*net) >= pause.as_nanos() / 2), "{found:?}");
         }
     }
 
