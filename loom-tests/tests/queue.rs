@@ -228,6 +228,31 @@ fn a_dead_ones_message_is_there_for_its_heir() {
 }
 
 #[test]
+fn whoever_gets_the_seat_of_one_killed_with_a_message_begins_with_nothing() {
+    check(|run| {
+        let view = queue(4, 2);
+        let leases = Leases::all_free(4);
+        let (dead, heir) = (leases.seat(71, true), leases.seat(72, true));
+        assert!(dead.host.take(1));
+        let any = Want::Message { select: Select::Any, room: LONG, truncates: false };
+        line::join(&view, 1, any, 0, 1).unwrap();
+        send(&view, 2, 5);
+        // It has the lock, and has taken the message out that it was given, and does not come to say so.
+        let lock = Lock::new(view.header.project(|header| &header.lock), false);
+        let _killed = lock.try_take(1).expect("nobody has it");
+        store::take(&view, line::given(&view, 1).unwrap(), &mut [0; LONG]).unwrap();
+        leases.end(1);
+        slipring_loom::sync::kill(dead);
+        assert!(heir.host.take(1));
+        let begun = call(1, &everybody, |call| Queue::new(view.clone()).disown(call));
+        send(&view, 2, 6);
+        run.outcome((begun, receive(&view, 1, Select::Any)));
+        slipring_loom::sync::kill(heir);
+    })
+    .reaches("(Ok(()), Ok(6))", "always: the message went with the dead one, and nothing is due to its heir");
+}
+
+#[test]
 fn counters_that_somebody_scribbled_on_make_nobody_panic() {
     check(|run| {
         let view = queue(4, 2);

@@ -359,6 +359,9 @@ pub fn repair(view: &QueueView, server: Server<'_>, woken: &mut Vec<usize>) -> R
             turn(view, number, IDLE);
         } else if its == GRANTED {
             count_granted(view, number, 1);
+        } else if its == GIVEN && self::given(view, number).is_err() {
+            // Its owner took the message and died before it said so. Whoever has the seat now never had it.
+            turn(view, number, IDLE);
         } else if [RECEIVES, SENDS].contains(&its) {
             stand(view, its == SENDS, number)?;
         }
