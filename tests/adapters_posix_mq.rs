@@ -522,6 +522,43 @@ fn ten_thousand_messages_come_out_by_priority_and_age() {
     assert_eq!(errno(queue.take()), libc::EAGAIN);
 }
 
+// --- damage ---
+
+#[test]
+fn a_damaged_queue_is_an_error_also_for_those_who_sleep_there() {
+    let _alone = alone();
+    let name = name();
+    let mut queue = name.open::<Queue>(4);
+    let mut waits = queue.clone();
+    let path = format!("/dev/shm/mq.{}", &name.0.0[1..]);
+    let (got, _) = asleep_until(
+        move || waits.take(),
+        || {
+            // The link to the first free cell (docs/layout.md).
+            common::overwrite(path.as_ref(), 1288, &77_777_u64.to_ne_bytes());
+            assert_eq!(errno(queue.send(b"x", 0)), libc::EIO);
+        },
+    );
+    assert_eq!(errno(got), libc::EIO);
+    assert_eq!(errno(queue.attributes()), libc::EIO);
+}
+
+#[test]
+fn sizes_that_no_queue_can_have_are_refused() {
+    let _alone = alone();
+    let name = name();
+    for (messages, size, said) in [
+        (1, usize::MAX, libc::EINVAL),
+        (1, 1 << 33, libc::EINVAL),
+        (usize::MAX, 1, libc::EINVAL),
+        (usize::MAX, usize::MAX, libc::EOVERFLOW),
+    ] {
+        let options = Options::new().max_messages(messages).message_size(size);
+        let opened = Open::existing(Access::Both).create(&options).open(&name.0.0);
+        assert_eq!(errno(opened), said, "{messages} of {size}");
+    }
+}
+
 // --- deaths at random moments ---
 
 const SENDERS: usize = 256;

@@ -54,7 +54,7 @@ impl Shape {
         let each = self.most[1] / self.most[0].max(1);
         // Where the bytes allow less for each message than the longest has, most are short.
         quarter
-            .min((each as usize + HEAD_LEN).next_power_of_two())
+            .min((each.min(CELL_LENS[1]) as usize + HEAD_LEN).next_power_of_two())
             .clamp(CELL_LENS[0] as usize, CELL_LENS[1] as usize)
     }
 
@@ -207,7 +207,7 @@ impl Handle {
         };
         let call = Call {
             who: Who { me: seat.me, lives: &lives },
-            pid: std::process::id(),
+            pid: seat.pid,
             now: now(),
             rank: if manner.posix { &thread_rank } else { &|| 0 },
             patience: manner.patience,
