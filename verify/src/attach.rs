@@ -1,6 +1,6 @@
 //! A descriptor with arbitrary bytes behind it, taken for a ring: bare noise, or a ring of ours with fields changed and
-//! its checksum made right again. Opening may refuse; whatever it accepts must bear every
-//! verb, until one finds a fault.
+//! its checksum made right again. Opening may refuse; whatever it accepts must bear every verb that cannot wait, until one
+//! finds a fault.
 
 use crate::below;
 use crate::crowd::SLOTS;
