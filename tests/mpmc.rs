@@ -280,6 +280,41 @@ fn what_a_batch_that_panicked_did_not_show_goes_to_any_other_receiver() {
 }
 
 #[test]
+fn a_receiver_that_never_pauses_gets_what_another_left() {
+    type Take = fn(&mut Receiver) -> Vec<u8>;
+    let ways: [Take; 4] = [
+        |rx| recv(rx).unwrap(),
+        |rx| rx.frame().unwrap().to_vec(),
+        |rx| rx.try_peek().map(|delivery| (delivery.to_vec(), delivery.ack()).0).unwrap(),
+        |rx| {
+            let mut got = Vec::new();
+            rx.try_recv_batch(1, |message| got = message.to_vec()).unwrap();
+            got
+        },
+    ];
+    for (way, take) in ways.into_iter().enumerate() {
+        let (mut tx, mut rx) = pair(4, 48);
+        let mut leaves = rx.clone();
+        tx.try_send(b"left").unwrap();
+        drop(leaves.try_peek().unwrap());
+        // One message is always there.
+        tx.try_send(b"on").unwrap();
+        drop(leaves);
+        let mut laps = 0;
+        common::until(&format!("what was left comes amid traffic, {way}"), || {
+            (0..100).any(|_| {
+                laps += 1;
+                tx.try_send(b"on").unwrap();
+                take(&mut rx) == b"left"
+            })
+        });
+        println!("way {way}: after {laps} messages");
+        while recv(&mut rx).is_ok() {}
+        (0..4).for_each(|i| tx.try_send(&[i]).unwrap());
+    }
+}
+
+#[test]
 fn a_waiting_peek_gets_what_another_leaves() {
     let ring = ring(4, 48);
     let (mut tx, mut gone, mut rx) =

@@ -172,8 +172,9 @@ fn slots_that_come_back_out_of_order_wake_each_sleeping_sender() {
                 done(tx);
             })
         });
-        // Who is woken by this finds the next slot still taken.
         later.abort();
+        // Who was woken by that finds the next slot still taken.
+        thread::yield_now();
         former.abort();
         for sender in waiting {
             sender.join().unwrap();
