@@ -6,10 +6,12 @@
 
 use crate::log::{Event, Log, now};
 use crate::words::Words;
+use nix::unistd::{SysconfVar, sysconf};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
 
 /// For how long a process has had a core, and for how long it has waited for one.
 pub struct Usage(File);
@@ -50,6 +52,25 @@ impl Usage {
         let text = std::str::from_utf8(&text[..len]).unwrap_or("");
         text.split_ascii_whitespace().nth(nth).and_then(|word| word.parse().ok()).unwrap_or(0)
     }
+}
+
+/// What the hypervisor has taken of all cores together since the machine was started (`steal` of /proc/stat), which no
+/// process's account shows. The kernel counts it in ticks, of which there are a hundred a second.
+///
+/// # Errors
+/// Without /proc.
+pub fn stolen() -> Result<Duration, String> {
+    let text = std::fs::read_to_string("/proc/stat").map_err(|e| format!("/proc/stat: {e}"))?;
+    let ticks = stolen_ticks(&text).ok_or("/proc/stat has no time stolen by a hypervisor")?;
+    let hertz = sysconf(SysconfVar::CLK_TCK).ok().flatten().unwrap_or(100).max(1).unsigned_abs();
+    Ok(Duration::from_millis(ticks.saturating_mul(1000) / hertz))
+}
+
+/// `cpu user nice system idle iowait irq softirq steal ...`, the sum of all cores first.
+fn stolen_ticks(text: &str) -> Option<u64> {
+    let mut sum = text.lines().next()?.split_ascii_whitespace();
+    (sum.next()? == "cpu").then_some(())?;
+    sum.nth(7)?.parse().ok()
 }
 
 /// Whether a process sleeps and could be woken: it neither has a core nor wants one.
@@ -159,6 +180,15 @@ mod tests {
             let long = found.iter().filter(|(raw, _)| u128::from(*raw) >= pause.as_nanos());
             assert!(long.into_iter().all(|(_, net)| u128::from(*net) >= pause.as_nanos() / 2), "{found:?}");
         }
+    }
+
+    #[test]
+    fn what_was_stolen_is_the_eighth_of_all_cores() {
+        let text = "cpu  900 1 2 3 4 5 6 77 8 9\ncpu0 1 2 3 4 5 6 7 8 9 10\n";
+        assert_eq!(stolen_ticks(text), Some(77));
+        assert_eq!(stolen_ticks("cpu 1 2 3 4\n"), None);
+        let before = stolen().unwrap();
+        assert!(stolen().unwrap() >= before);
     }
 
     /// Of two that want the same core for as long, one waits while the other has it, and the accounts say so.
