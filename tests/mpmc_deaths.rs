@@ -269,6 +269,32 @@ fn a_stopped_sweeper_keeps_neither_the_news_of_the_death_nor_a_slot() {
 }
 
 #[test]
+fn the_end_is_told_after_what_the_last_of_many_dead_left() {
+    let _alone = alone();
+    let name = unique();
+    let ring = Ring::create(&name.0, &Options::mpmc(64, LONGEST)).unwrap();
+    let (mut tx, mut rx) = (ring.sender().unwrap(), ring.receiver().unwrap());
+    tx.try_send(b"left").unwrap();
+    drop(tx);
+    let mut child = fork(|link| {
+        let ring = Ring::open(&name.0).unwrap();
+        // More than one look around asks for.
+        let _senders: Vec<_> = (0..40).map(|_| ring.sender().unwrap()).collect();
+        let mut rx = ring.receiver().unwrap();
+        let _delivery = rx.try_peek().unwrap();
+        link.say(1);
+        sleep_for_ever();
+    });
+    child.hear();
+    let pid = child.pid();
+    child.kill();
+    let delivery = rx.peek_timeout(LIMIT).unwrap();
+    assert_eq!((&*delivery, delivery.is_redelivered()), (&b"left"[..], true));
+    delivery.ack();
+    assert_eq!(rx.peek_timeout(LIMIT).map(|delivery| delivery.to_vec()), Err(RecvError::PeerDied { pid }));
+}
+
+#[test]
 fn a_message_left_behind_is_adopted_though_nobody_has_told() {
     let _alone = alone();
     let name = unique();

@@ -60,7 +60,8 @@ fn a_wait_past_very_many_held_slots_finds_the_last_one() {
         std::thread::sleep(Duration::from_millis(30));
         drop(frame);
         let (sent, took) = waits.join().unwrap();
-        assert_eq!(sent, Ok(()), "{strategy:?} after {took:?}");
+        assert_eq!(sent, Ok(()));
+        assert!(took < LIMIT, "{strategy:?}: found by the last look of all");
     }
 }
 
@@ -87,6 +88,56 @@ fn of_very_many_that_are_said_to_be_dead_a_verb_sweeps_a_few() {
     assert!(took < Duration::from_secs(1), "{took:?}");
     drop(tx);
     assert_eq!(attached(), 1, "the kernel knows of one");
+}
+
+#[test]
+fn a_sweep_that_takes_several_looks_is_over_at_its_end_only() {
+    let _alone = alone();
+    let name = unique();
+    let slots = 1 << 19;
+    let ring = Ring::create(&name.0, &Options::mpmc(slots, 8)).unwrap();
+    let mut rx = ring.receiver().unwrap();
+    let mut child = common::fork(|link| {
+        let ring = Ring::open(&name.0).unwrap();
+        let (mut tx, mut rx) = (ring.sender().unwrap(), ring.receiver().unwrap());
+        for _ in 1..slots {
+            tx.try_send(b"on").unwrap();
+            rx.try_recv(&mut [0; 8]).unwrap();
+        }
+        // Left: one that reads, and one that writes in the last slot of all.
+        drop(rx);
+        let _grant = tx.try_reserve(1).unwrap();
+        link.say(1);
+        std::thread::sleep(LIMIT);
+    });
+    child.hear();
+    child.kill();
+    let found = || {
+        let slipring::inspect::Contents::Slots(slots) = ring.inspect().contents else {
+            unreachable!("it is an MPMC ring")
+        };
+        let died = |peer: &Peer| matches!(peer, Peer::Died { .. });
+        // Asked in this order: what is told of a death was swept before.
+        (ring.info().participants.iter().any(|p| died(&p.party.peer) && told(&name, p.place)), slots.held)
+    };
+    let mut looks = 0;
+    until("the death is told", || {
+        let _ = rx.recv_timeout(&mut [0; 8], Duration::ZERO);
+        looks += 1;
+        let (told, _) = found();
+        told
+    });
+    assert_eq!(found(), (true, 0), "after {looks} looks");
+    println!("told after {looks} looks");
+}
+
+/// Whether the word of a place says that its owner died, and not its lease alone.
+fn told(name: &common::Unique, place: u32) -> bool {
+    use std::os::unix::fs::FileExt;
+    let mut state = [0];
+    let file = std::fs::File::open(name.path()).unwrap();
+    file.read_exact_at(&mut state, 2048 + u64::from(place) * 128).unwrap();
+    state[0] & 7 == 3
 }
 
 /// Processor time of this thread.

@@ -36,7 +36,7 @@ const ROUNDS: u32 = 4;
 /// swept at most in one look: so a verb takes no longer, however many are there, have died, or are said to. The next look
 /// goes on from there.
 const QUESTIONS: usize = 16;
-const SLOTS_PER_LOOK: u64 = 1 << 20;
+const SLOTS_PER_LOOK: u64 = 1 << 18;
 
 /// One participant's place among the others.
 pub struct Members {
