@@ -128,21 +128,31 @@ impl Gauge {
             self.last = at;
             return;
         }
+        self.account(raw, Usage::delay);
+    }
+
+    fn account(&mut self, raw: u64, delay: impl FnOnce(&Usage) -> u64) {
         // A time without a core between two of these readings is in both differences, or in that of the clock alone.
         let begin = now();
-        let delay = self.usage.delay();
+        let delay = delay(&self.usage);
         let end = now();
-        let stopped = self.stops.0[self.stops.1].load(SeqCst);
-        // Neither stopped meanwhile, nor kept waiting by who reads the log.
-        let own = stopped == self.stopped && stopped.is_multiple_of(2) && self.waits == self.log.waits();
-        if raw >= SLOW && own {
+        if self.is_own() && raw >= SLOW {
             // Counted from the last sample on, at which no stall had begun.
             let net = (end - self.sampled.0).saturating_sub(delay - self.sampled.1).min(raw);
             self.log.write(Event::Slow { raw, net });
         }
-        (self.stopped, self.waits) = (stopped, self.log.waits());
+        // Also a stop since `begin` would be taken for a part of the next stall.
+        if !self.is_own() {
+            return self.restart();
+        }
         self.sampled = (begin, delay);
         self.last = now();
+    }
+
+    /// Neither stopped since the last sample, nor kept waiting by who reads the log.
+    fn is_own(&self) -> bool {
+        let stopped = self.stops.0[self.stops.1].load(SeqCst);
+        stopped == self.stopped && stopped.is_multiple_of(2) && self.waits == self.log.waits()
     }
 }
 
@@ -189,6 +199,29 @@ mod tests {
         assert_eq!(stolen_ticks("cpu 1 2 3 4\n"), None);
         let before = stolen().unwrap();
         assert!(stolen().unwrap() >= before);
+    }
+
+    /// A signal is often taken at the end of a system call: that which reads the delay is one.
+    #[test]
+    fn a_stop_while_the_delay_is_read_is_no_part_of_the_next_stall() {
+        let pause = std::time::Duration::from_millis(20);
+        let (log, words) = (Log::new(64), Arc::new(Words::new(1)));
+        let mut gauge = Gauge::new(log.clone(), (words.clone(), 0));
+        let mut continued = 0;
+        gauge.account(0, |usage| {
+            let delay = usage.delay();
+            words[0].store(1, SeqCst);
+            std::thread::sleep(pause);
+            words[0].store(2, SeqCst);
+            continued = now();
+            delay
+        });
+        assert!(gauge.sampled.0 >= continued, "the sample is behind the stop");
+        // A stall for want of a core, as long as the stop was.
+        let raw = pause.as_nanos() as u64;
+        gauge.account(raw, |usage| usage.delay() + raw);
+        let found = slow(&log);
+        assert!(matches!(found[..], [(long, net)] if long == raw && net < raw / 2), "{found:?}");
     }
 
     /// Of two that want the same core for as long, one waits while the other has it, and the accounts say so.
