@@ -19,6 +19,9 @@ pub const KIND_SPSC: u32 = 1;
 pub const KIND_MPMC: u32 = 2;
 /// Ring kind: a stream of bytes in pages, as a pipe: any number of writers and readers, one at a time of each.
 pub const KIND_PAGES: u32 = 3;
+/// Ring kind: records of any length, as a socket that keeps message boundaries: any number of writers and readers, one
+/// at a time of each. Laid out as [`KIND_PAGES`], its bytes used as one ring.
+pub const KIND_RECORDS: u32 = 6;
 
 /// Flag: the name outlives its last participant.
 pub const FLAG_PERSISTENT: u32 = 1;
@@ -344,6 +347,10 @@ pub struct Traffic {
     pub writers: AtomicU32,
     /// How often anybody closed an end.
     pub left: AtomicU32,
+    /// Bit 0: nothing more goes through (shutdown(2)). Bit 1: whoever reads sends no more elsewhere (a datagram socket's).
+    pub shut: AtomicU32,
+    /// Whether a writer was told that its bytes were thrown away unread.
+    pub told: AtomicU32,
 }
 
 impl Traffic {
@@ -551,6 +558,8 @@ const _: () = {
     pinned(offset_of!(Traffic, readers), 0);
     pinned(offset_of!(Traffic, writers), 4);
     pinned(offset_of!(Traffic, left), 8);
+    pinned(offset_of!(Traffic, shut), 12);
+    pinned(offset_of!(Traffic, told), 16);
     pinned(offset_of!(PageHeader, head), 0);
     pinned(offset_of!(PageHeader, tail), 128);
     pinned(offset_of!(PageHeader, limit), 256);

@@ -3,10 +3,10 @@
 #![allow(clippy::disallowed_types, reason = "the facade's atomics, which the lint sees through to core's")]
 
 use crate::layout::{
-    Align, FLAG_ASYMMETRIC_FENCES, FLAG_PERSISTENT, FLAGS_KNOWN, KIND_MPMC, KIND_PAGES, KIND_SPSC,
-    MAX_CAPACITY, MAX_PAGES, MAX_PARTICIPANTS, MAX_SLOT_LEN, MAX_SLOTS, MIN_CAPACITY, MpmcHeader, PAGE_LEN,
-    PageHeader, Party, RING_OFFSET, SLOT_ALIGN, SLOT_HEADER_LEN, SPSC_DATA_OFFSET, SegmentHeader, SlotWord,
-    SpscHeader, Wakeup, pages_offset, slots_offset,
+    Align, FLAG_ASYMMETRIC_FENCES, FLAG_PERSISTENT, FLAGS_KNOWN, KIND_MPMC, KIND_SPSC, MAX_CAPACITY,
+    MAX_PAGES, MAX_PARTICIPANTS, MAX_SLOT_LEN, MAX_SLOTS, MIN_CAPACITY, MpmcHeader, PAGE_LEN, PageHeader,
+    Party, RING_OFFSET, SLOT_ALIGN, SLOT_HEADER_LEN, SPSC_DATA_OFFSET, SegmentHeader, SlotWord, SpscHeader,
+    Wakeup, pages_offset, slots_offset,
 };
 use crate::sync::{AnyBytes, AtomicU64, Memory, Shared};
 
@@ -187,11 +187,11 @@ impl SlotGeometry {
 }
 
 impl PageGeometry {
-    /// The shape that this header describes, or the first field that cannot be.
-    pub fn of(header: &SegmentHeader) -> Result<PageGeometry, Fault> {
+    /// The shape that this header describes, of a ring of this kind, or the first field that cannot be.
+    pub fn of(header: &SegmentHeader, kind: u32) -> Result<PageGeometry, Fault> {
         let bad = |field, found| Err((field, found));
         let (pages, limit) = (header.capacity, u64::from(header.participants));
-        if header.kind != KIND_PAGES {
+        if header.kind != kind {
             return bad("kind", header.kind.into());
         }
         if !pages.is_power_of_two() || pages > MAX_PAGES {

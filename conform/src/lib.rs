@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod pipe;
+pub mod socket;
 
 use serde::Serialize;
 use std::fmt::{self, Display};
@@ -20,6 +21,8 @@ pub enum Value {
     Number(usize),
     /// Bytes read.
     Bytes(Vec<u8>),
+    /// More than one thing, in words.
+    Text(String),
 }
 
 /// What an operation gave, or the errno that it failed with.
@@ -43,6 +46,7 @@ impl Display for Outcome {
                     bytes.iter().fold(0_u32, |sum, &byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
                 write!(f, "{} bytes (sum {sum:08x})", bytes.len())
             }
+            Ok(Value::Text(text)) => write!(f, "{text}"),
             Err(errno) => write!(f, "{}", io::Error::from_raw_os_error(*errno)),
         }
     }

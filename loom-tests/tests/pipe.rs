@@ -22,7 +22,8 @@ fn lock_line() -> LockLine {
 
 /// An empty stream of so many pages.
 fn stream(count: u64) -> PageView {
-    let traffic = Traffic { readers: AtomicU32::new(0), writers: AtomicU32::new(0), left: AtomicU32::new(0) };
+    let zero = || AtomicU32::new(0);
+    let traffic = Traffic { readers: zero(), writers: zero(), left: zero(), shut: zero(), told: zero() };
     let header = PageHeader {
         head: Line(AtomicU64::new(0)),
         tail: Line(AtomicU64::new(0)),

@@ -6,3 +6,5 @@
 
 pub mod fifo;
 pub mod pipe;
+mod seat;
+pub mod socket;
