@@ -28,7 +28,7 @@ use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// The byte that all descriptors of the receiver's socket lock together.
@@ -41,11 +41,11 @@ const KNOWN: usize = 16;
 /// A socket for messages without a connection. It closes with the last handle, here and in all forked children; its name
 /// stays until somebody removes it.
 ///
-/// What [`Datagram::connect`] and the time-outs say is said of the handle; clones and forked children begin with the same.
+/// What [`Datagram::connect`] says is said of all handles of this process, the time-outs of one handle; forked children, and
+/// clones, begin with the same.
 pub struct Datagram {
     own: Arc<Own>,
     inbox: Ring,
-    peer: Option<Arc<Remote>>,
     targets: Vec<Target>,
     timeouts: [Option<Duration>; 2],
 }
@@ -69,11 +69,17 @@ struct Own {
     view: PageView,
     name: Vec<u8>,
     longest: usize,
+    peer: Mutex<Option<Arc<Remote>>>,
 }
 
 impl Own {
     fn fd(&self) -> BorrowedFd<'_> {
         self.hold.as_ref().unwrap_or_else(|| unreachable!("taken by drop alone")).fd()
+    }
+
+    /// Where this socket is connected.
+    fn peer(&self) -> MutexGuard<'_, Option<Arc<Remote>>> {
+        self.peer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -222,9 +228,10 @@ impl Datagram {
     /// As [`Datagram::unbound`].
     pub fn pair(options: &Options) -> io::Result<(Datagram, Datagram)> {
         let pages = options.record_pages()?;
-        let mut one = Datagram::open(Place::Anonymous, &[], options, pages)?;
-        let mut other = Datagram::open(Place::Anonymous, &[], options, pages)?;
-        (one.peer, other.peer) = (Some(other.as_remote()?), Some(one.as_remote()?));
+        let one = Datagram::open(Place::Anonymous, &[], options, pages)?;
+        let other = Datagram::open(Place::Anonymous, &[], options, pages)?;
+        *one.own.peer() = Some(other.as_remote()?);
+        *other.own.peer() = Some(one.as_remote()?);
         Ok((one, other))
     }
 
@@ -241,6 +248,7 @@ impl Datagram {
             view,
             name: name.into(),
             longest: options.longest_message(),
+            peer: Mutex::new(None),
         };
         let socket = Datagram::on(Arc::new(own));
         socket.set_nonblocking(options.nonblocking)?;
@@ -251,7 +259,7 @@ impl Datagram {
 
     fn on(own: Arc<Own>) -> Datagram {
         let inbox = Ring::of(&own.view);
-        Datagram { own, inbox, peer: None, targets: Vec::new(), timeouts: [None; 2] }
+        Datagram { own, inbox, targets: Vec::new(), timeouts: [None; 2] }
     }
 
     fn as_remote(&self) -> io::Result<Arc<Remote>> {
@@ -269,16 +277,15 @@ impl Datagram {
         if remote.is_gone() {
             return Err(Errno::ECONNREFUSED.into());
         }
-        self.disconnect(Some(remote));
+        if self.own.peer().replace(remote).is_some() {
+            self.forget_received();
+        }
         Ok(())
     }
 
-    fn disconnect(&mut self, next: Option<Arc<Remote>>) {
-        if let Some(before) = std::mem::replace(&mut self.peer, next) {
-            self.targets.retain(|target| !Arc::ptr_eq(&target.remote, &before));
-            // What cannot be thrown away is received.
-            let _ = self.receive_with(&|_| false, |inbox, call| inbox.purge_records(call));
-        }
+    fn forget_received(&mut self) {
+        // What cannot be thrown away is received.
+        let _ = self.receive_with(&|_| false, |inbox, call| inbox.purge_records(call));
     }
 
     /// Sends one message, which may be empty, to whoever has this name; waits for room. All of it or nothing.
@@ -307,14 +314,15 @@ impl Datagram {
     /// then on; else as [`Datagram::send_to`].
     pub fn send(&mut self, message: &[u8]) -> io::Result<usize> {
         self.may_send(message)?;
-        let Some(peer) = self.peer.clone() else { return Err(Errno::ENOTCONN.into()) };
+        let Some(peer) = self.own.peer().clone() else { return Err(Errno::ENOTCONN.into()) };
         let target = match self.targets.iter().position(|target| Arc::ptr_eq(&target.remote, &peer)) {
             Some(at) => self.targets.swap_remove(at),
-            None => Target::new(peer),
+            None => Target::new(peer.clone()),
         };
         let (sent, refused) = self.send_through(target, message);
-        if refused {
-            self.disconnect(None);
+        let still = |now: &mut Arc<Remote>| Arc::ptr_eq(now, &peer);
+        if refused && self.own.peer().take_if(still).is_some() {
+            self.forget_received();
         }
         sent
     }
@@ -459,8 +467,7 @@ impl Datagram {
     /// # Errors
     /// None now; it may need a descriptor one day.
     pub fn try_clone(&self) -> io::Result<Datagram> {
-        let Datagram { own, peer, timeouts, .. } = self;
-        Ok(Datagram { peer: peer.clone(), timeouts: *timeouts, ..Datagram::on(own.clone()) })
+        Ok(Datagram { timeouts: self.timeouts, ..Datagram::on(self.own.clone()) })
     }
 }
 
