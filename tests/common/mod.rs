@@ -423,6 +423,37 @@ pub fn is_asleep(tid: Pid) -> bool {
     stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('S'))
 }
 
+/// What `work` gives in another thread, which is asleep before `then` runs; and how long after `then` it ended.
+pub fn asleep_until<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+    then: impl FnOnce(),
+) -> (T, Duration) {
+    let (tell, told) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        tell.send(nix::unistd::gettid()).unwrap();
+        let result = work();
+        (result, Instant::now())
+    });
+    let tid = told.recv().unwrap();
+    until("the thread sleeps", || {
+        // Asleep for good, and not for a lock or a page on the way.
+        is_asleep(tid)
+            && (0..20).all(|_| {
+                std::thread::sleep(Duration::from_micros(500));
+                is_asleep(tid)
+            })
+    });
+    let start = Instant::now();
+    then();
+    let (result, end) = thread.join().unwrap();
+    (result, end.saturating_duration_since(start))
+}
+
+/// The errno of a call that must fail.
+pub fn errno<T: std::fmt::Debug>(result: std::io::Result<T>) -> i32 {
+    result.unwrap_err().raw_os_error().unwrap()
+}
+
 /// Message `i` of a numbered stream: the number, then bytes that depend on it, of a length that depends on it.
 pub fn numbered(i: u64, longest: usize) -> Vec<u8> {
     let len = 8 + (i * 7919 % (longest as u64 - 7)) as usize;

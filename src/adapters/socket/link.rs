@@ -21,7 +21,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{getsockopt, sockopt};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_error, socket_timeout};
+use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_timeout};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, recvmsg, sendmsg,
@@ -42,6 +42,8 @@ pub(super) const IN: usize = 1;
 /// First bytes of what is passed on with the rings; the kind of ring follows.
 const HELLO: [u8; 12] = *b"SLIPSOCK\x01\0\0\0";
 const HELLO_LEN: usize = HELLO.len() + 4;
+/// For so many nanoseconds who accepts waits for them at most.
+const SHORTLY: u32 = 1_000_000;
 
 /// One way of a connection, in this process.
 #[derive(Clone)]
@@ -52,7 +54,7 @@ pub(super) struct Way {
 
 impl Way {
     /// A ring of this kind with so many pages, and the descriptor to pass on.
-    fn make(kind: u32, [limit, pages]: [u64; 2]) -> io::Result<(OwnedFd, Way)> {
+    pub(super) fn make(kind: u32, [limit, pages]: [u64; 2]) -> io::Result<(OwnedFd, Way)> {
         let (fd, segment, view) = make(kind, limit, pages, Place::Anonymous, 0o600)?;
         let way = Way { segment: Arc::new(segment), view };
         if kind == KIND_PAGES {
@@ -104,8 +106,16 @@ impl Opened {
     }
 }
 
+impl AsFd for Opened {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket()
+    }
+}
+
 impl Drop for Opened {
     fn drop(&mut self) {
+        // Who closes what was never used has accepted it all the same.
+        let _ = self.ways(RecvFlags::PEEK | RecvFlags::DONTWAIT);
         // The kernel first: whoever is told that somebody left asks it who is left.
         drop(self.socket.take());
         if let Some(Some(ways)) = self.ways.get() {
@@ -217,9 +227,16 @@ impl Link {
         ])
     }
 
-    /// This side of a connection that was made just now: makes the rings and passes them on.
-    pub(super) fn connected(socket: OwnedFd, kind: u32, trust: Trust, pages: [u64; 2]) -> io::Result<Link> {
-        let ((there_fd, there), (back_fd, back)) = (Way::make(kind, pages)?, Way::make(kind, pages)?);
+    /// This side of a connection that was made just now: passes the rings on.
+    pub(super) fn connected(
+        socket: OwnedFd,
+        kind: u32,
+        trust: Trust,
+        rings: [(OwnedFd, Way); 2],
+    ) -> io::Result<Link> {
+        let [(there_fd, there), (back_fd, back)] = rings;
+        there.stream().arrive(End::Writing);
+        back.stream().arrive(End::Reading);
         match pass_on(socket.as_fd(), kind, [&there_fd, &back_fd]) {
             Ok(()) => Ok(Link::new(socket, kind, trust, Some([there, back]))),
             // The listener closed meanwhile.
@@ -231,6 +248,9 @@ impl Link {
     /// The other side of one, which was accepted. An error: the peer does not keep to the rules.
     pub(super) fn accepted(socket: OwnedFd, kind: u32, trust: Trust) -> io::Result<Link> {
         let link = Link::new(socket, kind, trust, None);
+        // Mostly the rings are there, or about to be.
+        let mut fds = [PollFd::new(&*link.opened, PollFlags::IN)];
+        let _ = poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: SHORTLY.into() }));
         match link.opened.ways(RecvFlags::DONTWAIT) {
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
             _ => Ok(Link::on(link.opened)),
@@ -275,13 +295,11 @@ impl Link {
 
     /// Whether the peer went without reading all that we wrote, or without ever accepting: true once.
     fn was_reset(opened: &Opened, out: &Stream) -> bool {
-        let never_accepted = matches!(socket_error(opened.socket()), Ok(Err(rustix::io::Errno::CONNRESET)));
         let unread = match opened.kind {
             KIND_PAGES => out.has_unread(),
             _ => !out.has_no_record(),
         };
-        let thrown_away = unread && out.first_told();
-        never_accepted || thrown_away
+        (unread || out.openings(End::Reading) == 0) && out.first_told()
     }
 
     /// Whether what is told once is to be told now.

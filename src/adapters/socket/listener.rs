@@ -2,7 +2,7 @@
 //! What is added: who is talked to, and that each connection gets its rings (`link.rs`).
 #![forbid(unsafe_code)]
 
-use super::link::{Link, credentials, set_timeout};
+use super::link::{Link, Way, credentials, set_timeout};
 use super::{Options, Seqpacket, Stream};
 use crate::segment::Trust;
 use nix::errno::Errno;
@@ -128,9 +128,12 @@ impl<C: Connection> AsFd for Listener<C> {
 /// Connects to whoever listens at `path`.
 pub(super) fn connect<C: Connection>(path: &Path, options: &Options) -> io::Result<C> {
     let socket = socket(C::TYPE, options.nonblocking)?;
+    let pages = C::pages(options)?;
+    // Before connecting, so that nobody has to wait for them who has accepted.
+    let rings = [Way::make(C::KIND, pages)?, Way::make(C::KIND, pages)?];
     rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
     let trust = trust(socket.as_fd(), options.strangers)?.ok_or(Errno::EACCES)?;
-    Ok(C::of(Link::connected(socket, C::KIND, trust, C::pages(options)?)?))
+    Ok(C::of(Link::connected(socket, C::KIND, trust, rings)?))
 }
 
 /// Two connected sockets.
