@@ -50,7 +50,7 @@ pub(crate) enum Verb {
     Recv(recv::Args),
     /// Join the stages of a pipeline by a named pipe
     Pipe(pipe::Args),
-    /// Compare slipring's pipes with the kernel's, operation by operation
+    /// Compare slipring's pipes and sockets with the kernel's, operation by operation
     Conform(conform::Args),
     /// Measure slipring against the kernel's own mechanisms on this machine
     Compare(compare::Args),

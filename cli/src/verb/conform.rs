@@ -1,8 +1,9 @@
 //! `slipring conform`: the kernel's mechanisms and slipring's adapters in lock-step, until they differ.
 
+use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use slipring_conform::{Report, pipe};
+use slipring_conform::{Report, pipe, socket};
 
 use crate::fail::Fail;
 use crate::{out, table};
@@ -26,6 +27,22 @@ enum Mechanism {
     Pipe,
     /// mkfifo(3)
     Fifo,
+    /// unix(7): streams, sequenced records, datagrams
+    Socket,
+}
+
+impl Mechanism {
+    fn compare(self, seed: u64, sequences: u64) -> io::Result<Vec<Report>> {
+        use socket::Kind::{Datagram, Seqpacket, Stream};
+        match self {
+            Mechanism::Pipe => Ok(vec![pipe::compare(false, seed, sequences)?]),
+            Mechanism::Fifo => Ok(vec![pipe::compare(true, seed, sequences)?]),
+            Mechanism::Socket => [Stream, Seqpacket, Datagram]
+                .into_iter()
+                .map(|kind| socket::compare(kind, seed, sequences))
+                .collect(),
+        }
+    }
 }
 
 /// `conform` and its options.
@@ -53,14 +70,15 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64);
     let seed = args.seed.unwrap_or(now);
     let mut reports = Vec::new();
-    for mechanism in [Mechanism::Pipe, Mechanism::Fifo] {
+    for mechanism in [Mechanism::Pipe, Mechanism::Fifo, Mechanism::Socket] {
         if args.mechanism.is_none_or(|only| only == mechanism) {
-            let report = pipe::compare(mechanism == Mechanism::Fifo, seed, args.sequences)
-                .map_err(|error| Fail::io("cannot compare", &error))?;
-            if !args.json {
-                out::print(&text(&report))?;
+            let compared = mechanism.compare(seed, args.sequences);
+            for report in compared.map_err(|error| Fail::io("cannot compare", &error))? {
+                if !args.json {
+                    out::print(&text(&report))?;
+                }
+                reports.push(report);
             }
-            reports.push(report);
         }
     }
     if args.json {
@@ -75,14 +93,14 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
 fn text(report: &Report) -> String {
     let mut text = String::new();
     for (row, shows) in &report.rows {
-        text += &format!("{:<6} {row:<4} {}\n", report.mechanism, table::clean(shows));
+        text += &format!("{:<9} {row:<4} {}\n", report.mechanism, table::clean(shows));
     }
     text += &format!(
-        "{:<6} {} random sequences, {} operations, seed {}\n",
+        "{:<9} {} random sequences, {} operations, seed {}\n",
         report.mechanism, report.sequences, report.operations, report.seed
     );
     if let Some(divergence) = &report.divergence {
-        text += &format!("{:<6} DIFFERS in {divergence}\n", report.mechanism);
+        text += &format!("{:<9} DIFFERS in {divergence}\n", report.mechanism);
     }
     text
 }
