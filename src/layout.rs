@@ -21,7 +21,7 @@ pub const KIND_MPMC: u32 = 2;
 pub const KIND_PAGES: u32 = 3;
 /// Ring kind: records of any length, as a socket that keeps message boundaries: any number of writers and readers, one
 /// at a time of each. Laid out as [`KIND_PAGES`], its bytes used as one ring.
-pub const KIND_RECORDS: u32 = 6;
+pub const KIND_RECORDS: u32 = 9;
 
 /// Flag: the name outlives its last participant.
 pub const FLAG_PERSISTENT: u32 = 1;

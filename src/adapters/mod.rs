@@ -7,4 +7,5 @@
 pub mod fifo;
 pub mod pipe;
 mod seat;
+mod seen;
 pub mod socket;

@@ -8,8 +8,9 @@
 //! To take a lock of the stream a handle needs a seat (`seat.rs`). It takes one when it first moves bytes.
 #![forbid(unsafe_code)]
 
-use crate::adapters::seat::{Seat, Seen};
-use crate::channel::lock::Who;
+use crate::adapters::seat::Seat;
+use crate::adapters::seen::Seen;
+use crate::channel::lock::{NOBODY, Who};
 use crate::channel::stream::{Call, End, Stop, Stream};
 use crate::error::{self, Error};
 use crate::layout::{
@@ -40,6 +41,9 @@ pub(super) const READERS: usize = 0;
 pub(super) const WRITERS: usize = 1;
 /// Byte locked by whoever is just opening an end.
 pub(super) const GATE: usize = 2;
+
+/// The seats.
+pub(super) const SEATS: std::ops::Range<usize> = 3..NOBODY as usize;
 
 /// What a new pipe is like.
 #[derive(Clone, Copy, Debug)]
@@ -313,15 +317,18 @@ impl Handle {
         alone: impl Fn(&Handle) -> bool,
         verb: impl FnOnce(&Stream, &Call<'_>) -> Result<T, Stop>,
     ) -> io::Result<T> {
-        let Handle { opened, stream, seat, .. } = self;
-        Seat::keep(seat, opened.hold().fd(), &opened.segment, |me| stream.disown(me))?;
-        let Some(seat) = &self.seat else { unreachable!("kept just now") };
+        if self.seat.as_ref().is_none_or(|seat| !seat.is_own()) {
+            let seat = Seat::take(self.opened.hold().fd(), &self.opened.segment, SEATS)?;
+            self.stream.disown(seat.me);
+            self.seat = Some(seat);
+        }
+        let Some(seat) = &self.seat else { unreachable!("taken just now") };
         let patience = || match deadline {
             Some(when) => Some(Deadline::at(when)),
             None => (!self.is_nonblocking()).then_some(Deadline::NEVER),
         };
         let lives = |party: u32| seat.lives(party);
-        let who = Who { me: seat.me(), lives: &lives };
+        let who = Who { me: seat.me, lives: &lives };
         let alone = || alone(self);
         verb(&self.stream, &Call { who, alone: &alone, patience: &patience }).map_err(stopped)
     }

@@ -8,10 +8,11 @@
 #![forbid(unsafe_code)]
 
 use super::Options;
-use super::link::{Fail, is_nonblocking};
+use super::link::{Fail, is_nonblocking, seated};
 use super::stream::failed;
 use crate::adapters::pipe::{self, make, view};
-use crate::adapters::seat::{Seat, Seen};
+use crate::adapters::seat::Seat;
+use crate::adapters::seen::Seen;
 use crate::channel::lock::Who;
 use crate::channel::stream::{Call, Stop, Stream};
 use crate::error::Error;
@@ -154,10 +155,9 @@ impl Ring {
         verb: impl FnOnce(&Stream, &Call<'_>) -> Result<T, Stop>,
     ) -> Result<T, Fail> {
         let Ring { stream, seat } = self;
-        Seat::keep(seat, of, segment, |me| stream.disown(me))?;
-        let Some(seat) = seat else { unreachable!("kept just now") };
+        let seat = seated(seat, of, segment, stream)?;
         let lives = |party: u32| seat.lives(party);
-        let who = Who { me: seat.me(), lives: &lives };
+        let who = Who { me: seat.me, lives: &lives };
         let alone = || alone(stream);
         verb(stream, &Call { who, alone: &alone, patience }).map_err(|stop| match stop {
             Stop::Broken => Fail::Gone,

@@ -9,8 +9,9 @@
 #![forbid(unsafe_code)]
 
 use super::Credentials;
-use crate::adapters::pipe::{errno, make, view};
-use crate::adapters::seat::{Seat, Seen};
+use crate::adapters::pipe::{SEATS, errno, make, view};
+use crate::adapters::seat::Seat;
+use crate::adapters::seen::Seen;
 use crate::channel::lock::Who;
 use crate::channel::stream::{Call, End, Stop, Stream};
 use crate::layout::{KIND_PAGES, PAGE_LEN};
@@ -329,10 +330,9 @@ impl Link {
         let socket = opened.socket();
         let Side { stream, segment, seat } = &mut sides[way];
         let Some(base) = segment.base() else { return Err(Errno::EIO.into()) };
-        Seat::keep(seat, base, segment, |me| stream.disown(me))?;
-        let Some(seat) = seat else { unreachable!("kept just now") };
+        let seat = seated(seat, base, segment, stream)?;
         let lives = |party: u32| seat.lives(party);
-        let who = Who { me: seat.me(), lives: &lives };
+        let who = Who { me: seat.me, lives: &lives };
         let until = Cell::new(None);
         let patience = || {
             if is_nonblocking(socket) {
@@ -390,6 +390,21 @@ impl Link {
         let [out, _] = self.sides()?;
         Ok(out.stream.made_for() as usize * PAGE_LEN)
     }
+}
+
+/// The seat of this process at a ring: the one that it has, or another.
+pub(super) fn seated<'a>(
+    seat: &'a mut Option<Seat>,
+    of: BorrowedFd<'_>,
+    segment: &Arc<Segment>,
+    stream: &Stream,
+) -> io::Result<&'a Seat> {
+    if seat.as_ref().is_none_or(|seat| !seat.is_own()) {
+        let taken = Seat::take(of, segment, SEATS)?;
+        stream.disown(taken.me);
+        *seat = Some(taken);
+    }
+    Ok(seat.as_ref().unwrap_or_else(|| unreachable!("taken just now")))
 }
 
 /// O_NONBLOCK stands in the description: clones and forked children share it.
