@@ -68,6 +68,10 @@ static_assertions::assert_impl_all!(mpmc::Receiver: Send, Clone);
 static_assertions::assert_impl_all!(Ring: Send, Sync);
 static_assertions::assert_impl_all!(adapters::pipe::Reader: Send, Clone);
 static_assertions::assert_impl_all!(adapters::pipe::Writer: Send, Clone);
+static_assertions::assert_impl_all!(adapters::socket::StreamListener: Send, Sync);
+static_assertions::assert_impl_all!(adapters::socket::Stream: Send);
+static_assertions::assert_impl_all!(adapters::socket::Seqpacket: Send);
+static_assertions::assert_impl_all!(adapters::socket::Datagram: Send);
 
 /// The examples of the README, as tests.
 #[cfg(doctest)]

@@ -785,3 +785,67 @@ fn killed_senders_leave_whole_messages_or_none_and_hang_nobody() {
     println!("{all} messages of {} senders", came.len());
     assert!(all > 100);
 }
+
+/// One side is killed wherever it is; the other reads all that was sent, whole and in order, and hears of the end.
+#[test]
+fn a_peer_killed_at_any_moment_leaves_a_prefix_and_an_end() {
+    let _alone = alone();
+    let seed = std::process::id().into();
+    println!("seed {seed}");
+    let mut dice = Dice::new(seed);
+    let sent = Board::new(1);
+    let mut times = Vec::new();
+    for round in 0..60 {
+        let (one, other) = Seqpacket::pair(&Options::new().send_buffer(16_384)).unwrap();
+        let (mut one, mut other) = (Some(one), Some(other));
+        let child_sends = round % 2 == 0;
+        sent.set(0, 0);
+        let child = fork(|_| {
+            drop(one.take());
+            let mut socket = other.take().unwrap();
+            let mut buffer = [0; 3000];
+            for i in 0.. {
+                if child_sends {
+                    socket.send(&common::numbered(i, 3000)).unwrap();
+                } else {
+                    let len = socket.recv(&mut buffer).unwrap();
+                    assert_eq!(common::number_of(&buffer[..len], 3000), i);
+                }
+                sent.set(0, i + 1);
+            }
+        });
+        drop(other);
+        let mut socket = one.unwrap();
+        let (kill, when) = (std::time::Instant::now(), Duration::from_micros(dice.below(20_000)));
+        let killer = std::thread::spawn(move || {
+            std::thread::sleep(when.saturating_sub(kill.elapsed()));
+            child.kill();
+            Instant::now()
+        });
+        let mut buffer = [0; 3000];
+        let mut moved = 0;
+        let end = loop {
+            let done = match child_sends {
+                true => socket.recv_message(&mut buffer).map(|message| message.map(|message| message.len)),
+                false => socket.send(&common::numbered(moved, 3000)).map(Some),
+            };
+            match done {
+                Ok(Some(len)) if child_sends => assert_eq!(common::number_of(&buffer[..len], 3000), moved),
+                Ok(Some(_)) => {}
+                Ok(None) => break 0,
+                Err(error) => break error.raw_os_error().unwrap(),
+            }
+            moved += 1;
+        };
+        let heard = Instant::now();
+        times.push(heard.saturating_duration_since(killer.join().unwrap()));
+        let said = sent.get(0);
+        match child_sends {
+            true => assert!(end == 0 && (moved == said || moved == said + 1), "{end}: {moved} of {said}"),
+            false => assert!([libc::EPIPE, libc::ECONNRESET].contains(&end) && moved >= said, "{end}"),
+        }
+    }
+    times.sort();
+    println!("heard after {:.1?}, at most {:.1?}", times[times.len() / 2], times[times.len() - 1]);
+    assert!(times[times.len() - 1] < BOUND);
+}
