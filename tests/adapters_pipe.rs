@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Board, Child, Dice, alone, asleep_until, fork, interruptible, restartable, until};
+use common::{Board, Child, Dice, alone, asleep_until, errno, fork, interruptible, restartable, until};
 use nix::sys::signal::Signal;
 use slipring::adapters::pipe::{self, PIPE_BUF, Reader, Writer};
 use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read, Write};
@@ -56,10 +56,6 @@ impl Pipe for Ours {
 
 /// Longer than this nothing here may take to hear of a death. The goal is 100 ms; a loaded machine gets more.
 const BOUND: Duration = Duration::from_secs(5);
-
-fn errno<T: std::fmt::Debug>(result: io::Result<T>) -> i32 {
-    result.unwrap_err().raw_os_error().unwrap()
-}
 
 fn fill<P: Pipe>(writer: &mut P::W) {
     // 64 KiB in pages: not one byte more goes in.

@@ -8,7 +8,7 @@ mod common;
 mod sys;
 
 use common::{
-    Board, Child, Dice, Unique, alone, asleep_until, fork, interruptible, restartable, unique, until,
+    Board, Child, Dice, Unique, alone, asleep_until, errno, fork, interruptible, restartable, unique, until,
 };
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -118,10 +118,6 @@ impl Drop for Name {
         <sys::Mq as Mq>::unlink(&self.0.0);
         <Queue as Mq>::unlink(&self.0.0);
     }
-}
-
-fn errno<T: std::fmt::Debug>(result: io::Result<T>) -> i32 {
-    result.unwrap_err().raw_os_error().unwrap()
 }
 
 fn nap(child: &Child) {

@@ -7,7 +7,7 @@ mod common;
 #[allow(dead_code, reason = "POSIX's calls are another file's")]
 mod sys;
 
-use common::{Board, Child, Dice, alone, asleep_until, fork, interruptible, restartable, until};
+use common::{Board, Child, Dice, alone, asleep_until, errno, fork, interruptible, restartable, until};
 use nix::sys::signal::Signal;
 use slipring::adapters::sysv_mq::flags::{IPC_CREAT, IPC_EXCL, IPC_NOWAIT, MSG_EXCEPT};
 use slipring::adapters::sysv_mq::{self, IPC_PRIVATE, Options, Queue};
@@ -85,10 +85,6 @@ impl Msg for Queue {
 
 fn make<M: Msg>() -> Mine<M> {
     Mine(M::make(), std::process::id())
-}
-
-fn errno<T: std::fmt::Debug>(result: io::Result<T>) -> i32 {
-    result.unwrap_err().raw_os_error().unwrap()
 }
 
 fn nap(child: &Child) {

@@ -449,6 +449,11 @@ pub fn asleep_until<T: Send + 'static>(
     (result, end.saturating_duration_since(start))
 }
 
+/// The errno of a call that must fail.
+pub fn errno<T: std::fmt::Debug>(result: std::io::Result<T>) -> i32 {
+    result.unwrap_err().raw_os_error().unwrap()
+}
+
 /// Message `i` of a numbered stream: the number, then bytes that depend on it, of a length that depends on it.
 pub fn numbered(i: u64, longest: usize) -> Vec<u8> {
     let len = 8 + (i * 7919 % (longest as u64 - 7)) as usize;
