@@ -236,7 +236,7 @@ fn a_receiver_that_waits_is_woken_by_the_message() {
         run.outcome(receive(&view, 1, Select::Any));
         sender.join().unwrap();
     })
-    .reaches("Ok(5)", "always");
+    .reaches("Ok(5)", "always: it found the message, or was handed it and woken");
 }
 
 #[test]
@@ -251,7 +251,7 @@ fn a_receiver_that_waits_for_one_kind_is_woken_by_that() {
         run.outcome((receive(&view, 1, Select::Exact(6)), receive(&view, 1, Select::Any)));
         sender.join().unwrap();
     })
-    .reaches("(Ok(6), Ok(5))", "always");
+    .reaches("(Ok(6), Ok(5))", "always: the other kind is left for who takes any");
 }
 
 #[test]
@@ -265,7 +265,7 @@ fn a_sender_that_waits_is_woken_by_the_room() {
         sender.join().unwrap();
         run.outcome((first, receive(&view, 1, Select::Any)));
     })
-    .reaches("(Ok(4), Ok(5))", "always");
+    .reaches("(Ok(4), Ok(5))", "always: room is made once the first is out, for who waits first");
 }
 
 #[test]

@@ -50,6 +50,8 @@ pub const PAUSES_MAX: u32 = 0;
 pub const MAX_ATTEMPTS: u32 = 1 << 10;
 /// Looks of one verb of an MPMC ring.
 pub const MAX_LOOKS: u32 = 1 << 14;
+/// Claims that are passed over for no reason, in a row.
+pub const MAX_VOIDS: u32 = 1;
 
 /// What a payload write leaves in the header words that it covers: no header, and not 0.
 pub const STALE: u64 = 0x5354_414c_4542_5954;

@@ -40,6 +40,10 @@ pub const MAX_ATTEMPTS: u32 = 1 << 20;
 /// that is being scribbled on.
 pub const MAX_LOOKS: u32 = 1 << 21;
 
+/// How often in a row a sender is passed over at most, for no other reason than that it is stopped between its claim and
+/// its commit each time: there is no such bad luck.
+pub const MAX_VOIDS: u32 = 1 << 10;
+
 /// Empty probes between two looks at the clock and at the peer's state word while spinning.
 pub const PROBES_PER_CHECK: u32 = 1024;
 
