@@ -172,6 +172,26 @@ fn a_wait_ends_with_eagain_after_the_time_out_of_the_open_end() {
 }
 
 #[test]
+fn a_datagram_sockets_file_is_known_as_what_it_is() {
+    let _alone = alone();
+    let dir = scratch();
+    let path = dir.0.join("a");
+    let receiver = Datagram::bind(&path, &Options::new().send_buffer(5000)).unwrap();
+    let look = || {
+        let listed = slipring::stat_file(&path).unwrap();
+        (listed.in_use, listed.info.unwrap())
+    };
+    let (in_use, info) = look();
+    // As much as both pages of its send buffer less 32.
+    assert_eq!((in_use, info.kind, info.max_len, info.used_bytes), (true, "socket", 2 * 4096 - 32, 0));
+    assert_eq!(Datagram::unbound(&Options::new()).unwrap().send_to(&[1; 13], &path).unwrap(), 13);
+    // A word of 8, no name, and 13 bytes, rounded up to 24.
+    assert_eq!(look().1.used_bytes, 24);
+    drop(receiver);
+    assert!(!look().0);
+}
+
+#[test]
 fn a_message_longer_than_what_is_free_at_the_end_arrives_whole() {
     let _alone = alone();
     let (mut one, mut other) = Seqpacket::pair(&Options::new()).unwrap();

@@ -445,7 +445,7 @@ fn two_who_shut_at_once_are_both_remembered() {
         other.join().unwrap();
         run.outcome((stream.is_shut(), stream.is_mute()));
     })
-    .reaches("(true, true)", "always");
+    .reaches("(true, true)", "always: neither bit is lost to the other");
 }
 
 #[test]

@@ -103,7 +103,10 @@ fn a_waiting_receiver_wakes_when_a_record_comes() {
         run.outcome(received(&Stream::new(view)));
         assert_eq!(sender.join().unwrap(), Ok(()));
     })
-    .reaches("(8, 1)", "always");
+    .reaches(
+        "(8, 1)",
+        "always: it looks before it sleeps, and the sender looks for sleepers behind the tail",
+    );
 }
 
 #[test]
@@ -119,5 +122,8 @@ fn a_waiting_sender_wakes_when_there_is_room_for_its_record() {
         assert_eq!(sender.join().unwrap(), Ok(()));
         run.outcome(three);
     })
-    .reaches("[(8, 1), (8, 2), (16, 3)]", "always");
+    .reaches(
+        "[(8, 1), (8, 2), (16, 3)]",
+        "always: in the order of the ring, and the second head makes the room",
+    );
 }
