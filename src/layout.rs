@@ -419,8 +419,9 @@ pub struct PageHeader {
     pub partner: EventLine,
 }
 
-/// The control lines of a message queue. Everything is read and written by the holder of `lock` alone, but for `removed`,
-/// and for the event of `watch`. What stands under *derived* is made anew from the cells and the seats after a death.
+/// The control lines of a message queue. Everything is written by the holder of `lock` alone; limits, facts, `watch`, a seat's
+/// state and what observers count are also read without it. What stands under *derived* is made anew from the cells and the
+/// seats after a death.
 #[repr(C)]
 pub struct QueueHeader {
     /// The right to touch the queue.
@@ -761,6 +762,53 @@ const _: () = {
     pinned(offset_of!(QueueHeader, facts), 640);
     pinned(offset_of!(QueueHeader, watch), 768);
     pinned(size_of::<QueueHeader>(), 896);
+    pinned(offset_of!(StoreLine, root), 0);
+    pinned(offset_of!(StoreLine, free), 8);
+    pinned(offset_of!(StoreLine, free_cells), 16);
+    pinned(offset_of!(StoreLine, count), 24);
+    pinned(offset_of!(StoreLine, bytes), 32);
+    pinned(offset_of!(StoreLine, next), 40);
+    pinned(offset_of!(LinesLine, receivers), 0);
+    pinned(offset_of!(LinesLine, senders), 8);
+    pinned(offset_of!(LinesLine, ticket), 16);
+    pinned(offset_of!(LinesLine, served), 24);
+    pinned(offset_of!(LinesLine, granted), 32);
+    pinned(offset_of!(LinesLine, granted_bytes), 40);
+    pinned(offset_of!(LinesLine, granted_cells), 48);
+    pinned(offset_of!(LimitsLine, max_len), 0);
+    pinned(offset_of!(LimitsLine, count), 8);
+    pinned(offset_of!(LimitsLine, bytes), 16);
+    pinned(offset_of!(LimitsLine, removed), 24);
+    pinned(offset_of!(LimitsLine, most), 32);
+    pinned(offset_of!(LimitsLine, most_messages), 40);
+    pinned(offset_of!(FactsLine, key), 0);
+    pinned(offset_of!(FactsLine, id), 8);
+    pinned(offset_of!(FactsLine, uid), 16);
+    pinned(offset_of!(FactsLine, gid), 24);
+    pinned(offset_of!(FactsLine, mode), 32);
+    pinned(offset_of!(FactsLine, sender), 40);
+    pinned(offset_of!(FactsLine, receiver), 48);
+    pinned(offset_of!(FactsLine, sent), 56);
+    pinned(offset_of!(FactsLine, received), 64);
+    pinned(offset_of!(FactsLine, changed), 72);
+    pinned(offset_of!(WatchLine, seat), 0);
+    pinned(offset_of!(WatchLine, pid), 8);
+    pinned(offset_of!(WatchLine, signal), 16);
+    pinned(offset_of!(WatchLine, value), 24);
+    pinned(offset_of!(WatchLine, turn), 32);
+    pinned(offset_of!(WatchLine, told), 40);
+    pinned(offset_of!(WaitLine, state), 0);
+    pinned(offset_of!(WaitLine, pid), 4);
+    pinned(offset_of!(WaitLine, next), 8);
+    pinned(offset_of!(WaitLine, ticket), 16);
+    pinned(offset_of!(WaitLine, rank), 24);
+    pinned(offset_of!(WaitLine, wants), 32);
+    pinned(offset_of!(WaitLine, key), 40);
+    pinned(offset_of!(WaitLine, room), 48);
+    pinned(offset_of!(WaitLine, cell), 56);
+    pinned(offset_of!(Node, left), 0);
+    pinned(offset_of!(Node, right), 8);
+    pinned(offset_of!(Node, earliest), 16);
     pinned(size_of::<WaitLine>(), 64);
     pinned(size_of::<Node>(), 24);
     assert!(RING_OFFSET + 896 <= QUEUE_SEATS_OFFSET);

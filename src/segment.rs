@@ -262,7 +262,9 @@ impl Segment {
         self.is_named_as(&self.place)
     }
 
-    fn is_named_as(&self, place: &Place) -> bool {
+    /// Whether this name leads to it.
+    #[must_use]
+    pub fn is_named_as(&self, place: &Place) -> bool {
         let Some(path) = place.path() else { return true };
         lstat(&path).is_ok_and(|now| now.st_dev == self.stat.st_dev && now.st_ino == self.stat.st_ino)
     }

@@ -273,7 +273,8 @@ impl QueueGeometry {
             return bad("wakeup", header.wakeup.into());
         }
         let cell_len = cell_len as usize;
-        if max_len > cells * header.slot_len as u64
+        if max_len > u64::from(u32::MAX)
+            || max_len > cells * header.slot_len as u64
             || QueueGeometry::cells_for(max_len as usize, cell_len) > cells
         {
             return bad("max_len", max_len);

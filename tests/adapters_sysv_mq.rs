@@ -7,7 +7,10 @@ mod common;
 #[allow(dead_code, reason = "POSIX's calls are another file's")]
 mod sys;
 
-use common::{Board, Child, Dice, alone, asleep_until, errno, fork, interruptible, restartable, until};
+use common::{
+    Board, Child, Dice, alone, asleep_until, errno, fork, interruptible, nap, number_of, numbered,
+    restartable,
+};
 use nix::sys::signal::Signal;
 use slipring::adapters::sysv_mq::flags::{IPC_CREAT, IPC_EXCL, IPC_NOWAIT, MSG_EXCEPT};
 use slipring::adapters::sysv_mq::{self, IPC_PRIVATE, Options, Queue};
@@ -85,12 +88,6 @@ impl Msg for Queue {
 
 fn make<M: Msg>() -> Mine<M> {
     Mine(M::make(), std::process::id())
-}
-
-fn nap(child: &Child) {
-    until("it sleeps", || child.sleeps());
-    std::thread::sleep(Duration::from_millis(15));
-    until("it sleeps", || child.sleeps());
 }
 
 // --- Q9: waiting ---
@@ -240,10 +237,20 @@ fn name_of(which: &str) -> PathBuf {
     format!("/dev/shm/sysv-mq.{}.{which}", nix::unistd::geteuid()).into()
 }
 
+/// The queue with this key, which another process makes: removed if it is still there.
+struct OfKey(i32);
+
+impl Drop for OfKey {
+    fn drop(&mut self) {
+        let _ = sysv_mq::get_queue(self.0, 0, &Options::new()).and_then(|mut queue| queue.remove());
+    }
+}
+
 #[test]
 fn unrelated_processes_meet_by_key_and_by_identifier() {
     let _alone = alone();
     let key = key();
+    let _left = OfKey(key);
     let mut child = fork(|link| {
         let mut queue = sysv_mq::get_queue(key, IPC_CREAT | IPC_EXCL | 0o600, &Options::new()).unwrap();
         queue.send(3, b"kept", 0).unwrap();
@@ -272,6 +279,16 @@ fn identifiers_do_not_come_again() {
     }
 }
 
+/// A second name of a file, and its first: whichever are left are removed.
+struct Link(PathBuf, PathBuf);
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+        let _ = std::fs::remove_file(&self.1);
+    }
+}
+
 #[test]
 fn what_a_maker_and_a_remover_left_who_were_killed_half_way_is_put_right() {
     let _alone = alone();
@@ -286,12 +303,13 @@ fn what_a_maker_and_a_remover_left_who_were_killed_half_way_is_put_right() {
     drop(Queue::of_id(id).unwrap());
     // A remover that has said so, and not come to the names.
     let by_key = name_of(&format!("key.{:08x}", key()));
-    let kept = by_key.with_extension("kept");
-    std::fs::hard_link(&by_key, &kept).unwrap();
+    let kept = Link(name_of(&format!("kept.{:08x}", key())), by_key.clone());
+    std::fs::hard_link(&by_key, &kept.0).unwrap();
     drop(queue);
-    std::fs::rename(&kept, &by_key).unwrap();
+    std::fs::rename(&kept.0, &by_key).unwrap();
     assert_eq!(errno(sysv_mq::get_queue(key(), 0, &Options::new()).map(drop)), libc::ENOENT);
     assert!(!by_key.exists());
+    drop(kept);
     let another = Mine(
         sysv_mq::get_queue(key(), IPC_CREAT | IPC_EXCL | 0o600, &Options::new()).unwrap(),
         std::process::id(),
@@ -306,12 +324,9 @@ const MOST: usize = 4000;
 const KILLS: usize = 240;
 const LONGEST: usize = 300;
 
-/// Message `number` of a sender, of one cell or several; its bytes say whether it is whole.
+/// Message `number` of a sender, of one cell or several.
 fn message(me: usize, number: u32) -> Vec<u8> {
-    let mut message = vec![me as u8; 8 + number as usize * 37 % (LONGEST - 7)];
-    message[4..8].copy_from_slice(&number.to_ne_bytes());
-    message.iter_mut().skip(8).for_each(|byte| *byte = byte.wrapping_add(number as u8));
-    message
+    numbered((me as u64) << 32 | u64::from(number), LONGEST)
 }
 
 /// The type of message `number`.
@@ -331,8 +346,8 @@ fn kills_at_random_moments_lose_double_and_tear_nothing_and_hang_nobody() {
     let (sent, got) = (Board::new(SENDERS), Board::new(SENDERS * MOST));
     let take = |queue: &mut Queue, kind: i64, flags: i32| {
         let (bytes, its) = queue.take(LONGEST, kind, flags)?;
-        let (me, number) = (usize::from(bytes[0]), u32::from_ne_bytes(bytes[4..8].try_into().unwrap()));
-        assert!(bytes == message(me, number), "message {number} of {me} is torn");
+        let whole = number_of(&bytes, LONGEST);
+        let (me, number) = ((whole >> 32) as usize, whole as u32);
         assert_eq!(its, kind_of(number), "its own type");
         let wanted = match kind {
             0 => true,
@@ -380,15 +395,8 @@ fn kills_at_random_moments_lose_double_and_tear_nothing_and_hang_nobody() {
     };
     let drained = begin.elapsed();
     assert_eq!(end.raw_os_error(), Some(libc::ENOMSG));
-    let (mut all, mut lost) = (0, 0);
-    for sender in 0..SENDERS {
-        let said = sent.get(sender) as usize;
-        let came = (0..MOST).filter(|number| got.get(sender * MOST + number) > 0).count();
-        (all, lost) = (all + came, lost + said.saturating_sub(came));
-        assert!(came <= said + 1, "sender {sender} sent {said}, {came} came");
-    }
-    println!("{all} messages, {lost} lost with {lost_at_most} killed receivers; drained in {:.1?}", drained);
-    assert!(all > 0 && lost <= lost_at_most);
+    println!("drained in {drained:.1?}");
+    common::assert_lost_at_most(lost_at_most, &sent, &got, SENDERS, MOST);
     // All of it is there again.
     (0..15).for_each(|_| queue.send(1, &[1; 100], IPC_NOWAIT).unwrap());
     assert_eq!(errno(queue.send(1, b"x", IPC_NOWAIT)), libc::EAGAIN);

@@ -77,6 +77,10 @@ fn the_lowest_type_up_to_one_comes_first_and_a_full_queue_says_so() {
 fn a_key_leads_to_the_queue_until_it_is_removed() {
     let key = format!("{:#x}", 0x5200_0000 | std::process::id());
     let queue = Queue::new(&[&key]);
+    let listed = slipring(["mq", "ls", "--json"]).json();
+    let row = listed.as_array().unwrap().iter().find(|row| row["id"] == queue.0.as_str()).unwrap();
+    assert_eq!(row["key"], 0x5200_0000 | std::process::id());
+    assert_eq!((&row["messages"], &row["used_bytes"]), (&0.into(), &0.into()));
     slipring(["mq", "mk", &key]).complains(1, "File exists");
     slipring(["mq", "send", "-i", &key, "-t", "1", "-m", "by key"]).is_fine();
     assert!(slipring(["mq", "recv", "-i", &queue.0, "-t", "0"]).out().contains("by key"));
@@ -84,6 +88,7 @@ fn a_key_leads_to_the_queue_until_it_is_removed() {
     assert_eq!(removed.out(), format!("removed {key}\n"));
     assert!(queue.line().is_none());
     slipring(["mq", "rm", &queue.0]).complains(1, "no such queue");
+    slipring(["mq", "send", "-i", &queue.0, "-t", "1", "-m", "x"]).complains(1, "No such file");
     slipring(["mq", "rm", "queue"]).complains(2, "neither an identifier");
 }
 

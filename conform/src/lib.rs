@@ -202,3 +202,9 @@ pub struct Report {
     /// The first difference; nothing was compared after it.
     pub divergence: Option<Box<Divergence>>,
 }
+
+/// The bytes of the next write, no two the same.
+fn content(count: &mut usize, len: usize) -> Vec<u8> {
+    *count += 1;
+    (0..len).map(|i| (i * 7 + *count * 13) as u8).collect()
+}

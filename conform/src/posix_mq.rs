@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::sys::{self, Mq};
-use crate::{Divergence, Lockstep, Outcome, Report, Script, Subject, Value};
+use crate::{Divergence, Lockstep, Outcome, Report, Script, Subject, Value, content};
 use slipring::adapters::posix_mq::{self, Access, Attributes, Notify, Options, Queue, Until};
 use std::fmt::{self, Display};
 use std::io;
@@ -54,12 +54,6 @@ impl Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self:?}")
     }
-}
-
-/// The bytes of the n-th message of a sequence.
-fn content(count: &mut usize, len: usize) -> Vec<u8> {
-    *count += 1;
-    (0..len).map(|i| (i * 7 + *count * 13) as u8).collect()
 }
 
 /// The kernel's.

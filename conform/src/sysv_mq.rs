@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 
 use crate::sys;
-use crate::{Divergence, Lockstep, Outcome, Report, Script, Subject, Value};
+use crate::{Divergence, Lockstep, Outcome, Report, Script, Subject, Value, content};
 use libc::{IPC_CREAT, IPC_EXCL, IPC_NOWAIT, MSG_COPY, MSG_EXCEPT, MSG_NOERROR};
 use slipring::adapters::sysv_mq::{self, Change, Options, Queue};
 use std::fmt::{self, Display};
@@ -29,12 +29,6 @@ impl Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self:?}")
     }
-}
-
-/// The bytes of the n-th message of a sequence.
-fn content(count: &mut usize, len: usize) -> Vec<u8> {
-    *count += 1;
-    (0..len).map(|i| (i * 7 + *count * 13) as u8).collect()
 }
 
 /// What of a queue's metadata must be the same: key, owner, mode, counts, limit, whose calls, and whether there were any.

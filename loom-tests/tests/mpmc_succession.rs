@@ -268,6 +268,29 @@ fn a_newcomer_sees_what_the_last_one_left() {
     .reaches("[Ok(()), Ok(())]", "after it");
 }
 
+#[test]
+fn the_slot_of_a_message_of_an_impossible_length_wakes_a_sender() {
+    check_bounded(2, |run| {
+        let ring = SlotRig::with(2, 2, Wakeup::Futex);
+        let (mut tx, mut rx) = (ring.sender(), ring.receiver());
+        let mut forger = ring.side(0);
+        let sender = thread::spawn(move || {
+            let claim = forger.claim().unwrap();
+            assert!(forger.commit(&claim, LONGEST + 1));
+            let sent = [2, 3].map(|value| tx.send(&message(value)));
+            (tx, sent)
+        });
+        let corrupt = matches!(recv(&mut rx), Err(RecvError::Corrupt(_)));
+        let (tx, sent) = sender.join().unwrap();
+        run.outcome((corrupt, sent, [(); 2].map(|()| try_recv(&mut rx))));
+        kill((tx, rx));
+    })
+    .reaches(
+        "(true, [Ok(()), Ok(())], [Ok(2), Ok(3)])",
+        "always: whether it slept for a message or found it there, the slot's release is told",
+    );
+}
+
 // --- the table alone, without wake-ups, whose fences might order what it does not ---
 
 #[test]
@@ -520,6 +543,20 @@ fn two_changes_at_once_are_both_counted() {
         kill(two);
     })
     .reaches("2", "always: none is lost to the other");
+}
+
+#[test]
+fn the_first_one_ever_is_never_taken_for_gone() {
+    check(|run| {
+        let ring = SlotRig::with(2, 2, Wakeup::None);
+        let receiver = ring.member(RECEIVER).unwrap();
+        let there = ring.clone();
+        let first = thread::spawn(move || kill(there.member(SENDER).unwrap()));
+        run.outcome(receiver.ended(SENDER));
+        first.join().unwrap();
+        kill(receiver);
+    })
+    .reaches("None", "always: it has not come, or it is there");
 }
 
 #[test]

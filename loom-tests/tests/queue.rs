@@ -2,6 +2,7 @@
 //! 64 bytes, so a message of 60 takes two.
 
 use loom::thread;
+use slipring_loom::channel::line::{self, Want};
 use slipring_loom::channel::lock::{Lock, Who};
 use slipring_loom::channel::queue::{Call, Queue, Received, Stop, Watch};
 use slipring_loom::layout::{
@@ -9,6 +10,7 @@ use slipring_loom::layout::{
 };
 use slipring_loom::rig::{Leases, lock_line};
 use slipring_loom::ring::store::{self, Select, To};
+use slipring_loom::sync::Ordering::Relaxed;
 use slipring_loom::sync::{AtomicU32, AtomicU64, Deadline, Memory, Shared};
 use slipring_loom::view::{QueueGeometry, QueueView};
 use slipring_loom::{check, check_bounded};
@@ -223,6 +225,49 @@ fn a_dead_ones_message_is_there_for_its_heir() {
     })
     .reaches("Err(WouldBlock)", "it was first, or did not wait for one that lives")
     .reaches("Ok(2)", "it took the lock over, and put the queue in order");
+}
+
+#[test]
+fn whoever_gets_the_seat_of_one_killed_with_a_message_begins_with_nothing() {
+    check(|run| {
+        let view = queue(4, 2);
+        let leases = Leases::all_free(4);
+        let (dead, heir) = (leases.seat(71, true), leases.seat(72, true));
+        assert!(dead.host.take(1));
+        let any = Want::Message { select: Select::Any, room: LONG, truncates: false };
+        line::join(&view, 1, any, 0, 1).unwrap();
+        send(&view, 2, 5);
+        // It has the lock, and has taken the message out that it was given, and does not come to say so.
+        let lock = Lock::new(view.header.project(|header| &header.lock), false);
+        let _killed = lock.try_take(1).expect("nobody has it");
+        store::take(&view, line::given(&view, 1).unwrap(), &mut [0; LONG]).unwrap();
+        leases.end(1);
+        slipring_loom::sync::kill(dead);
+        assert!(heir.host.take(1));
+        let begun = call(1, &everybody, |call| Queue::new(view.clone()).disown(call));
+        send(&view, 2, 6);
+        run.outcome((begun, receive(&view, 1, Select::Any)));
+        slipring_loom::sync::kill(heir);
+    })
+    .reaches("(Ok(()), Ok(6))", "always: the message went with the dead one, and nothing is due to its heir");
+}
+
+#[test]
+fn counters_that_somebody_scribbled_on_make_nobody_panic() {
+    check(|run| {
+        let view = queue(4, 2);
+        store::set(&view.header.store.next, u64::MAX);
+        store::set(&view.header.lines.ticket, u64::MAX);
+        send(&view, 1, 5);
+        line::join(&view, 1, Want::Room(LONG), 0, 1).unwrap();
+        line::vacate(&view, 1).unwrap();
+        // Room was kept for it, and the length of its message is the least of numbers.
+        view.seats[1].state.store(line::GRANTED, Relaxed);
+        store::set(&view.seats[1].room, 1 << 63);
+        line::done(&view, 1);
+        run.outcome(receive(&view, 2, Select::Any));
+    })
+    .reaches("Ok(5)", "always: numbers go round, and the message lies where it lay");
 }
 
 // --- who wakes whom ---

@@ -27,7 +27,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// The longest write that no other write is mixed with (PIPE_BUF, limits.h).
 pub const PIPE_BUF: usize = PAGE_LEN;
@@ -124,7 +124,7 @@ pub(super) fn make(
         mode,
         slot_len: PAGE_LEN as u32,
         participants: limit as u32,
-        created_ns: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_nanos() as u64),
+        created_ns: open::now_ns(),
         ..SegmentHeader::default()
     };
     header.checksum = header.expected_checksum();

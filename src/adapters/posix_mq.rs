@@ -376,7 +376,7 @@ impl Queue {
             nonblocking,
             max_messages: get(&view.header.limits.count) as usize,
             message_size: view.geometry.max_len,
-            messages: (content.count + content.granted) as usize,
+            messages: content.messages() as usize,
         })
     }
 

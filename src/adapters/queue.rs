@@ -20,7 +20,6 @@ use nix::errno::Errno;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// How many handles can have used a queue at the same time if nobody says otherwise.
 pub(super) const DEFAULT_SEATS: u32 = 512;
@@ -44,7 +43,7 @@ pub(super) struct Facts {
 }
 
 pub(super) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
+    open::now_ns() / 1_000_000_000
 }
 
 impl Shape {
@@ -54,7 +53,7 @@ impl Shape {
         let each = self.most[1] / self.most[0].max(1);
         // Where the bytes allow less for each message than the longest has, most are short.
         quarter
-            .min((each as usize + HEAD_LEN).next_power_of_two())
+            .min((each.min(CELL_LENS[1]) as usize + HEAD_LEN).next_power_of_two())
             .clamp(CELL_LENS[0] as usize, CELL_LENS[1] as usize)
     }
 
@@ -94,7 +93,7 @@ impl Shape {
             mode: 0o600,
             slot_len: cell_len as u32,
             participants: self.seats,
-            created_ns: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_nanos() as u64),
+            created_ns: open::now_ns(),
             ..SegmentHeader::default()
         };
         header.checksum = header.expected_checksum();
@@ -207,7 +206,7 @@ impl Handle {
         };
         let call = Call {
             who: Who { me: seat.me, lives: &lives },
-            pid: std::process::id(),
+            pid: seat.pid,
             now: now(),
             rank: if manner.posix { &thread_rank } else { &|| 0 },
             patience: manner.patience,

@@ -17,6 +17,8 @@ pub(super) struct Seat {
     lease: Lease,
     /// The number.
     pub(super) me: u32,
+    /// This process: asked for once, not with each message.
+    pub(super) pid: u32,
 }
 
 impl Seat {
@@ -34,7 +36,7 @@ impl Seat {
         let start = std::process::id() as usize * 61 % numbers.len();
         for seat in (start..start + numbers.len()).map(|i| numbers.start + i % numbers.len()) {
             if lease.take(seat).map_err(errno)? {
-                return Ok(Seat { lease, me: seat as u32 });
+                return Ok(Seat { lease, me: seat as u32, pid: std::process::id() });
             }
         }
         Err(Errno::ENFILE.into())

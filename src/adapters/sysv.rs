@@ -54,12 +54,15 @@ pub(super) fn place_of_key(kind: &str, key: i32) -> io::Result<Place> {
 }
 
 fn place(kind: &str, which: &str) -> io::Result<Place> {
-    let user = nix::unistd::geteuid();
-    Place::named(&format!("/{kind}.{user}.{which}")).map_err(|_| Errno::EINVAL.into())
+    Place::named(&format!("{}{which}", of_user(kind))).map_err(|_| Errno::EINVAL.into())
+}
+
+/// How the names of this kind and this process's user begin.
+fn of_user(kind: &str) -> String {
+    format!("/{kind}.{}.", nix::unistd::geteuid())
 }
 
 /// The identifier in a segment's name, as `slipring ls` finds it.
 pub(super) fn id_in_name(kind: &str, name: &str) -> Option<i32> {
-    let (_, id) = name.strip_prefix('/')?.strip_prefix(kind)?.strip_prefix('.')?.split_once(".id.")?;
-    id.parse().ok()
+    name.strip_prefix(&of_user(kind))?.strip_prefix("id.")?.parse().ok()
 }

@@ -125,17 +125,21 @@ fn find(key: i32) -> io::Result<Option<Queue>> {
         };
         let mut queue = Queue { handle: Handle::new(opened) };
         // Whoever removed it, or made it, may have been killed half way: what is left to do is done here.
-        match queue.at_once(|channel, call| channel.look(call, || Ok(()))) {
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => queue.forget_names()?,
-            there => {
-                there?;
-                let id = place_of_id(KIND, queue.id())?;
-                let fd = queue.handle.opened.fd();
-                match queue.handle.opened.segment.publish_as(fd, &id) {
-                    Ok(()) | Err(Error::Exists { .. }) => return Ok(Some(queue)),
-                    Err(error) => return Err(errno(error)),
+        let (opened, id) = (queue.handle.opened.clone(), place_of_id(KIND, queue.id())?);
+        // With the lock in hand: a removal in between would leave nothing to give a name to.
+        let publish = || Ok(opened.segment.publish_as(opened.fd(), &id));
+        match queue.at_once(|channel, call| channel.look(call, publish)) {
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                queue.forget_names()?;
+                if opened.segment.is_named() {
+                    // It says that it has another key.
+                    return Err(Errno::EIO.into());
                 }
             }
+            there => match there? {
+                Ok(()) | Err(Error::Exists { .. }) => return Ok(Some(queue)),
+                Err(error) => return Err(errno(error)),
+            },
         }
     }
 }
@@ -155,10 +159,14 @@ fn make(key: i32, flags: i32, options: &Options) -> io::Result<Option<Queue>> {
             published => published.map_err(errno)?,
         }
     }
-    segment.publish_as(fd.as_fd(), &id).map_err(|error| {
-        let _ = segment.unlink_as(&at_first);
-        errno(error)
-    })?;
+    match segment.publish_as(fd.as_fd(), &id) {
+        // Whoever found the key was quicker.
+        Err(Error::Exists { .. }) if segment.is_named_as(&id) => {}
+        published => published.map_err(|error| {
+            let _ = segment.unlink_as(&at_first);
+            errno(error)
+        })?,
+    }
     let opened = Opened::new(fd.as_fd(), segment, view)?;
     Ok(Some(Queue { handle: Handle::new(opened) }))
 }

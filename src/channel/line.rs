@@ -168,7 +168,7 @@ pub fn join(view: &QueueView, number: usize, want: Want, rank: u64, pid: u32) ->
     };
     let (seat, lines) = (seat(view, number), &view.header.lines);
     let ticket = get(&lines.ticket);
-    set(&lines.ticket, ticket + 1);
+    set(&lines.ticket, ticket.wrapping_add(1));
     for (word, value) in [
         (&seat.wants, wants),
         (&seat.key, key),
@@ -210,8 +210,8 @@ fn count_granted(view: &QueueView, number: usize, sign: i64) {
     let (len, lines) = (get(&seat(view, number).room) as usize, &view.header.lines);
     add(&lines.served, sign);
     add(&lines.granted, sign);
-    add(&lines.granted_bytes, sign * len as i64);
-    add(&lines.granted_cells, sign * store::cells_for(view, len) as i64);
+    add(&lines.granted_bytes, sign.wrapping_mul(len as i64));
+    add(&lines.granted_cells, sign.wrapping_mul(store::cells_for(view, len) as i64));
 }
 
 /// Hands out what is there to those who wait for it; whom to wake.
@@ -354,11 +354,14 @@ pub fn repair(view: &QueueView, server: Server<'_>, woken: &mut Vec<usize>) -> R
         if its == IDLE {
             continue;
         }
-        set(&lines.ticket, get(&lines.ticket).max(get(&seat(view, number).ticket) + 1));
+        set(&lines.ticket, get(&lines.ticket).max(get(&seat(view, number).ticket).wrapping_add(1)));
         if !(server.lives)(number as u32) {
             turn(view, number, IDLE);
         } else if its == GRANTED {
             count_granted(view, number, 1);
+        } else if its == GIVEN && self::given(view, number).is_err() {
+            // Its owner took the message and died before it said so. Whoever has the seat now never had it.
+            turn(view, number, IDLE);
         } else if [RECEIVES, SENDS].contains(&its) {
             stand(view, its == SENDS, number)?;
         }

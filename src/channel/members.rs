@@ -20,14 +20,16 @@ use crate::layout::{
 };
 use crate::ring::mpmc::Taken;
 use crate::ring::sweep::{adopt, sort_by_age, sweep};
-use crate::sync::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::Ordering::{Acquire, Release};
 use crate::sync::{Pace, yield_now};
 use crate::view::SlotView;
 use std::time::Duration;
 
-/// How long a newcomer tries again for a place that somebody just comes to, leaves or sweeps. That takes microseconds, or
-/// milliseconds in a ring of very many slots; who takes longer is stopped.
+/// How long a newcomer tries again, at least, for a place that somebody just comes to, leaves or sweeps. That takes
+/// microseconds; in a ring of very many slots as long as the newcomer's own first round took, which sweeps the same slots,
+/// and some times that: who takes longer is stopped.
 const PASSING: Duration = Duration::from_millis(50);
+const ROUNDS: u32 = 4;
 
 /// One participant's place among the others.
 pub struct Members {
@@ -47,7 +49,8 @@ impl Members {
     pub fn attach(view: SlotView, seat: Seat, role: u32) -> Result<Self, NoPlace> {
         let (pid, now_ns) = (seat.pid, seat.now_ns);
         let members = Members { view, host: seat.host, me: usize::MAX, inherited: false };
-        let mut pace = Pace::new();
+        let started = Pace::new();
+        let mut clock = None;
         let mut last = false;
         loop {
             let mut passing = false;
@@ -69,7 +72,9 @@ impl Members {
             if last || !passing {
                 return Err(NoPlace);
             }
-            last = pace.passed(PASSING);
+            let (pace, patience) = clock
+                .get_or_insert_with(|| (Pace::new(), PASSING.max(started.elapsed().saturating_mul(ROUNDS))));
+            last = pace.passed(*patience);
             yield_now();
         }
     }
@@ -120,8 +125,8 @@ impl Members {
 
     /// Somebody has this role, or had it.
     fn note_down(&self, role: u32) {
-        // ord(own) Relaxed: a hint that only ever gains bits.
-        self.view.header.census.seen.fetch_or(role, Relaxed);
+        // ord(members.seen) Release -> Census::roles: the word before the bit.
+        self.view.header.census.seen.fetch_or(role, Release);
     }
 
     /// A participant that can do nothing, for a clone that found no place.
@@ -225,8 +230,8 @@ impl Members {
     }
 
     /// What everybody has said last.
-    fn words(&self) -> Vec<PartyWord> {
-        self.parties().iter().map(|party| party.state()).collect()
+    fn words(&self) -> impl Iterator<Item = PartyWord> + '_ {
+        self.parties().iter().map(Party::state)
     }
 
     /// How a place stands as to this role, by its word and its lease.
@@ -258,7 +263,7 @@ impl Members {
         // Somebody may come to a place that was looked at already before another gives up one that was not. So nobody is
         // gone unless every word stood still meanwhile; the count of changes comes behind the words, and may never come.
         // One that never stands still is alive.
-        let before = self.words();
+        let before: Vec<_> = self.words().collect();
         let mut latest: Option<(u64, PartyWord)> = None;
         for (index, party) in self.parties().iter().enumerate() {
             match self.standing(index, role) {
@@ -270,7 +275,7 @@ impl Members {
             }
         }
         // No word comes again: each attachment has its number, of 27 bits, and is never attached a second time.
-        if self.words() != before {
+        if self.words().ne(before) {
             return None;
         }
         let died = latest.filter(|(_, word)| !matches!(word.state(), CLOSED | ABANDONED));
@@ -360,8 +365,8 @@ enum Standing {
 impl Census {
     /// Roles that somebody ever had.
     pub fn roles(&self) -> u32 {
-        // ord(own) Relaxed: a hint; a participant is there before its bit, and then the table tells.
-        self.seen.load(Relaxed)
+        // ord(members.seen) Acquire <- Members::note_down: who has the role is in the table by then.
+        self.seen.load(Acquire)
     }
 }
 

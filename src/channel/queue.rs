@@ -96,6 +96,14 @@ pub struct Content {
     pub granted: u64,
 }
 
+impl Content {
+    /// Messages queued, and those that are about to.
+    #[must_use]
+    pub fn messages(&self) -> u64 {
+        self.count.saturating_add(self.granted)
+    }
+}
+
 enum Step<T> {
     Done(T),
     /// Stands in line, with this word in its seat.
@@ -161,6 +169,8 @@ impl Queue {
             // What is half done must not pass for whole: from now on every verb finds it damaged.
             set(&self.view.header.store.root, u64::MAX);
             set(&self.view.header.store.free, u64::MAX);
+            // Also who would find nothing to do there: this line is walked each time.
+            set(&self.view.header.lines.senders, u64::MAX);
         }
         self.lock.give_back(held);
         for number in woken {
@@ -200,7 +210,7 @@ impl Queue {
     ) -> Result<T, Stop> {
         let server = Server { lives: call.who.lives, now: call.now };
         let lines = &self.view.header.lines;
-        let enough = Deadline::after(SLICE);
+        let mut enough = None;
         loop {
             let step = self.enter(call, |woken| {
                 self.gone()?;
@@ -224,7 +234,11 @@ impl Queue {
                 Step::Done(done) => return Ok(done),
                 Step::Waits(word) => return self.wait(call, word, finish),
                 // What is on its way would be there if this were one step, as it is in a kernel.
-                Step::Would(true) if enough.slice(SLICE).is_some() => sync::yield_now(),
+                Step::Would(true)
+                    if enough.get_or_insert_with(|| Deadline::after(SLICE)).slice(SLICE).is_some() =>
+                {
+                    sync::yield_now();
+                }
                 Step::Would(_) => return Err(Stop::WouldBlock),
             }
         }
@@ -310,7 +324,7 @@ impl Queue {
         set(&view.header.facts.sent, call.now);
         line::serve(view, Server { lives: call.who.lives, now: call.now }, woken)?;
         let content = self.content();
-        if store::given_to(view, cell).is_none() && content.count + content.granted == 1 {
+        if store::given_to(view, cell).is_none() && content.messages() == 1 {
             self.tell(call);
         }
         Ok(())
@@ -492,7 +506,7 @@ impl Queue {
                 return Ok(None);
             }
             self.cross_out(other.seat, false);
-            let turn = (get(&watch.turn) + 1) & u64::from(TURNS);
+            let turn = get(&watch.turn).wrapping_add(1) & u64::from(TURNS);
             for (word, value) in [
                 (&watch.turn, turn),
                 (&watch.pid, wanted.pid.into()),

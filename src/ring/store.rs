@@ -55,15 +55,15 @@ pub enum To {
     Seat(u32),
 }
 
-/// Reads a word of which only the holder of the lock knows what it is worth.
+/// Reads a word that only the holder of the lock stores: to any other it may be old.
 pub fn get(word: &AtomicU64) -> u64 {
-    // ord(own) Relaxed: only the holder of the lock stores it, and the lock orders the holders.
+    // ord(own) Relaxed: the lock orders the holders; who reads without it accesses nothing on the strength of this.
     word.load(Relaxed)
 }
 
 /// Writes such a word. What it says is derived, or counts by itself.
 pub fn set(word: &AtomicU64, value: u64) {
-    // ord(own) Relaxed: only the holder of the lock reads or writes it, and the lock orders the holders.
+    // ord(own) Relaxed: only the holder of the lock stores it, and the lock orders the holders.
     word.store(value, Relaxed);
 }
 
@@ -147,7 +147,7 @@ pub fn insert(view: &QueueView, key: u64, message: &[u8], to: To) -> Result<usiz
     let first = pop_free(view)?;
     let (at, room) = view.payload(first, true);
     let (head, mut rest) = message.split_at(room.min(message.len()));
-    // SAFETY: inside the cell, which is free and so the holder of the lock's.
+    // SAFETY: inside the cell, whose number `follow` checked; it is free and so the holder of the lock's.
     unsafe { view.memory.copy_in(at, head) };
     let (mut second, mut last) = (0, None);
     while !rest.is_empty() {
@@ -166,7 +166,7 @@ pub fn insert(view: &QueueView, key: u64, message: &[u8], to: To) -> Result<usiz
     set(view.key(first), key);
     set(view.extent(first), (message.len() as u64) << 32 | second);
     let number = get(&view.header.store.next);
-    set(&view.header.store.next, number + 1);
+    set(&view.header.store.next, number.wrapping_add(1));
     // ord(store.commit) Release -> survey: the whole message before the word that says that it is there.
     view.word(first).store(number << VALUE_SHIFT | kind_and_owner(to), Release);
     if to == To::Queue {

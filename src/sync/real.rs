@@ -35,9 +35,9 @@ pub const PATIENCE_MAX: u32 = 32;
 /// in a row mean that memory is being scribbled on.
 pub const MAX_ATTEMPTS: u32 = 1 << 20;
 
-/// Looks at slots in one verb of an MPMC ring, beside a few at each: some milliseconds' worth. An attempt costs several, and so does a
-/// pause; an attempt fails only when another participant got further. So who has used up so many is led around by memory
-/// that is being scribbled on.
+/// Looks at slots in one verb of an MPMC ring, beside a few at each: a fraction of a second's worth. An attempt costs
+/// several, and so does a pause; an attempt fails only when another participant got further. So who has used up so many is
+/// led around by memory that is being scribbled on.
 pub const MAX_LOOKS: u32 = 1 << 21;
 
 /// How often in a row a sender is passed over at most, for no other reason than that it is stopped between its claim and
@@ -446,9 +446,15 @@ impl Pace {
         Pace(Instant::now())
     }
 
+    /// The time since the last yes.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+
     /// Whether `time` has passed since the last yes.
     pub fn passed(&mut self, time: Duration) -> bool {
-        let passed = self.0.elapsed() >= time;
+        let passed = self.elapsed() >= time;
         if passed {
             self.0 = Instant::now();
         }

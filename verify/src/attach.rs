@@ -1,6 +1,6 @@
 //! A descriptor with arbitrary bytes behind it, taken for a ring: bare noise, or a ring of ours with fields changed and
-//! its checksum made right again. Opening may refuse; whatever it accepts must bear every
-//! verb, until one finds a fault.
+//! its checksum made right again. Opening may refuse; whatever it accepts must bear every verb that cannot wait, until one
+//! finds a fault.
 
 use crate::below;
 use crate::crowd::SLOTS;
@@ -109,6 +109,9 @@ fn consume(rx: &mut Consumer, buffer: &mut [u8]) -> Result<(), Corrupt> {
             buffer[..frame.len()].copy_from_slice(&frame);
         }
     }
+    if let Some(mut batch) = received(rx.try_batch(4))? {
+        while received(batch.next())?.flatten().is_some() {}
+    }
     Ok(())
 }
 
@@ -117,6 +120,10 @@ fn produce(tx: &mut Producer, max_len: usize) -> Result<(), Corrupt> {
     if let Some(mut grant) = sent(tx.try_reserve(max_len))? {
         grant.fill(1);
         grant.commit_all();
+    }
+    if let Some(mut batch) = sent(tx.batch())? {
+        sent(batch.push(b"one of many"))?;
+        batch.commit();
     }
     Ok(())
 }
@@ -130,6 +137,7 @@ fn receive(rx: &mut Receiver, buffer: &mut [u8]) -> Result<(), Corrupt> {
     }
     if let Some(delivery) = received(rx.try_peek())? {
         buffer[..delivery.len()].copy_from_slice(&delivery);
+        delivery.ack();
     }
     received(rx.try_recv_batch(9, |message| buffer[..message.len()].copy_from_slice(message)))?;
     Ok(())
@@ -139,6 +147,7 @@ fn send(tx: &mut Sender, max_len: usize) -> Result<(), Corrupt> {
     sent(tx.try_send(&[7; 8][..max_len.min(8)]))?;
     sent(tx.try_send_batch(&[[1; 4]; 3]))?;
     if let Some(mut grant) = sent(tx.try_reserve(max_len))? {
+        // Given back: a commit that was passed over would wait for room.
         grant.fill(1);
     }
     sent(tx.force_send(b"a message").map_err(|(_, error)| error))?;

@@ -89,7 +89,11 @@ enum Verb {
         bytes: u64,
     },
     /// List the queues of this user
-    Ls,
+    Ls {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Remove queues
     Rm {
         /// Identifiers, keys or names
@@ -130,7 +134,11 @@ impl Which {
     fn system_v(number: &Which) -> io::Result<Queue> {
         match number {
             Which::Key(key) => sysv_mq::get_queue(*key, 0, &sysv_mq::Options::new()),
-            Which::Id(id) => Queue::of_id(*id),
+            // msgget(2) has no other word for an identifier that nobody has.
+            Which::Id(id) => Queue::of_id(*id).map_err(|error| match error.raw_os_error() {
+                Some(nix::libc::EINVAL) => io::Error::from_raw_os_error(nix::libc::ENOENT),
+                _ => error,
+            }),
             Which::Name(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
@@ -158,7 +166,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
         Verb::Mk { which, mode, messages, message_size, bytes } => {
             make(which.as_deref(), *mode, *messages, *message_size, *bytes)
         }
-        Verb::Ls => list(),
+        Verb::Ls { json } => list(*json),
         Verb::Rm { ids } => ids.iter().try_for_each(|id| remove(id)),
     }
 }
@@ -253,32 +261,54 @@ fn make(
     }
 }
 
-fn list() -> Result<(), Fail> {
+/// A queue as it is listed; a POSIX queue has no key, and its name for an identifier.
+#[derive(serde::Serialize)]
+struct Row {
+    key: Option<i32>,
+    id: String,
+    owner: String,
+    mode: String,
+    used_bytes: u64,
+    messages: u64,
+}
+
+impl Row {
+    fn cells(&self) -> Vec<String> {
+        let key = self.key.map_or_else(|| "-".into(), |key| format!("{:#010x}", key.cast_unsigned()));
+        let (bytes, messages) = (self.used_bytes.to_string(), self.messages.to_string());
+        vec![key, clean(&self.id), self.owner.clone(), self.mode.clone(), bytes, messages]
+    }
+}
+
+fn list(json: bool) -> Result<(), Fail> {
     let mut rows = Vec::new();
     for id in sysv_mq::list().map_err(|error| failed("/dev/shm", &error))? {
         // One that is removed meanwhile is left out.
         let Ok(stat) = Queue::of_id(id).and_then(|mut queue| queue.stat()) else { continue };
-        rows.push(vec![
-            format!("{:#010x}", stat.key.cast_unsigned()),
-            id.to_string(),
-            render::owner(stat.uid),
-            format!("{:o}", stat.mode),
-            stat.cbytes.to_string(),
-            stat.qnum.to_string(),
-        ]);
+        rows.push(Row {
+            key: Some(stat.key),
+            id: id.to_string(),
+            owner: render::owner(stat.uid),
+            mode: format!("{:o}", stat.mode),
+            used_bytes: stat.cbytes,
+            messages: stat.qnum,
+        });
     }
     for listed in slipring::list()? {
         let (Some(name), Ok(info)) = (posix_mq::shown(&listed.name), &listed.info) else { continue };
         let queue = Open::existing(Access::Read).open(&name);
         let Ok(attributes) = queue.and_then(|mut queue| queue.attributes()) else { continue };
-        rows.push(vec![
-            "-".into(),
-            clean(&name),
-            render::owner(info.uid),
-            format!("{:o}", info.mode & 0o777),
-            info.used_bytes.to_string(),
-            attributes.messages.to_string(),
-        ]);
+        rows.push(Row {
+            key: None,
+            id: name,
+            owner: render::owner(info.uid),
+            mode: format!("{:o}", info.mode & 0o777),
+            used_bytes: info.used_bytes,
+            messages: attributes.messages as u64,
+        });
+    }
+    if json {
+        return out::json(&rows);
     }
     let headings = [
         ("KEY", Side::Left),
@@ -288,7 +318,7 @@ fn list() -> Result<(), Fail> {
         ("USED-BYTES", Side::Right),
         ("MESSAGES", Side::Right),
     ];
-    out::print(&table(&headings, &rows, true))
+    out::print(&table(&headings, &rows.iter().map(Row::cells).collect::<Vec<_>>(), true))
 }
 
 fn remove(id: &str) -> Result<(), Fail> {
