@@ -40,6 +40,7 @@ impl Side {
 
     /// Of a ring that is full: whether a slot behind the tail is free already, so that there is room once those before it
     /// are in somebody's hands. That tells nobody, only their release does. Not all slots of a large ring are looked at.
+    #[allow(clippy::unnecessary_min_or_max, reason = "the model looks at none")]
     pub fn may_get_room_unheard(&self) -> bool {
         let mut behind = (1..self.view.slots().min(UNHEARD)).map(|k| self.seen_at(self.tail.wrapping_add(k)));
         behind.any(|seen| seen == (Some(Free), 0))
