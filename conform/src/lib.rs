@@ -7,6 +7,8 @@
 
 pub mod pipe;
 pub mod posix_mq;
+mod process;
+pub mod properties;
 pub mod socket;
 mod sys;
 pub mod sysv_mq;
