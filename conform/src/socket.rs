@@ -7,7 +7,7 @@
 //! what either holds, and [`Op::Fill`] compares what happens at the limit: that there is one, and that everything that was
 //! taken comes out again, in order and whole.
 
-use crate::{Divergence, Lockstep, Outcome, Report, Script, Subject, Value};
+use crate::{Divergence, Lockstep, Outcome, Report, Script, Subject, Value, content};
 use rustix::net::sockopt::socket_error;
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect,
@@ -98,6 +98,8 @@ pub enum Op {
     },
     /// A socket without a name.
     Unbound,
+    /// Two sockets, connected to one another.
+    Pair,
 }
 
 impl Display for Op {
@@ -120,14 +122,9 @@ impl Display for Op {
             Op::CloseListener => write!(f, "close the listener"),
             Op::Unlink { name } => write!(f, "unlink name {name}"),
             Op::Unbound => write!(f, "make a socket without a name"),
+            Op::Pair => write!(f, "make a pair"),
         }
     }
-}
-
-/// The bytes of the n-th message of a sequence.
-fn content(message: &mut usize, len: usize) -> Vec<u8> {
-    *message += 1;
-    (0..len).map(|i| (i * 7 + *message * 13) as u8).collect()
 }
 
 /// What was received: whose, how long it was, and the bytes.
@@ -228,18 +225,6 @@ impl Kernel {
     pub fn new(kind: Kind, number: u64) -> Kernel {
         let names = Names { side: "kernel", kind, number };
         Kernel { kind, ends: Vec::new(), listener: None, names, messages: 0 }
-    }
-
-    /// socketpair(2): ends 0 and 1.
-    ///
-    /// # Errors
-    /// Too many descriptors.
-    pub fn pair(kind: Kind) -> io::Result<Kernel> {
-        let mut kernel = Kernel::new(kind, 0);
-        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-        let (one, other) = socketpair(AddressFamily::UNIX, kernel.kind(), flags, None)?;
-        kernel.ends = vec![one, other];
-        Ok(kernel)
     }
 
     fn kind(&self) -> SocketType {
@@ -354,6 +339,12 @@ impl Kernel {
                 self.ends.push(self.socket()?);
                 Value::Done
             }
+            Op::Pair => {
+                let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+                let (one, other) = socketpair(AddressFamily::UNIX, self.kind(), flags, None)?;
+                self.ends.extend([one, other]);
+                Value::Done
+            }
         })
     }
 }
@@ -433,21 +424,15 @@ impl Adapter {
         Adapter { kind, ends: Vec::new(), listener: None, names, messages: 0 }
     }
 
-    /// Ends 0 and 1.
-    ///
-    /// # Errors
-    /// Too many descriptors, no memory.
-    pub fn pair(kind: Kind) -> io::Result<Adapter> {
-        let mut adapter = Adapter::new(kind, 0);
+    fn pair(&self) -> io::Result<[End; 2]> {
         let options = Adapter::options();
-        adapter.ends = match kind {
-            Kind::Stream => Stream::pair(&options).map(|(a, b)| vec![End::Stream(a), End::Stream(b)]),
+        Ok(match self.kind {
+            Kind::Stream => Stream::pair(&options).map(|(a, b)| [End::Stream(a), End::Stream(b)])?,
             Kind::Seqpacket => {
-                Seqpacket::pair(&options).map(|(a, b)| vec![End::Seqpacket(a), End::Seqpacket(b)])
+                Seqpacket::pair(&options).map(|(a, b)| [End::Seqpacket(a), End::Seqpacket(b)])?
             }
-            Kind::Datagram => Datagram::pair(&options).map(|(a, b)| vec![End::Datagram(a), End::Datagram(b)]),
-        }?;
-        Ok(adapter)
+            Kind::Datagram => Datagram::pair(&options).map(|(a, b)| [End::Datagram(a), End::Datagram(b)])?,
+        })
     }
 
     fn options() -> Options {
@@ -575,6 +560,10 @@ impl Adapter {
             }
             Op::Unbound => {
                 self.ends.push(End::Datagram(Datagram::unbound(&Adapter::options())?));
+                Value::Done
+            }
+            Op::Pair => {
+                self.ends.extend(self.pair()?);
                 Value::Done
             }
         })
@@ -1022,7 +1011,13 @@ fn cases(kind: Kind) -> Vec<Case> {
 /// The rows that can be shown without waiting.
 #[must_use]
 pub fn scripts(kind: Kind) -> Vec<Script<Op>> {
-    cases(kind).into_iter().map(|(row, shows, _, ops)| Script { row, shows, ops }).collect()
+    let script = |(row, shows, pair, mut ops): Case| {
+        if pair {
+            ops.insert(0, Op::Pair);
+        }
+        Script { row, shows, ops }
+    };
+    cases(kind).into_iter().map(script).collect()
 }
 
 /// What is on its way in one direction, as far as can be told.
@@ -1223,30 +1218,23 @@ fn length(dice: &mut fastrand::Rng, kind: Kind) -> usize {
 /// Operations of one random sequence.
 const LENGTH: u64 = 60;
 
-fn random(kind: Kind, number: u64, seed: u64) -> io::Result<Result<(), Box<Divergence>>> {
-    let mut dice = fastrand::Rng::with_seed(seed);
-    let pair = dice.bool();
-    let mut sides = sides(kind, pair, number, format!("random sequence of seed {seed}"))?;
+fn random(
+    kind: Kind,
+    sides: &mut Lockstep<Kernel, Adapter>,
+    dice: &mut fastrand::Rng,
+) -> Result<u64, Box<Divergence>> {
     let (ends, peers, loads, backlog) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut plan = Plan { kind, ends, peers, loads, names: [None; Names::MOST], backlog, listens: false };
-    if pair {
+    if dice.bool() {
+        sides.step(&Op::Pair)?;
         plan.pair();
     }
     for _ in 0..LENGTH {
-        let op = plan.any(&mut dice);
-        match sides.step(&op) {
-            Ok(outcome) => plan.note(op, &outcome),
-            Err(divergence) => return Ok(Err(divergence)),
-        }
+        let op = plan.any(dice);
+        let outcome = sides.step(&op)?;
+        plan.note(op, &outcome);
     }
-    Ok(Ok(()))
-}
-
-fn sides(kind: Kind, pair: bool, number: u64, of: String) -> io::Result<Lockstep<Kernel, Adapter>> {
-    Ok(match pair {
-        true => Lockstep::new(Kernel::pair(kind)?, Adapter::pair(kind)?, of),
-        false => Lockstep::new(Kernel::new(kind, number), Adapter::new(kind, number), of),
-    })
+    Ok(LENGTH)
 }
 
 /// Compares sockets of this kind: all scripts, then so many random sequences from `seed` on.
@@ -1259,23 +1247,6 @@ pub fn compare(kind: Kind, seed: u64, sequences: u64) -> io::Result<Report> {
         Kind::Seqpacket => "seqpacket",
         Kind::Datagram => "datagram",
     };
-    let mut report =
-        Report { mechanism, rows: Vec::new(), seed, sequences: 0, operations: 0, divergence: None };
-    for (row, shows, pair, ops) in cases(kind) {
-        let mut sides = sides(kind, pair, 0, format!("{row}, {shows}"))?;
-        if let Some(divergence) = ops.iter().find_map(|op| sides.step(op).err()) {
-            report.divergence = Some(divergence);
-            return Ok(report);
-        }
-        report.rows.push((row, shows));
-    }
-    for number in 0..sequences {
-        if let Err(divergence) = random(kind, number + 1, seed.wrapping_add(number))? {
-            report.divergence = Some(divergence);
-            return Ok(report);
-        }
-        report.sequences += 1;
-        report.operations += LENGTH;
-    }
-    Ok(report)
+    let sides = |number| Ok((Kernel::new(kind, number), Adapter::new(kind, number)));
+    crate::compare(mechanism, scripts(kind), seed, sequences, sides, |sides, dice| random(kind, sides, dice))
 }
