@@ -100,6 +100,12 @@ impl Child {
         Ok(true)
     }
 
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> i32 {
+        self.pid
+    }
+
     fn said(&self) -> bool {
         rustix::io::ioctl_fionread(&self.word).is_ok_and(|bytes| bytes > 0)
     }
@@ -199,4 +205,39 @@ pub fn write_without_opening() -> io::Result<()> {
     // SAFETY: no descriptor has this number.
     let written = unsafe { libc::write(i32::MAX, b"x".as_ptr().cast(), 1) };
     if written < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Sends `signal` to this thread so often while it is blocked, and says how often it then comes.
+///
+/// # Errors
+/// EINVAL: no such signal.
+pub fn signals_that_come(signal: i32, times: usize) -> io::Result<usize> {
+    // SAFETY: a set of signals is numbers, of which zero bits are a value.
+    let (mut set, mut before): (libc::sigset_t, libc::sigset_t) = unsafe { std::mem::zeroed() };
+    // SAFETY: the set lives across the call.
+    unsafe { libc::sigemptyset(&raw mut set) };
+    // SAFETY: as above.
+    if unsafe { libc::sigaddset(&raw mut set, signal) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: both sets live across the call.
+    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, &raw mut before) };
+    for _ in 0..times {
+        // SAFETY: blocked, so it does nothing yet.
+        unsafe { libc::raise(signal) };
+    }
+    let (now, mut come) = (libc::timespec { tv_sec: 0, tv_nsec: 0 }, 0);
+    // SAFETY: set and time live across the call, and nothing is to be said of the signal.
+    while unsafe { libc::sigtimedwait(&raw const set, std::ptr::null_mut(), &raw const now) } == signal {
+        come += 1;
+    }
+    // SAFETY: as above; none is pending any more.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut()) };
+    Ok(come)
+}
+
+/// The first real-time signal.
+#[must_use]
+pub fn first_real_time_signal() -> i32 {
+    libc::SIGRTMIN()
 }
