@@ -21,8 +21,9 @@ pub(super) fn strangers(out: &mut Stdout) -> io::Result<()> {
     let cat = Command::new("cat").arg(&path).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
     writer.write_all(b"hello from a process that you are not related to")?;
     drop(writer);
-    drop(reader);
     let read = cat.wait_with_output()?;
+    // Not before: it is this descriptor that cat opens.
+    drop(reader);
     writeln!(out, "cat, which inherited nothing, opened the pipe by /proc and read {:?}", text(&read.stdout))
 }
 
@@ -85,7 +86,8 @@ pub(super) fn addresses(out: &mut Stdout) -> io::Result<()> {
     for line in std::fs::read_to_string("/proc/self/maps")?.lines() {
         let columns: Vec<_> = line.split_whitespace().collect();
         if columns.get(4) == Some(&file.as_str()) {
-            writeln!(out, "file {file} is mapped at {}", columns[0])?;
+            let at = columns[0].split('-').next().unwrap_or_default();
+            writeln!(out, "file {file} is mapped at 0x{at}")?;
         }
     }
     let mut to = [0; 64];
