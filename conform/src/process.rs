@@ -241,3 +241,87 @@ pub fn signals_that_come(signal: i32, times: usize) -> io::Result<usize> {
 pub fn first_real_time_signal() -> i32 {
     libc::SIGRTMIN()
 }
+
+/// Whether a process may say what a signal does to it (sigaction(2)).
+#[must_use]
+pub fn can_be_handled(signal: i32) -> bool {
+    // SAFETY: numbers and a null handler, which is SIG_DFL.
+    let mut old: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: it lives across the call.
+    if unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut old) } < 0 {
+        return false;
+    }
+    // Set to what it is: nothing changes, but the kernel says whether it could.
+    // SAFETY: as above, and what it was is a valid action.
+    unsafe { libc::sigaction(signal, &raw const old, std::ptr::null_mut()) == 0 }
+}
+
+/// A segment of System V's shared memory, by its identifier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SharedSegment(i32);
+
+/// How a segment is doing: how many have it attached, and whether it goes with the last of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attached {
+    /// `shm_nattch`
+    pub times: u64,
+    /// SHM_DEST
+    pub to_be_destroyed: bool,
+}
+
+impl SharedSegment {
+    /// shmget(2) of a page.
+    ///
+    /// # Errors
+    /// Its.
+    pub fn get(key: i32, flags: i32) -> io::Result<SharedSegment> {
+        // SAFETY: numbers.
+        let id = unsafe { libc::shmget(key, PAGE, flags) };
+        if id < 0 { Err(io::Error::last_os_error()) } else { Ok(SharedSegment(id)) }
+    }
+
+    /// shmat(2), wherever the kernel wants it. The mapping ends when it is dropped.
+    ///
+    /// # Errors
+    /// Its.
+    pub fn attach(self) -> io::Result<Page> {
+        // SAFETY: a new mapping where the kernel wants it.
+        let at = unsafe { libc::shmat(self.0, std::ptr::null(), 0) };
+        // As C has it: an address that is -1 is an error.
+        if at.addr() == usize::MAX { Err(io::Error::last_os_error()) } else { Ok(Page(at.cast())) }
+    }
+
+    /// shmctl(2) with IPC_STAT.
+    ///
+    /// # Errors
+    /// Its.
+    pub fn stat(self) -> io::Result<Attached> {
+        // SAFETY: numbers, of which zero bits are a value.
+        let mut found: libc::shmid_ds = unsafe { std::mem::zeroed() };
+        // SAFETY: it lives across the call.
+        if unsafe { libc::shmctl(self.0, libc::IPC_STAT, &raw mut found) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        const SHM_DEST: u32 = 0o1000;
+        let to_be_destroyed = u32::from(found.shm_perm.mode) & SHM_DEST != 0;
+        Ok(Attached { times: found.shm_nattch, to_be_destroyed })
+    }
+
+    /// shmctl(2) with IPC_RMID.
+    ///
+    /// # Errors
+    /// Its.
+    pub fn remove(self) -> io::Result<()> {
+        // SAFETY: no pointer.
+        let done = unsafe { libc::shmctl(self.0, libc::IPC_RMID, std::ptr::null_mut()) };
+        if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+}
+
+impl Page {
+    /// Where it is mapped.
+    #[must_use]
+    pub fn address(&self) -> usize {
+        self.0.addr()
+    }
+}
