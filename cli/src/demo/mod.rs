@@ -1,6 +1,7 @@
 //! Small programs to watch, each for a claim about the mechanisms: what is said of it in docs/learn, this shows. Where an
 //! example does the same, it is the example's code that runs.
 
+mod both_ways;
 mod echo;
 #[allow(unsafe_code, dead_code, reason = "examples fork, and have a main of their own")]
 mod examples;
@@ -20,7 +21,7 @@ pub(crate) struct Demo {
 }
 
 /// All of them.
-pub(crate) const DEMOS: [Demo; 12] = [
+pub(crate) const DEMOS: [Demo; 13] = [
     Demo {
         name: "strangers",
         rows: "P12",
@@ -95,5 +96,11 @@ pub(crate) const DEMOS: [Demo; 12] = [
         rows: "K1 K4",
         shows: "an echo server over slipring's socket, the kernel's, and TCP",
         run: echo::run,
+    },
+    Demo {
+        name: "both-ways",
+        rows: "P11",
+        shows: "two channels of one direction against one of both",
+        run: both_ways::run,
     },
 ];
