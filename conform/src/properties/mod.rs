@@ -1,7 +1,7 @@
 //! What the mechanisms are like, as a table: each cell is what came of a probe that ran just now, on the kernel's object or on
 //! slipring's. [`measure`] runs the probes, [`expected`] says what each must find.
 //!
-//! A mechanism that moves bytes is a [`Line`], and most probes are the same for all of these; what only some have (a death, an
+//! A mechanism that moves bytes is a `Line`, and most probes are the same for all of these; what only some have (a death, an
 //! opening, an order other than that of sending) is theirs.
 #![forbid(unsafe_code)]
 
