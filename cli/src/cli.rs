@@ -52,7 +52,7 @@ pub(crate) enum Verb {
     Pipe(pipe::Args),
     /// Message queues of System V and of POSIX: make, list, send, receive, remove
     Mq(mq::Args),
-    /// Compare slipring's pipes and message queues with the kernel's, operation by operation
+    /// Compare slipring's pipes, message queues and sockets with the kernel's, operation by operation
     Conform(conform::Args),
     /// Measure slipring against the kernel's own mechanisms on this machine
     Compare(compare::Args),

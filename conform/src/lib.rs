@@ -7,6 +7,7 @@
 
 pub mod pipe;
 pub mod posix_mq;
+pub mod socket;
 mod sys;
 pub mod sysv_mq;
 
@@ -27,6 +28,8 @@ pub enum Value {
     Message(Vec<u8>, i64),
     /// Several numbers.
     Numbers(Vec<i64>),
+    /// More than one thing, in words.
+    Text(String),
 }
 
 /// What an operation gave, or the errno that it failed with.
@@ -48,6 +51,7 @@ impl Display for Outcome {
             Ok(Value::Bytes(bytes)) => write!(f, "{}", sum(bytes)),
             Ok(Value::Message(bytes, kind)) => write!(f, "{} of {kind}", sum(bytes)),
             Ok(Value::Numbers(numbers)) => write!(f, "{numbers:?}"),
+            Ok(Value::Text(text)) => write!(f, "{text}"),
             Err(errno) => write!(f, "{}", io::Error::from_raw_os_error(*errno)),
         }
     }

@@ -9,5 +9,7 @@ pub mod pipe;
 pub mod posix_mq;
 mod queue;
 mod seat;
+mod seen;
+pub mod socket;
 pub mod sysv;
 pub mod sysv_mq;
