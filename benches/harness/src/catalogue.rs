@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use crate::error::HarnessError;
 use crate::measure::{PayloadSource, Shape};
 use crate::mechanism::{
-    Coalesced, CoalescedSignal, Copies, EpolledPipes, EventFd, Fifo, FifoAdapter, Futex, Mechanism, Monitor,
-    Mpmc, MpmcPark, MpmcSpin, MpmcYield, Park, Pipe, PipeAdapter, PolledPipes, PosixQueue, PosixQueueAdapter,
-    Queued, QueuedSignal, ScannedRings, SharedRing, Slot, Spin, Spsc, SysvQueue, SysvQueueAdapter, SysvRing,
-    Tcp, Udp, UnixDatagram, UnixSeqpacket, UnixStream,
+    Coalesced, CoalescedSignal, Copies, DatagramAdapter, EpolledPipes, EventFd, Fifo, FifoAdapter, Futex,
+    Mechanism, Monitor, Mpmc, MpmcPark, MpmcSpin, MpmcYield, Park, Pipe, PipeAdapter, PolledPipes,
+    PosixQueue, PosixQueueAdapter, Queued, QueuedSignal, ScannedRings, SeqpacketAdapter, SharedRing, Slot,
+    Spin, Spsc, StreamAdapter, SysvQueue, SysvQueueAdapter, SysvRing, Tcp, Udp, UnixDatagram, UnixSeqpacket,
+    UnixStream,
 };
 use crate::rounds::Cell;
 
@@ -205,6 +206,9 @@ pub(crate) fn all() -> Vec<Entry> {
         Entry::select::<SharedRing>(Slipring),
         Entry::adapter::<PipeAdapter, Pipe>().many::<PipeAdapter>(),
         Entry::adapter::<FifoAdapter, Fifo>(),
+        Entry::adapter::<StreamAdapter, UnixStream>(),
+        Entry::adapter::<DatagramAdapter, UnixDatagram>().many::<DatagramAdapter>(),
+        Entry::adapter::<SeqpacketAdapter, UnixSeqpacket>().many::<SeqpacketAdapter>(),
         Entry::adapter::<PosixQueueAdapter, PosixQueue>().many::<PosixQueueAdapter>(),
         Entry::adapter::<SysvQueueAdapter, SysvQueue>().many::<SysvQueueAdapter>(),
         Entry::of::<Pipe>(Stream).quick().many::<Pipe>(),

@@ -16,10 +16,11 @@ use slipring_harness::measure::{
     recovery, signals, throughput,
 };
 use slipring_harness::mechanism::{
-    Coalesced, CoalescedSignal, EpolledPipes, EventFd, Fifo, FifoAdapter, Flavour, Futex, Mechanism, Monitor,
-    Mpmc, MpmcPark, MpmcSpin, Park, Pipe, PipeAdapter, PolledPipes, PosixQueue, PosixQueueAdapter, Queued,
-    QueuedSignal, ReceiveMessage, ScannedRings, SendMessage, SharedRing, Spin, Spsc, SysvQueue,
-    SysvQueueAdapter, SysvRing, Tcp, Udp, UnixDatagram, UnixSeqpacket, UnixStream,
+    Coalesced, CoalescedSignal, DatagramAdapter, EpolledPipes, EventFd, Fifo, FifoAdapter, Flavour, Futex,
+    Mechanism, Monitor, Mpmc, MpmcPark, MpmcSpin, Park, Pipe, PipeAdapter, PolledPipes, PosixQueue,
+    PosixQueueAdapter, Queued, QueuedSignal, ReceiveMessage, ScannedRings, SendMessage, SeqpacketAdapter,
+    SharedRing, Spin, Spsc, StreamAdapter, SysvQueue, SysvQueueAdapter, SysvRing, Tcp, Udp, UnixDatagram,
+    UnixSeqpacket, UnixStream,
 };
 use slipring_harness::process::Pair;
 use slipring_harness::reference::{Placement, reference};
@@ -464,10 +465,16 @@ fn a_message_that_a_crowd_loses_is_missed() {
 fn adapters_give_plausible_counts_and_leave_no_name() {
     latency_counts_every_round_trip::<PipeAdapter>();
     latency_counts_every_round_trip::<FifoAdapter>();
+    latency_counts_every_round_trip::<StreamAdapter>();
+    latency_counts_every_round_trip::<DatagramAdapter>();
+    latency_counts_every_round_trip::<SeqpacketAdapter>();
     latency_counts_every_round_trip::<PosixQueueAdapter>();
     latency_counts_every_round_trip::<SysvQueueAdapter>();
     throughput_counts_every_message::<PipeAdapter>();
     throughput_counts_every_message::<FifoAdapter>();
+    throughput_counts_every_message::<StreamAdapter>();
+    throughput_counts_every_message::<DatagramAdapter>();
+    throughput_counts_every_message::<SeqpacketAdapter>();
     throughput_counts_every_message::<PosixQueueAdapter>();
     throughput_counts_every_message::<SysvQueueAdapter>();
     let left = |name: &String| name.contains(&format!("slipring-harness-{}-", getpid()));
@@ -578,6 +585,8 @@ fn many_senders_and_receivers_count_every_message() {
     check::<PosixQueue>();
     check::<SysvQueue>();
     check::<PipeAdapter>();
+    check::<DatagramAdapter>();
+    check::<SeqpacketAdapter>();
     check::<PosixQueueAdapter>();
     check::<SysvQueueAdapter>();
     let none = many::<Pipe>(&setting(), 56, Shape { senders: 0, receivers: 1 }).map(drop);
@@ -613,6 +622,9 @@ fn a_successor_goes_on_where_a_killed_sender_stopped() {
     check::<Pipe>();
     check::<PosixQueue>();
     check::<PipeAdapter>();
+    check::<StreamAdapter>();
+    check::<DatagramAdapter>();
+    check::<SeqpacketAdapter>();
     check::<PosixQueueAdapter>();
     check::<SysvQueueAdapter>();
     check::<CoalescedSignal>();
@@ -773,7 +785,7 @@ fn every_mechanism_has_its_row_or_a_reason() {
     assert!(reasons("udp loopback").iter().any(|reason| reason.contains("65507")));
     assert!(reasons("eventfd pair").iter().any(|reason| reason.contains("8 bytes")));
     assert!(reasons("system v shm+sem").iter().any(|reason| reason.contains("own memory")));
-    // Each of the four beside its original, wherever that can do the same.
+    // Each of the seven beside its original, wherever that can do the same.
     for row in &report.adapters {
         let possible = report.latency.iter().any(|other| other.subject.mechanism == row.original);
         assert!(
@@ -781,7 +793,7 @@ fn every_mechanism_has_its_row_or_a_reason() {
             "{row:?}"
         );
     }
-    assert_eq!(report.adapters.len(), 4 * (3 + 2));
+    assert_eq!(report.adapters.len(), 7 * (3 + 2));
     assert_eq!(reasons("pipe"), [""; 0]);
     nobody_is_left();
 }

@@ -19,8 +19,8 @@ beside a reference taken at the same moment; ratios are to be believed before ab
 others used the cores are dropped. Keep the machine quiet meanwhile.
 
 Mechanisms for --only, whole names or beginnings up to a dash (unix, slipring-mpmc, adapter): slipring-spin, \
-slipring-park, slipring-mpmc-spin, slipring-mpmc-park, slipring-mpmc-yield, adapter-pipe, adapter-fifo, adapter-posix-mq, \
-adapter-system-v-mq, pipe, fifo, unix-stream, tcp-loopback, unix-datagram, unix-seqpacket, posix-mq, system-v-mq, \
+slipring-park, slipring-mpmc-spin, slipring-mpmc-park, slipring-mpmc-yield, adapter-pipe, adapter-fifo, adapter-unix-stream, \
+adapter-unix-datagram, adapter-unix-seqpacket, adapter-posix-mq, adapter-system-v-mq, pipe, fifo, unix-stream, tcp-loopback, unix-datagram, unix-seqpacket, posix-mq, system-v-mq, \
 udp-loopback, eventfd-pair, queued-signal, coalesced-signal, system-v-shm-sem, shm-mutex-condvar, futex, bare-slot; with \
 several sources: four-pipes-poll, four-pipes-epoll, four-rings-scan, four-senders-mpmc-park.
 

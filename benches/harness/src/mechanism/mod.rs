@@ -4,6 +4,7 @@
 //! it a sender and the other a receiver. Everything is monomorphised: no `dyn` in a timed loop.
 
 mod adapter;
+mod adapter_socket;
 mod eventfd;
 mod fifo;
 mod futex;
@@ -24,6 +25,7 @@ mod sysv_queue;
 mod sysv_ring;
 
 pub use adapter::{FifoAdapter, PipeAdapter, PosixQueueAdapter, SysvQueueAdapter};
+pub use adapter_socket::{DatagramAdapter, SeqpacketAdapter, StreamAdapter};
 pub use eventfd::EventFd;
 pub use fifo::Fifo;
 pub use futex::Futex;
