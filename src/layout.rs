@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::disallowed_types, reason = "the facade's atomics, which the lint sees through to core's")]
 
-use crate::sync::{AtomicU32, AtomicU64, REAL, Semaphore};
+use crate::sync::{AtomicU32, AtomicU64, Ordering::Relaxed, REAL, Semaphore};
 use core::mem::{align_of, offset_of, size_of};
 
 /// First eight bytes of every segment.
@@ -19,6 +19,12 @@ pub const KIND_SPSC: u32 = 1;
 pub const KIND_MPMC: u32 = 2;
 /// Ring kind: a stream of bytes in pages, as a pipe: any number of writers and readers, one at a time of each.
 pub const KIND_PAGES: u32 = 3;
+/// Segment kind: a table of keys and identifiers, as System V has them.
+pub const KIND_TABLE: u32 = 4;
+/// Segment kind: a POSIX semaphore.
+pub const KIND_SEMAPHORE: u32 = 5;
+/// Segment kind: a set of semaphores, as System V has them.
+pub const KIND_SEMAPHORES: u32 = 6;
 
 /// Flag: the name outlives its last participant.
 pub const FLAG_PERSISTENT: u32 = 1;
@@ -377,6 +383,28 @@ pub struct PageHeader {
     pub partner: EventLine,
 }
 
+/// How many objects of one family a user can have at once.
+pub const TABLE_SLOTS: usize = 4096;
+
+/// What a table of keys and identifiers has at one index, see `adapters/sysv.rs`. Written under a lock of the kernel's.
+#[repr(C)]
+pub struct TableSlot(AtomicU64);
+
+impl TableSlot {
+    /// What stands there, with the lock.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        // ord(own) Relaxed: the kernel's lock orders all who come here.
+        self.0.load(Relaxed)
+    }
+
+    /// Puts this there, with the lock.
+    pub fn set(&self, word: u64) {
+        // ord(own) Relaxed: as in `get`.
+        self.0.store(word, Relaxed);
+    }
+}
+
 /// The state word of a slot: `lap:48 | kind:4 | owner:12`. Position p lives in slot p % N at lap p / N, laps start at 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlotWord(pub u64);
@@ -562,6 +590,8 @@ const _: () = {
     pinned(offset_of!(PageHeader, partner), 1280);
     pinned(size_of::<PageHeader>(), 1408);
     pinned(align_of::<PageHeader>(), 128);
+    pinned(size_of::<TableSlot>(), 8);
+    assert!(TABLE_SLOTS <= 1 << 15, "an index has 15 bits in an identifier");
     assert!(RING_OFFSET + 1408 <= PAGE_WORDS_OFFSET && PAGE_WORDS_OFFSET.is_multiple_of(8));
     assert!(RING_OFFSET + 640 <= SPSC_DATA_OFFSET && RING_OFFSET + 640 <= PARTIES_OFFSET);
     assert!(RING_OFFSET.is_multiple_of(128) && PARTIES_OFFSET.is_multiple_of(128));

@@ -6,7 +6,7 @@ use crate::layout::{
     Align, FLAG_ASYMMETRIC_FENCES, FLAG_PERSISTENT, FLAGS_KNOWN, KIND_MPMC, KIND_PAGES, KIND_SPSC,
     MAX_CAPACITY, MAX_PAGES, MAX_PARTICIPANTS, MAX_SLOT_LEN, MAX_SLOTS, MIN_CAPACITY, MpmcHeader, PAGE_LEN,
     PageHeader, Party, RING_OFFSET, SLOT_ALIGN, SLOT_HEADER_LEN, SPSC_DATA_OFFSET, SegmentHeader, SlotWord,
-    SpscHeader, Wakeup, pages_offset, slots_offset,
+    SpscHeader, TableSlot, Wakeup, pages_offset, slots_offset,
 };
 use crate::sync::{AnyBytes, AtomicU64, Memory, Shared};
 
@@ -20,6 +20,9 @@ unsafe impl AnyBytes for PageHeader {}
 unsafe impl AnyBytes for Party {}
 // SAFETY: an atomic.
 unsafe impl AnyBytes for AtomicU64 {}
+
+// SAFETY: an atomic.
+unsafe impl AnyBytes for TableSlot {}
 
 /// Bytes of a record's header word.
 pub const HEADER_LEN: u64 = 8;

@@ -6,3 +6,4 @@
 
 pub mod fifo;
 pub mod pipe;
+pub mod sysv;
