@@ -383,6 +383,35 @@ pub struct PageHeader {
     pub partner: EventLine,
 }
 
+/// A semaphore that counts, as POSIX has it: 32 bytes in anybody's memory. All zeroes: no permit, nobody waits. See
+/// `channel/semaphore.rs`.
+#[repr(C, align(8))]
+pub struct Permits {
+    /// Bit 31: somebody may sleep here. The rest: how many permits there are. This is the futex word.
+    pub state: AtomicU32,
+    /// How many of them were handed to sleepers that have not taken them yet. A hint.
+    pub claims: AtomicU32,
+    /// When one was last handed over, in milliseconds of the coarse monotonic clock, modulo 2^32. A hint.
+    pub handed_ms: AtomicU32,
+    /// The number of whoever came to wait last: it keeps watch, and sleeps on this word, too.
+    pub watch: AtomicU32,
+    /// The number of whoever the last one to be relieved from that made way for.
+    pub relieved: AtomicU32,
+    /// Zero.
+    pub reserved: [u32; 3],
+}
+
+impl Permits {
+    /// No permit, nobody waits.
+    #[must_use]
+    #[allow(clippy::new_without_default, reason = "the models' words have no default")]
+    pub fn new() -> Self {
+        let word = || AtomicU32::new(0);
+        let (state, claims, handed_ms, watch, relieved) = (word(), word(), word(), word(), word());
+        Permits { state, claims, handed_ms, watch, relieved, reserved: [0; 3] }
+    }
+}
+
 /// How many objects of one family a user can have at once.
 pub const TABLE_SLOTS: usize = 4096;
 
@@ -591,6 +620,12 @@ const _: () = {
     pinned(size_of::<PageHeader>(), 1408);
     pinned(align_of::<PageHeader>(), 128);
     pinned(size_of::<TableSlot>(), 8);
+    pinned(offset_of!(Permits, state), 0);
+    pinned(offset_of!(Permits, claims), 4);
+    pinned(offset_of!(Permits, handed_ms), 8);
+    pinned(offset_of!(Permits, watch), 12);
+    pinned(offset_of!(Permits, relieved), 16);
+    pinned(size_of::<Permits>(), 32);
     assert!(TABLE_SLOTS <= 1 << 15, "an index has 15 bits in an identifier");
     assert!(RING_OFFSET + 1408 <= PAGE_WORDS_OFFSET && PAGE_WORDS_OFFSET.is_multiple_of(8));
     assert!(RING_OFFSET + 640 <= SPSC_DATA_OFFSET && RING_OFFSET + 640 <= PARTIES_OFFSET);

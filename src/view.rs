@@ -5,8 +5,8 @@
 use crate::layout::{
     Align, FLAG_ASYMMETRIC_FENCES, FLAG_PERSISTENT, FLAGS_KNOWN, KIND_MPMC, KIND_PAGES, KIND_SPSC,
     MAX_CAPACITY, MAX_PAGES, MAX_PARTICIPANTS, MAX_SLOT_LEN, MAX_SLOTS, MIN_CAPACITY, MpmcHeader, PAGE_LEN,
-    PageHeader, Party, RING_OFFSET, SLOT_ALIGN, SLOT_HEADER_LEN, SPSC_DATA_OFFSET, SegmentHeader, SlotWord,
-    SpscHeader, TableSlot, Wakeup, pages_offset, slots_offset,
+    PageHeader, Party, Permits, RING_OFFSET, SLOT_ALIGN, SLOT_HEADER_LEN, SPSC_DATA_OFFSET, SegmentHeader,
+    SlotWord, SpscHeader, TableSlot, Wakeup, pages_offset, slots_offset,
 };
 use crate::sync::{AnyBytes, AtomicU64, Memory, Shared};
 
@@ -23,6 +23,8 @@ unsafe impl AnyBytes for AtomicU64 {}
 
 // SAFETY: an atomic.
 unsafe impl AnyBytes for TableSlot {}
+// SAFETY: atomics and reserved words.
+unsafe impl AnyBytes for Permits {}
 
 /// Bytes of a record's header word.
 pub const HEADER_LEN: u64 = 8;

@@ -6,4 +6,5 @@
 
 pub mod fifo;
 pub mod pipe;
+pub mod sem;
 pub mod sysv;

@@ -5,6 +5,7 @@ pub mod loan;
 pub mod lock;
 pub mod members;
 pub mod mpmc;
+pub mod semaphore;
 pub mod spsc;
 pub mod stream;
 

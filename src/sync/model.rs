@@ -399,6 +399,91 @@ pub fn futex_wake(word: &AtomicU32, most: usize) -> usize {
     word.asleep.wake(most)
 }
 
+/// Adds 1 to `word` and wakes the first of those who sleep on it, in one step; how many it woke.
+#[track_caller]
+pub fn futex_add_and_wake(word: &AtomicU32) -> usize {
+    word.asleep.queue.take();
+    word.value.fetch_add(1, weaken::order(Ordering::AcqRel));
+    word.asleep.wake(1)
+}
+
+/// How a sleep on some words ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "as on the machine")]
+pub enum Slept {
+    Woken(usize),
+    Changed,
+    Interrupted,
+    Over,
+}
+
+/// Sleeps in one step if each of the words has its value, until it is woken on any. There is no clock.
+#[track_caller]
+pub fn futex_sleep(words: &[(&AtomicU32, u32)], _until: Option<&Moment>, _slice: Option<Duration>) -> Slept {
+    words.iter().for_each(|(word, _)| word.asleep.queue.take());
+    if words.iter().any(|(word, expected)| newest(&word.value) != *expected) {
+        return Slept::Changed;
+    }
+    let me = loom::thread::current();
+    let id = me.id();
+    words.iter().for_each(|(word, _)| word.asleep.list().push(me.clone()));
+    let woken =
+        || words.iter().rposition(|(word, _)| !word.asleep.list().iter().any(|other| other.id() == id));
+    loop {
+        if let Some(on) = woken() {
+            words.iter().for_each(|(word, _)| word.asleep.list().retain(|other| other.id() != id));
+            return Slept::Woken(on);
+        }
+        loom::thread::park();
+    }
+}
+
+thread_local! {
+    static CLOCK: Cell<u32> = const { Cell::new(0) };
+}
+
+/// The time, which stands still until the model sets it.
+#[must_use]
+pub fn coarse_ms() -> u32 {
+    CLOCK.get()
+}
+
+/// Sets the time. All threads of a model run on one thread of the machine.
+pub fn set_coarse_ms(to: u32) {
+    CLOCK.set(to);
+}
+
+/// A clock that a wait can end by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "as on the machine")]
+pub enum Clock {
+    Realtime,
+    Monotonic,
+}
+
+/// A moment, which has passed whenever somebody looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "as on the machine")]
+pub struct Moment {
+    pub clock: Clock,
+    pub seconds: i64,
+    pub nanoseconds: i64,
+}
+
+impl Moment {
+    /// Whether there is such a moment.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        (0..1_000_000_000).contains(&self.nanoseconds)
+    }
+
+    /// How long it is till then: it has passed.
+    #[must_use]
+    pub fn left(&self) -> Option<Duration> {
+        None
+    }
+}
+
 /// A semaphore that orders nothing: POSIX promises more, the event must not need it.
 pub struct Semaphore {
     permits: loom::sync::atomic::AtomicU32,

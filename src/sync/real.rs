@@ -353,6 +353,142 @@ pub fn futex_wake(word: &AtomicU32, most: usize) -> usize {
     futex::wake(word, futex::Flags::empty(), most).unwrap_or(0)
 }
 
+/// Adds 1 to `word` and wakes the first of those who sleep on it, both in one system call (FUTEX_WAKE_OP), so that no kill
+/// comes between; how many it woke. A full barrier.
+pub fn futex_add_and_wake(word: &AtomicU32) -> usize {
+    use rustix::thread::futex::{self, WakeOp, WakeOpCmp};
+    // The second wake-up is for a word that was -2048 before, which no count is.
+    const NEVER: u16 = 0x800;
+    let woken = futex::wake_op(word, futex::Flags::empty(), 1, 0, word, WakeOp::Add, WakeOpCmp::Eq, 1, NEVER);
+    woken.unwrap_or_else(|_| {
+        // Behind a filter of system calls; what is added must not be lost.
+        word.fetch_add(1, Ordering::AcqRel);
+        futex_wake(word, 1)
+    })
+}
+
+/// How a sleep on some words ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slept {
+    /// Woken on this word; on the last of those that it was woken on.
+    Woken(usize),
+    /// A word had another value than was expected.
+    Changed,
+    /// A handler ran that was not installed with SA_RESTART.
+    Interrupted,
+    /// The time was over.
+    Over,
+}
+
+/// Sleeps as long as each of the words has its value, until `until`, and for `slice` at most, if any. In the queue of
+/// each word: the kernel wakes by scheduling priority, then who came first.
+pub fn futex_sleep(words: &[(&AtomicU32, u32)], until: Option<&Moment>, slice: Option<Duration>) -> Slept {
+    use rustix::io::Errno;
+    use rustix::thread::{ClockId, futex};
+    let left = until.map(|moment| moment.left().unwrap_or_default());
+    let (clock, end) = match (slice, left) {
+        (Some(slice), left) if left.is_none_or(|left| left > slice) => {
+            (Clock::Monotonic, Some(rustix_now().saturating_add(slice)))
+        }
+        _ => until.map_or((Clock::Monotonic, None), |moment| (moment.clock, Some(moment.since_zero()))),
+    };
+    let end = end.map(|end| futex::Timespec {
+        tv_sec: i64::try_from(end.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(end.subsec_nanos()),
+    });
+    let waits: Waits = core::array::from_fn(|i| {
+        let mut wait = futex::Wait::new();
+        if let Some((word, expected)) = words.get(i) {
+            wait.val = (*expected).into();
+            wait.uaddr = futex::WaitPtr::new(core::ptr::from_ref(*word).cast_mut().cast());
+            wait.flags = futex::WaitFlags::SIZE_U32;
+        }
+        wait
+    });
+    let id = if clock == Clock::Realtime { ClockId::Realtime } else { ClockId::Monotonic };
+    let slept = match futex::waitv(&waits[..words.len()], futex::WaitvFlags::empty(), end.as_ref(), id) {
+        // Before Linux 5.16: on the last word alone, and for no longer than a slice, so that the others are seen, too.
+        Err(Errno::NOSYS | Errno::PERM) => {
+            let Some(&(word, expected)) = words.last() else { return Slept::Over };
+            let short = Duration::from_millis(40).min(left.unwrap_or(Duration::MAX));
+            let short = futex::Timespec { tv_sec: 0, tv_nsec: i64::from(short.subsec_nanos()) };
+            futex::wait(word, futex::Flags::empty(), expected, Some(&short)).map(|()| words.len() - 1)
+        }
+        slept => slept,
+    };
+    match slept {
+        Ok(index) => Slept::Woken(index),
+        Err(Errno::INTR) => Slept::Interrupted,
+        Err(Errno::TIMEDOUT) => Slept::Over,
+        Err(_) => Slept::Changed,
+    }
+}
+
+type Waits = [rustix::thread::futex::Wait; 2];
+
+/// Milliseconds of the coarse monotonic clock, modulo 2^32. Async-signal-safe.
+#[must_use]
+pub fn coarse_ms() -> u32 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
+    (now.tv_sec.wrapping_mul(1000) + now.tv_nsec / 1_000_000) as u32
+}
+
+/// A clock that a wait can end by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Clock {
+    /// The wall clock, which may be set (CLOCK_REALTIME).
+    Realtime,
+    /// The time since the machine was started (CLOCK_MONOTONIC).
+    Monotonic,
+}
+
+/// A moment of a clock, as a timespec(3type) has it: it may be in the past, out of reach, or none at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Moment {
+    /// Of which clock.
+    pub clock: Clock,
+    /// Seconds since the clock's zero.
+    pub seconds: i64,
+    /// Nanoseconds of the second: 0 to 999,999,999 in a moment that is one.
+    pub nanoseconds: i64,
+}
+
+impl Moment {
+    /// So long from now, by the monotonic clock; a time too long for the clock is its end.
+    #[must_use]
+    pub fn after(time: Duration) -> Self {
+        let at = rustix_now().saturating_add(time);
+        let seconds = i64::try_from(at.as_secs()).unwrap_or(i64::MAX);
+        Moment { clock: Clock::Monotonic, seconds, nanoseconds: i64::from(at.subsec_nanos()) }
+    }
+
+    /// Whether there is such a moment: the nanoseconds are those of a second.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        (0..1_000_000_000).contains(&self.nanoseconds)
+    }
+
+    fn since_zero(&self) -> Duration {
+        Duration::new(self.seconds.try_into().unwrap_or(0), self.nanoseconds.try_into().unwrap_or(0))
+    }
+
+    /// How long it is till then; `None` if it has passed.
+    #[must_use]
+    pub fn left(&self) -> Option<Duration> {
+        let now = match self.clock {
+            Clock::Monotonic => rustix_now(),
+            Clock::Realtime => {
+                let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+                Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs() as u32)
+            }
+        };
+        if self.seconds < 0 {
+            return None;
+        }
+        self.since_zero().checked_sub(now).filter(|left| !left.is_zero())
+    }
+}
+
 /// The waker's half of the event's fence pair: free when sleepers run membarrier(2), a full fence otherwise.
 #[inline(always)]
 pub fn light_fence(asymmetric: bool) {
