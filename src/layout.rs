@@ -412,6 +412,54 @@ impl Permits {
     }
 }
 
+/// The control lines of a set of semaphores. Behind them stand its cells, and behind these the record of a change.
+#[repr(C)]
+pub struct SetHeader {
+    /// The right to look at the cells and to change them.
+    pub lock: LockLine,
+    /// Whoever cannot go on sleeps here until a value changes.
+    pub event: EventLine,
+    /// Counts changes of values. Only whoever holds `lock` changes it.
+    pub changes: Line<AtomicU32>,
+    /// How many entries of the record are to be carried out; see `ring/journal.rs`.
+    pub pending: Line<AtomicU32>,
+}
+
+/// The most semaphores of a set (SEMMSL).
+pub const MAX_SEMAPHORES: u64 = 32000;
+/// How many of those who sleep on one set are counted.
+pub const SET_SLEEPERS: usize = 1024;
+/// Cells of a set before its values: see `channel/semset.rs`.
+pub const SET_FIXED: usize = 8;
+
+/// How many processes can have changes to be undone in a set of so many semaphores.
+#[must_use]
+pub const fn undo_rows(semaphores: usize) -> usize {
+    let rows = (1 << 16) / if semaphores == 0 { 1 } else { semaphores };
+    if rows > 128 { 128 } else { rows + 2 }
+}
+
+/// How many cells a set of so many semaphores has that are changed together.
+#[must_use]
+pub const fn set_cells(semaphores: usize) -> usize {
+    SET_FIXED + 2 * semaphores + undo_rows(semaphores) * (2 + semaphores)
+}
+
+/// Where the cells of a set start.
+pub const SET_CELLS_OFFSET: usize = RING_OFFSET + 640;
+
+/// Where the record of a change starts, behind all cells.
+#[must_use]
+pub const fn set_record_offset(semaphores: usize) -> usize {
+    (SET_CELLS_OFFSET + (set_cells(semaphores) + SET_SLEEPERS) * 4).next_multiple_of(128)
+}
+
+/// Bytes of a set behind `RING_OFFSET`.
+#[must_use]
+pub const fn set_len(semaphores: usize) -> u64 {
+    (set_record_offset(semaphores) + set_cells(semaphores) * 8 - RING_OFFSET) as u64
+}
+
 /// How many objects of one family a user can have at once.
 pub const TABLE_SLOTS: usize = 4096;
 
@@ -626,6 +674,10 @@ const _: () = {
     pinned(offset_of!(Permits, watch), 12);
     pinned(offset_of!(Permits, relieved), 16);
     pinned(size_of::<Permits>(), 32);
+    pinned(offset_of!(SetHeader, event), 256);
+    pinned(offset_of!(SetHeader, changes), 384);
+    pinned(offset_of!(SetHeader, pending), 512);
+    pinned(size_of::<SetHeader>(), 640);
     assert!(TABLE_SLOTS <= 1 << 15, "an index has 15 bits in an identifier");
     assert!(RING_OFFSET + 1408 <= PAGE_WORDS_OFFSET && PAGE_WORDS_OFFSET.is_multiple_of(8));
     assert!(RING_OFFSET + 640 <= SPSC_DATA_OFFSET && RING_OFFSET + 640 <= PARTIES_OFFSET);

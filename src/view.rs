@@ -5,10 +5,10 @@
 use crate::layout::{
     Align, FLAG_ASYMMETRIC_FENCES, FLAG_PERSISTENT, FLAGS_KNOWN, KIND_MPMC, KIND_PAGES, KIND_SPSC,
     MAX_CAPACITY, MAX_PAGES, MAX_PARTICIPANTS, MAX_SLOT_LEN, MAX_SLOTS, MIN_CAPACITY, MpmcHeader, PAGE_LEN,
-    PageHeader, Party, Permits, RING_OFFSET, SLOT_ALIGN, SLOT_HEADER_LEN, SPSC_DATA_OFFSET, SegmentHeader,
-    SlotWord, SpscHeader, TableSlot, Wakeup, pages_offset, slots_offset,
+    PageHeader, Party, Permits, RING_OFFSET, SET_SLEEPERS, SLOT_ALIGN, SLOT_HEADER_LEN, SPSC_DATA_OFFSET,
+    SegmentHeader, SetHeader, SlotWord, SpscHeader, TableSlot, Wakeup, pages_offset, set_cells, slots_offset,
 };
-use crate::sync::{AnyBytes, AtomicU64, Memory, Shared};
+use crate::sync::{AnyBytes, AtomicU32, AtomicU64, Memory, Shared};
 
 // SAFETY: atomics, reserved words and a semaphore, which tolerate any bytes; see layout.rs.
 unsafe impl AnyBytes for SpscHeader {}
@@ -23,6 +23,10 @@ unsafe impl AnyBytes for AtomicU64 {}
 
 // SAFETY: an atomic.
 unsafe impl AnyBytes for TableSlot {}
+// SAFETY: an atomic.
+unsafe impl AnyBytes for AtomicU32 {}
+// SAFETY: atomics, reserved words and a semaphore that nobody uses.
+unsafe impl AnyBytes for SetHeader {}
 // SAFETY: atomics and reserved words.
 unsafe impl AnyBytes for Permits {}
 
@@ -427,5 +431,33 @@ impl PageView {
     #[must_use]
     pub fn word(&self, position: u64) -> &AtomicU64 {
         &self.words[self.index(position)]
+    }
+}
+
+/// One set of semaphores, mapped.
+#[derive(Clone)]
+pub struct SetView {
+    /// The control lines.
+    pub header: Shared<SetHeader>,
+    /// What changes together; then who sleeps.
+    pub cells: Shared<[AtomicU32]>,
+    /// The record of a change.
+    pub record: Shared<[AtomicU64]>,
+    /// How many semaphores.
+    pub semaphores: usize,
+}
+
+impl SetView {
+    /// A view of a mapped set. `cells` and `record` must be as long as `layout` says for so many semaphores.
+    #[must_use]
+    pub fn new(
+        header: Shared<SetHeader>,
+        cells: Shared<[AtomicU32]>,
+        record: Shared<[AtomicU64]>,
+        semaphores: usize,
+    ) -> Self {
+        assert_eq!(record.len(), set_cells(semaphores), "an entry for each cell");
+        assert_eq!(cells.len(), record.len() + SET_SLEEPERS, "the length that was checked");
+        SetView { header, cells, record, semaphores }
     }
 }

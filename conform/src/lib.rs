@@ -3,9 +3,12 @@
 //! seed, which is printed and repeats them.
 //!
 //! Nothing in here waits: what would block is compared where processes are at hand, in the adapters' own tests.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+pub mod kernel;
 pub mod pipe;
+pub mod sem;
+pub mod semset;
 
 use serde::Serialize;
 use std::fmt::{self, Display};
@@ -146,4 +149,42 @@ pub struct Report {
     pub operations: u64,
     /// The first difference; nothing was compared after it.
     pub divergence: Option<Box<Divergence>>,
+}
+
+impl Report {
+    /// Nothing compared yet.
+    #[must_use]
+    pub fn begin(mechanism: &'static str, seed: u64) -> Report {
+        Report { mechanism, rows: Vec::new(), seed, sequences: 0, operations: 0, divergence: None }
+    }
+
+    /// Plays a script; whether both sides did the same.
+    pub fn script<Op: Display, A: Subject<Op>, B: Subject<Op>>(
+        &mut self,
+        script: &Script<Op>,
+        sides: &mut Lockstep<A, B>,
+    ) -> bool {
+        self.divergence = script.ops.iter().find_map(|op| sides.step(op).err());
+        if self.divergence.is_none() {
+            self.rows.push((script.row, script.shows));
+        }
+        self.divergence.is_none()
+    }
+
+    /// Plays random sequences of `length` operations, each of the next seed, until one differs.
+    pub fn random(
+        &mut self,
+        sequences: u64,
+        length: u64,
+        mut play: impl FnMut(u64) -> Result<(), Box<Divergence>>,
+    ) {
+        for number in 0..sequences {
+            if let Err(divergence) = play(self.seed.wrapping_add(number)) {
+                self.divergence = Some(divergence);
+                return;
+            }
+            self.sequences += 1;
+            self.operations += length;
+        }
+    }
 }

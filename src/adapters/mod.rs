@@ -7,4 +7,5 @@
 pub mod fifo;
 pub mod pipe;
 pub mod sem;
+pub mod semset;
 pub mod sysv;

@@ -55,9 +55,11 @@ pub struct Semaphore(Arc<Opened>);
 
 struct Opened {
     permits: Shared<Permits>,
-    /// Device and inode: a name may be taken away and given to another.
-    file: (u64, u64),
+    file: File,
 }
+
+/// Device and inode: a name may be taken away and given to another.
+type File = (u64, u64);
 
 fn stopped(stop: NoPermit) -> io::Error {
     io::Error::from(match stop {
@@ -163,7 +165,7 @@ impl Unnamed {
 }
 
 /// The semaphores with names that this process has open.
-static OPEN: Mutex<Vec<((u64, u64), Weak<Opened>)>> = Mutex::new(Vec::new());
+static OPEN: Mutex<Vec<(File, Weak<Opened>)>> = Mutex::new(Vec::new());
 
 impl Semaphore {
     /// A semaphore without a name, in memory that forked children share.

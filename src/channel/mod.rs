@@ -6,6 +6,7 @@ pub mod lock;
 pub mod members;
 pub mod mpmc;
 pub mod semaphore;
+pub mod semset;
 pub mod spsc;
 pub mod stream;
 

@@ -1,0 +1,39 @@
+//! Semaphores, POSIX's and System V's, do what the system's do, operation by operation. `SLIPRING_CONFORM_SEQUENCES=100000`
+//! plays more random sequences than the usual; `SLIPRING_CONFORM_SEED` repeats them.
+
+use slipring_conform::{Report, sem, semset};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|text| text.parse().expect("a number"))
+}
+
+fn same(compare: impl Fn(u64, u64) -> Report) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
+    let seed = number("SLIPRING_CONFORM_SEED").unwrap_or(now);
+    let sequences = number("SLIPRING_CONFORM_SEQUENCES").unwrap_or(500);
+    let start = std::time::Instant::now();
+    let report = compare(seed, sequences);
+    println!(
+        "{}: {} scripts, {} random sequences from seed {seed} on, {} operations, {:.1?}",
+        report.mechanism,
+        report.rows.len(),
+        report.sequences,
+        report.operations,
+        start.elapsed()
+    );
+    if let Some(divergence) = report.divergence {
+        panic!("{divergence}");
+    }
+    assert_eq!(report.sequences, sequences);
+}
+
+#[test]
+fn posix_semaphores_are_the_c_librarys() {
+    same(sem::compare);
+}
+
+#[test]
+fn semaphore_sets_are_the_kernels() {
+    same(semset::compare);
+}
