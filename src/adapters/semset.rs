@@ -328,6 +328,9 @@ impl Set {
     /// # Errors
     /// EINVAL if there is no such set or semaphore, ERANGE, EACCES.
     pub fn set_value(self, number: usize, value: i32) -> io::Result<()> {
+        if !(0..=VALUE_MAX).contains(&value) {
+            return Err(Errno::ERANGE.into());
+        }
         self.call(2, |set, caller| set.set_value(number, value, caller))
     }
 
