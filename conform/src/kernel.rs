@@ -261,8 +261,7 @@ impl Set {
         };
         let time = libc::timespec { tv_sec: time.as_secs() as i64, tv_nsec: i64::from(time.subsec_nanos()) };
         // SAFETY: as many operations as it says, and a timespec.
-        said(unsafe { semtimedop(self.0, buffer.as_mut_ptr(), buffer.len(), &raw const time) })
-            .map(drop)
+        said(unsafe { semtimedop(self.0, buffer.as_mut_ptr(), buffer.len(), &raw const time) }).map(drop)
     }
 }
 

@@ -21,9 +21,10 @@
 //! there, nobody is on the way to it, and others may sleep. Nobody can know (it may be stopped, too), so a claim *lapses*:
 //! [`LAPSE_MS`] after the last hand-over whoever comes may take, and wakes the next if there is more. One who was slower than
 //! that finds nothing and sleeps again; no permit is lost or made by it. And one sleeper comes by itself: whoever came last
-//! *keeps watch*, which is to sleep in slices. It is the last in the queue, so that a slice's end costs no place in it. The
-//! next one to come relieves it first, and goes to sleep behind it. If the watch was killed or gave up, the next call of
-//! anybody finds what lapsed; so a sleeper is left behind only if a watch and one just woken are gone, and nobody calls.
+//! *keeps watch*: a post wakes it, too, and as long as there are permits in other hands it sleeps in slices. It is the last
+//! in the queue, so that this costs no place in it. The next one to come relieves it first, and goes to sleep behind it. If
+//! the watch was killed or gave up, the next call of anybody finds what lapsed; so a sleeper is left behind only if a watch
+//! and one just woken are gone, and nobody calls.
 #![forbid(unsafe_code)]
 
 use crate::event::SLICE;
@@ -126,7 +127,7 @@ impl Permits {
     fn hand_over(&self) {
         self.claim();
         // The permit and the wake-up; a full barrier, which is what the exchange in `post` is Release for.
-        if futex_add_and_wake(&self.state) == 0 && !self.open() {
+        if futex_add_and_wake(&self.state, &self.watch) == 0 && !self.open() {
             self.unclaim();
         }
     }
@@ -141,6 +142,7 @@ impl Permits {
                 return false;
             }
             if futex_wake(&self.state, 1) > 0 {
+                futex_wake(&self.watch, 1);
                 return true;
             }
             // ord(sem.permit) Relaxed: an exchange carries on what the posts before it released.
@@ -259,7 +261,8 @@ impl Permits {
             }
             // The state comes last: of two words that it was woken on the last one is told.
             let both = [(&self.watch, me), (&self.state, asleep)];
-            let (words, slice) = if watching { (&both[..], Some(SLICE)) } else { (&both[1..], None) };
+            let words = if watching { &both[..] } else { &both[1..] };
+            let slice = (watching && state & VALUE_MAX > 0).then_some(SLICE);
             let slept = futex_sleep(words, until, slice);
             woken = slept == Slept::Woken(words.len() - 1);
             if slept == Slept::Interrupted {

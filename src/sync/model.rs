@@ -399,12 +399,13 @@ pub fn futex_wake(word: &AtomicU32, most: usize) -> usize {
     word.asleep.wake(most)
 }
 
-/// Adds 1 to `word` and wakes the first of those who sleep on it, in one step; how many it woke.
+/// Adds 1 to `word`, wakes the first of those who sleep on it and the first on `also`, in one step; how often it woke one.
 #[track_caller]
-pub fn futex_add_and_wake(word: &AtomicU32) -> usize {
+pub fn futex_add_and_wake(word: &AtomicU32, also: &AtomicU32) -> usize {
     word.asleep.queue.take();
+    also.asleep.queue.take();
     word.value.fetch_add(1, weaken::order(Ordering::AcqRel));
-    word.asleep.wake(1)
+    also.asleep.wake(1) + word.asleep.wake(1)
 }
 
 /// How a sleep on some words ended.
