@@ -22,7 +22,6 @@ trait Sem: Send + Sync + 'static {
     const WHOSE: &'static str;
     fn make(value: u32) -> Self;
     fn wait(&self) -> io::Result<()>;
-    fn try_wait(&self) -> io::Result<()>;
     fn wait_until(&self, seconds: i64, nanoseconds: i64) -> io::Result<()>;
     fn post(&self) -> io::Result<()>;
     fn value(&self) -> u32;
@@ -37,9 +36,6 @@ macro_rules! sem {
             }
             fn wait(&self) -> io::Result<()> {
                 self.wait()
-            }
-            fn try_wait(&self) -> io::Result<()> {
-                self.try_wait()
             }
             fn wait_until(&self, seconds: i64, nanoseconds: i64) -> io::Result<()> {
                 let until: fn(&$kind, i64, i64) -> io::Result<()> = $until;

@@ -5,7 +5,9 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::fail::Fail;
 use crate::out;
-use crate::verb::{compare, completions, conform, fsck, ls, man, mk, pipe, recv, rm, send, stat, verify};
+use crate::verb::{
+    compare, completions, conform, fsck, ls, man, mk, pipe, recv, rm, sem, send, stat, verify,
+};
 
 /// Exit codes, and where the examples are.
 const AFTER: &str = "\
@@ -50,7 +52,9 @@ pub(crate) enum Verb {
     Recv(recv::Args),
     /// Join the stages of a pipeline by a named pipe
     Pipe(pipe::Args),
-    /// Compare slipring's pipes with the kernel's, operation by operation
+    /// Take and post the permits of semaphores
+    Sem(sem::Args),
+    /// Compare slipring's pipes and semaphores with the kernel's, operation by operation
     Conform(conform::Args),
     /// Measure slipring against the kernel's own mechanisms on this machine
     Compare(compare::Args),

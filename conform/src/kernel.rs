@@ -251,7 +251,7 @@ impl Set {
         let mut buffer: Vec<_> = operations
             .iter()
             .map(|&(sem_num, sem_op, nowait, undo)| {
-                let flags = i32::from(nowait) * libc::IPC_NOWAIT | i32::from(undo) * libc::SEM_UNDO;
+                let flags = (i32::from(nowait) * libc::IPC_NOWAIT) | (i32::from(undo) * libc::SEM_UNDO);
                 libc::sembuf { sem_num, sem_op, sem_flg: flags as i16 }
             })
             .collect();

@@ -5,31 +5,31 @@
 //! else happens: a permit is one exchange, in either direction. All the rest decides only *who* takes it:
 //!
 //! ```text
-//!   take     v > 0, no SLEEPERS, unclaimed     -> v - 1     exchange
-//!            v > 0, woken on this word         -> v - 1     exchange
-//!   sleep    otherwise: set SLEEPERS by exchange, and sleep as long as the word is exactly that
+//!   take     v > claims                        -> v - 1     exchange
+//!            v > 0, woken on this word         -> v - 1     exchange, after giving up the claim
+//!   sleep    otherwise: set SLEEPERS by exchange, look again, sleep as long as the word is exactly that
 //!   post     v, no SLEEPERS                    -> v + 1     exchange
-//!            v, SLEEPERS                       -> v + 1 and wake one: one system call
-//!            it woke nobody: SLEEPERS is stale: exchange it away, wake who fell asleep on it meanwhile
+//!            v, SLEEPERS: one claim more, then -> v + 1 and wake one: one system call
+//!            it woke nobody: the claim goes, SLEEPERS goes by exchange; wake who fell asleep on it meanwhile
 //! ```
 //!
-//! So a post while somebody sleeps hands its permit over: while SLEEPERS stands none but a woken one takes, and the kernel
-//! chooses whom to wake: the highest scheduling priority, then who sleeps longest. Who was woken and has not taken yet is
-//! counted in `claims`, so that the bit can go meanwhile.
+//! So a post while somebody sleeps hands its permit over: it is claimed before it is there, none but a woken one takes it,
+//! and the kernel chooses whom to wake: the highest scheduling priority, then who sleeps longest. (Between giving up its
+//! claim and taking, two instructions apart, one who was woken can be overtaken; it sleeps again then.)
 //!
 //! Who posts cannot be killed between the permit and the wake-up. Who was woken can, before it takes: then the permit is
 //! there, nobody is on the way to it, and others may sleep. Nobody can know (it may be stopped, too), so a claim *lapses*:
 //! [`LAPSE_MS`] after the last hand-over whoever comes may take, and wakes the next if there is more. One who was slower than
 //! that finds nothing and sleeps again; no permit is lost or made by it. And one sleeper comes by itself: whoever came last
-//! *keeps watch*: a post wakes it, too, and as long as there are permits in other hands it sleeps in slices. It is the last
+//! *keeps watch*: a post wakes it, too, once it has woken another, and as long as there are permits in other hands it sleeps in slices. It is the last
 //! in the queue, so that this costs no place in it. The next one to come relieves it first, and goes to sleep behind it. If
-//! the watch was killed or gave up, the next call of anybody finds what lapsed; so a sleeper is left behind only if a watch
-//! and one just woken are gone, and nobody calls.
+//! the watch was killed or gave up, the next call of anybody finds what lapsed; so a sleeper is left behind only if one just
+//! woken is killed and, before, the watch or, in between, the poster, and nobody calls any more.
 #![forbid(unsafe_code)]
 
 use crate::event::SLICE;
 use crate::layout::Permits;
-use crate::sync::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use crate::sync::{Moment, Slept, coarse_ms, futex_add_and_wake, futex_sleep, futex_wake};
 use std::time::Duration;
 
@@ -70,12 +70,14 @@ impl Permits {
         self.state.store(value.min(VALUE_MAX), Relaxed);
     }
 
-    /// How many permits a newcomer could take; 0 while all there are have been handed to sleepers.
+    /// How many permits a newcomer could take: those that were not handed to sleepers.
     #[must_use]
     pub fn value(&self) -> u32 {
+        // ord(sem.claim) Acquire <-> Permits::announce: the claims on what we see, as whoever changes the word had them.
+        let value = self.state.load(Acquire) & VALUE_MAX;
         // ord(own) Relaxed: may be stale at once.
-        let state = self.state.load(Relaxed);
-        if self.is_open(state) { state & VALUE_MAX } else { 0 }
+        let claims = self.claims.load(Relaxed);
+        if value == 0 || claims > 0 && self.has_lapsed() { value } else { value.saturating_sub(claims) }
     }
 
     /// Takes a permit if there is one for a newcomer.
@@ -110,7 +112,7 @@ impl Permits {
                 self.hand_over();
                 return Ok(());
             }
-            // ord(sem.permit) Release -> Permits::take: what we did before whoever takes it goes on.
+            // ord(sem.permit) Release <-> Permits::take: what we did before whoever takes it goes on.
             // ord(own) Relaxed on failure: again with what was found.
             match self.state.compare_exchange(state, state + 1, Release, Relaxed) {
                 Ok(_) => break,
@@ -126,31 +128,36 @@ impl Permits {
     #[cold]
     fn hand_over(&self) {
         self.claim();
-        // The permit and the wake-up; a full barrier, which is what the exchange in `post` is Release for.
-        if futex_add_and_wake(&self.state, &self.watch) == 0 && !self.open() {
+        // The permit and the wake-up: a full barrier, and so Release as the exchange in `post`, and after the claim.
+        if futex_add_and_wake(&self.state) > 0 {
+            futex_wake(&self.watch, 1);
+        } else {
             self.unclaim();
+            self.open();
         }
     }
 
-    /// Nobody slept when permits were to be handed over: newcomers may take them, unless somebody is found asleep after all.
-    /// Whether one was woken.
-    fn open(&self) -> bool {
+    /// Hands unclaimed permits to who sleeps, if anybody does; if not, SLEEPERS goes.
+    fn open(&self) {
         loop {
-            // ord(own) Relaxed: a guess, which the exchange verifies.
-            let state = self.state.load(Relaxed);
-            if state & SLEEPERS == 0 || state & VALUE_MAX == 0 {
-                return false;
+            // ord(sem.claim) AcqRel <-> Permits::announce: an RMW, so that either we see who announced itself, or it our claims.
+            let state = self.state.fetch_or(0, AcqRel);
+            // ord(own) Relaxed: a hint.
+            if state & SLEEPERS == 0 || state & VALUE_MAX <= self.claims.load(Relaxed) {
+                return;
             }
+            self.claim();
             if futex_wake(&self.state, 1) > 0 {
                 futex_wake(&self.watch, 1);
-                return true;
+                return;
             }
-            // ord(sem.permit) Relaxed: an exchange carries on what the posts before it released.
+            self.unclaim();
+            // ord(sem.claim) AcqRel <-> Permits::announce: as above.
             // ord(own) Relaxed on failure: looks again.
-            if self.state.compare_exchange(state, state & VALUE_MAX, Relaxed, Relaxed).is_ok() {
+            if self.state.compare_exchange(state, state & VALUE_MAX, AcqRel, Relaxed).is_ok() {
                 // Who fell asleep on that word since nobody was found would not be woken by the next post.
                 futex_wake(&self.state, EVERYBODY);
-                return false;
+                return;
             }
         }
     }
@@ -158,29 +165,32 @@ impl Permits {
     /// Takes a permit; `woken`: whether one was handed to us.
     #[inline]
     fn take(&self, woken: bool) -> bool {
-        // ord(own) Relaxed: a guess, which the exchange verifies.
-        let mut state = self.state.load(Relaxed);
-        while state & VALUE_MAX > 0 && (woken || self.is_open(state)) {
-            // ord(sem.permit) Acquire <- Permits::post: see what was done before it was posted.
-            // ord(own) Relaxed on failure: again with what was found.
-            match self.state.compare_exchange(state, state - 1, Acquire, Relaxed) {
-                Ok(_) if woken || state & SLEEPERS != 0 => {
-                    self.taken_from_the_queue(woken);
+        if woken {
+            // Before the permit: else who comes between finds a claim on nothing, and sleeps for it.
+            self.unclaim();
+        }
+        // ord(sem.claim) Acquire <-> Permits::announce: the claims on what we see, as whoever changes the word had them.
+        let mut state = self.state.load(Acquire);
+        while state & VALUE_MAX > 0 {
+            // ord(own) Relaxed: a hint, see the head of this file.
+            let claimed = !woken && state & VALUE_MAX <= self.claims.load(Relaxed);
+            if claimed && !self.has_lapsed() {
+                return false;
+            }
+            // ord(sem.permit) AcqRel <-> Permits::post: see what was done before it was posted; and our claim is gone for
+            // whoever finds it taken.
+            // ord(sem.claim) Acquire <-> Permits::announce: on failure, the claims on what was found.
+            match self.state.compare_exchange(state, state - 1, AcqRel, Acquire) {
+                Ok(_) => {
+                    if woken || claimed {
+                        self.pass_on(claimed);
+                    }
                     return true;
                 }
-                Ok(_) => return true,
                 Err(found) => state = found,
             }
         }
         false
-    }
-
-    /// Whether a newcomer may take a permit: those that there are were not handed over, or that was too long ago.
-    #[inline]
-    fn is_open(&self, state: u32) -> bool {
-        // ord(own) Relaxed: a hint, see the head of this file.
-        let claims = self.claims.load(Relaxed);
-        state & SLEEPERS == 0 && state & VALUE_MAX > claims || self.has_lapsed()
     }
 
     #[cold]
@@ -189,25 +199,15 @@ impl Permits {
         coarse_ms().wrapping_sub(self.handed_ms.load(Relaxed)) >= LAPSE_MS
     }
 
+    /// After one was taken that had been handed over: there may be more that are nobody's.
     #[cold]
-    fn taken_from_the_queue(&self, woken: bool) {
-        if woken {
-            self.unclaim();
-        } else {
-            // It had lapsed, and so have all others that were handed over before.
+    fn pass_on(&self, lapsed: bool) {
+        if lapsed {
+            // And so have all others that were handed over before.
             // ord(own) Relaxed: a hint.
             self.claims.store(0, Relaxed);
         }
-        // ord(own) Relaxed: a hint.
-        let claims = self.claims.load(Relaxed);
-        // ord(own) Relaxed: what is missed here lapses.
-        let state = self.state.load(Relaxed);
-        if state & SLEEPERS != 0 && state & VALUE_MAX > claims {
-            self.claim();
-            if !self.open() {
-                self.unclaim();
-            }
-        }
+        self.open();
     }
 
     fn claim(&self) {
@@ -236,39 +236,49 @@ impl Permits {
             return Err(NoPermit::NoMoment);
         }
         let me = self.keep_watch()?;
-        let (mut woken, mut watching) = (false, true);
+        let mut watching = true;
+        let got = self.sleep_until_there_is_one(me, &mut watching, until);
+        self.watch_on(me, &mut watching);
+        got
+    }
+
+    fn sleep_until_there_is_one(
+        &self,
+        me: u32,
+        watching: &mut bool,
+        until: Option<&Moment>,
+    ) -> Result<(), NoPermit> {
+        let mut woken = false;
         loop {
-            // ord(own) Relaxed: a guess, which the exchange or the kernel verifies.
-            let state = self.state.load(Relaxed);
             if self.take(woken) {
                 return Ok(());
             }
+            woken = false;
             if until.is_some_and(|moment| moment.left().is_none()) {
                 return Err(NoPermit::TimedOut);
             }
-            // What changed since the look at the top is seen by the exchange, or by the kernel.
-            let asleep = state | SLEEPERS;
-            // ord(sem.permit) Relaxed: an exchange carries on what the posts before it released.
-            // ord(own) Relaxed on failure: looks again.
-            if state & SLEEPERS == 0 && self.state.compare_exchange(state, asleep, Relaxed, Relaxed).is_err()
-            {
+            let state = self.announce();
+            // ord(own) Relaxed: behind the announcement, see there.
+            if state & VALUE_MAX > self.claims.load(Relaxed) {
                 continue;
             }
-            // ord(own) Relaxed: as the kernel finds it when we sleep.
-            if watching && self.watch.load(Relaxed) != me {
-                watching = false;
-                self.make_way();
-            }
+            self.watch_on(me, watching);
             // The state comes last: of two words that it was woken on the last one is told.
-            let both = [(&self.watch, me), (&self.state, asleep)];
-            let words = if watching { &both[..] } else { &both[1..] };
-            let slice = (watching && state & VALUE_MAX > 0).then_some(SLICE);
+            let both = [(&self.watch, me), (&self.state, state)];
+            let words = if *watching { &both[..] } else { &both[1..] };
+            let slice = (*watching && state & VALUE_MAX > 0).then_some(SLICE);
             let slept = futex_sleep(words, until, slice);
             woken = slept == Slept::Woken(words.len() - 1);
             if slept == Slept::Interrupted {
                 return Err(NoPermit::Interrupted);
             }
         }
+    }
+
+    /// Says that somebody is about to sleep; the word to sleep on.
+    fn announce(&self) -> u32 {
+        // ord(sem.claim) AcqRel <-> Permits::open: who gave up a claim before sees us and wakes us, or we see that it did.
+        self.state.fetch_or(SLEEPERS, AcqRel) | SLEEPERS
     }
 
     /// Comes to wait, as the last: whoever kept watch goes to sleep for good first.
@@ -288,10 +298,14 @@ impl Permits {
         Ok(me)
     }
 
-    /// Another keeps watch, and waits for us to sleep before it.
-    fn make_way(&self) {
-        // ord(own) Relaxed: the kernel orders it for whoever sleeps on it.
-        self.relieved.fetch_add(1, Relaxed);
-        futex_wake(&self.relieved, 1);
+    /// If another keeps watch now, it waits for us to go on.
+    fn watch_on(&self, me: u32, watching: &mut bool) {
+        // ord(own) Relaxed: an RMW, which reads the newest: who woke us on this word has changed it before.
+        if *watching && self.watch.fetch_or(0, Relaxed) != me {
+            *watching = false;
+            // ord(own) Relaxed: the kernel orders it for whoever sleeps on it.
+            self.relieved.fetch_add(1, Relaxed);
+            futex_wake(&self.relieved, 1);
+        }
     }
 }

@@ -404,9 +404,8 @@ impl Set {
     pub fn adopt(&self, caller: &Caller<'_>) -> Result<(), Stop> {
         self.lock.disown(caller.who.me);
         let held = self.enter(caller, false)?;
-        let dead: Vec<_> =
-            (0..self.rows).filter(|&row| self.cell(self.owner(row)) == caller.who.me).collect();
-        let woke = dead.into_iter().fold(false, |woke, row| self.undo_all(row, caller.now) || woke);
+        let dead = (0..self.rows).filter(|&row| self.cell(self.owner(row)) == caller.who.me);
+        let woke = self.undo_rows(dead.collect(), caller.now);
         for place in 0..SET_SLEEPERS {
             if self.cell(self.sleeper(place)) >> 16 == caller.who.me {
                 journal::set(&self.view, self.sleeper(place), 0);

@@ -399,13 +399,12 @@ pub fn futex_wake(word: &AtomicU32, most: usize) -> usize {
     word.asleep.wake(most)
 }
 
-/// Adds 1 to `word`, wakes the first of those who sleep on it and the first on `also`, in one step; how often it woke one.
+/// Adds 1 to `word` and wakes the first of those who sleep on it, in one step; how many it woke.
 #[track_caller]
-pub fn futex_add_and_wake(word: &AtomicU32, also: &AtomicU32) -> usize {
+pub fn futex_add_and_wake(word: &AtomicU32) -> usize {
     word.asleep.queue.take();
-    also.asleep.queue.take();
     word.value.fetch_add(1, weaken::order(Ordering::AcqRel));
-    also.asleep.wake(1) + word.asleep.wake(1)
+    word.asleep.wake(1)
 }
 
 /// How a sleep on some words ended.
@@ -418,21 +417,33 @@ pub enum Slept {
     Over,
 }
 
-/// Sleeps in one step if each of the words has its value, until it is woken on any. There is no clock.
+/// Sleeps in one step if each of the words has its value, until it is woken on any. There is no clock, so a slice never
+/// ends; but where the model says that they do ([`slices_end`]), each ends at once and is how time passes.
 #[track_caller]
-pub fn futex_sleep(words: &[(&AtomicU32, u32)], _until: Option<&Moment>, _slice: Option<Duration>) -> Slept {
-    words.iter().for_each(|(word, _)| word.asleep.queue.take());
-    if words.iter().any(|(word, expected)| newest(&word.value) != *expected) {
-        return Slept::Changed;
+pub fn futex_sleep(words: &[(&AtomicU32, u32)], _until: Option<&Moment>, slice: Option<Duration>) -> Slept {
+    if let Some(slice) = slice.filter(|_| SLICES_END.get()) {
+        set_coarse_ms(coarse_ms() + slice.as_millis() as u32);
+        return Slept::Over;
     }
     let me = loom::thread::current();
     let id = me.id();
-    words.iter().for_each(|(word, _)| word.asleep.list().push(me.clone()));
+    let leave = || words.iter().for_each(|(word, _)| word.asleep.list().retain(|other| other.id() != id));
+    // One word after the other, as the kernel does it.
+    for (at, (word, expected)) in words.iter().enumerate() {
+        word.asleep.queue.take();
+        if newest(&word.value) != *expected {
+            let sleeps = |word: &AtomicU32| word.asleep.list().iter().any(|other| other.id() == id);
+            let woken = words[..at].iter().rposition(|(word, _)| !sleeps(word));
+            leave();
+            return woken.map_or(Slept::Changed, Slept::Woken);
+        }
+        word.asleep.list().push(me.clone());
+    }
     let woken =
         || words.iter().rposition(|(word, _)| !word.asleep.list().iter().any(|other| other.id() == id));
     loop {
         if let Some(on) = woken() {
-            words.iter().for_each(|(word, _)| word.asleep.list().retain(|other| other.id() != id));
+            leave();
             return Slept::Woken(on);
         }
         loom::thread::park();
@@ -441,6 +452,12 @@ pub fn futex_sleep(words: &[(&AtomicU32, u32)], _until: Option<&Moment>, _slice:
 
 thread_local! {
     static CLOCK: Cell<u32> = const { Cell::new(0) };
+    static SLICES_END: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether sleeps in slices end in this model.
+pub fn slices_end(yes: bool) {
+    SLICES_END.set(yes);
 }
 
 /// The time, which stands still until the model sets it.

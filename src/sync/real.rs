@@ -353,18 +353,18 @@ pub fn futex_wake(word: &AtomicU32, most: usize) -> usize {
     futex::wake(word, futex::Flags::empty(), most).unwrap_or(0)
 }
 
-/// Adds 1 to `word`, wakes the first of those who sleep on it and the first on `also`, all in one system call
-/// (FUTEX_WAKE_OP), so that no kill comes between; how often it woke one. A full barrier.
-pub fn futex_add_and_wake(word: &AtomicU32, also: &AtomicU32) -> usize {
+/// Adds 1 to `word` and wakes the first of those who sleep on it, both in one system call (FUTEX_WAKE_OP), so that no kill
+/// comes between; how many it woke. A full barrier.
+pub fn futex_add_and_wake(word: &AtomicU32) -> usize {
     use rustix::thread::futex::{self, WakeOp, WakeOpCmp};
-    // Those on `word` are woken unless it was -2048 before, which no count is.
+    // The second wake-up is for a word that was -2048 before, which no count is.
     const NEVER: u16 = 0x800;
-    let woken = futex::wake_op(also, futex::Flags::empty(), 1, 1, word, WakeOp::Add, WakeOpCmp::Ne, 1, NEVER);
+    let woken = futex::wake_op(word, futex::Flags::empty(), 1, 0, word, WakeOp::Add, WakeOpCmp::Eq, 1, NEVER);
     woken.unwrap_or_else(|_| {
         // Behind a filter of system calls; what is added must not be lost.
         // ord(own) AcqRel: as the system call.
         word.fetch_add(1, Ordering::AcqRel);
-        futex_wake(word, 1) + futex_wake(also, 1)
+        futex_wake(word, 1)
     })
 }
 

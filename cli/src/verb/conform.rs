@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use slipring_conform::{Report, pipe};
+use slipring_conform::{Report, pipe, sem, semset};
 
 use crate::fail::Fail;
 use crate::{out, table};
@@ -26,6 +26,10 @@ enum Mechanism {
     Pipe,
     /// mkfifo(3)
     Fifo,
+    /// sem_init(3), sem_open(3)
+    Sem,
+    /// semget(2)
+    Semset,
 }
 
 /// `conform` and its options.
@@ -53,10 +57,15 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64);
     let seed = args.seed.unwrap_or(now);
     let mut reports = Vec::new();
-    for mechanism in [Mechanism::Pipe, Mechanism::Fifo] {
+    for mechanism in [Mechanism::Pipe, Mechanism::Fifo, Mechanism::Sem, Mechanism::Semset] {
         if args.mechanism.is_none_or(|only| only == mechanism) {
-            let report = pipe::compare(mechanism == Mechanism::Fifo, seed, args.sequences)
-                .map_err(|error| Fail::io("cannot compare", &error))?;
+            let report = match mechanism {
+                Mechanism::Pipe => pipe::compare(false, seed, args.sequences),
+                Mechanism::Fifo => pipe::compare(true, seed, args.sequences),
+                Mechanism::Sem => Ok(sem::compare(seed, args.sequences)),
+                Mechanism::Semset => Ok(semset::compare(seed, args.sequences)),
+            };
+            let report = report.map_err(|error| Fail::io("cannot compare", &error))?;
             if !args.json {
                 out::print(&text(&report))?;
             }

@@ -12,6 +12,7 @@ pub(crate) mod recv;
 mod recv_many;
 mod recv_one;
 pub(crate) mod rm;
+pub(crate) mod sem;
 pub(crate) mod send;
 mod send_lines;
 pub(crate) mod stat;
@@ -31,6 +32,7 @@ pub(crate) fn run(verb: Verb) -> Result<(), Fail> {
         Verb::Send(args) => send::run(&args),
         Verb::Recv(args) => recv::run(&args),
         Verb::Pipe(args) => pipe::run(&args),
+        Verb::Sem(args) => sem::run(&args),
         Verb::Conform(args) => conform::run(&args),
         Verb::Compare(args) => compare::run(&args),
         Verb::Verify(args) => verify::run(&args),
