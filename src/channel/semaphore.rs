@@ -218,8 +218,8 @@ impl Permits {
     }
 
     fn unclaim(&self) {
-        // ord(own) Relaxed: a hint.
-        let mut claims = self.claims.load(Relaxed);
+        // ord(own) Relaxed: an RMW, which reads the newest: an older one may lack the claim that is to go.
+        let mut claims = self.claims.fetch_or(0, Relaxed);
         while claims > 0 {
             // ord(own) Relaxed: a hint.
             // ord(own) Relaxed on failure: again with what was found.
