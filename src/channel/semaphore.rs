@@ -39,7 +39,7 @@ const SLEEPERS: u32 = 1 << 31;
 /// More than ever are in hand while somebody sleeps. Up to here, adding one without a look cannot spill into the bit.
 const PLENTY: u32 = 1 << 30;
 /// For how long a permit that was handed over is left to whoever was woken.
-pub const LAPSE_MS: u32 = SLICE.as_millis() as u32;
+pub const LAPSE_MS: u32 = 2 * SLICE.as_millis() as u32;
 /// For how long whoever comes to keep watch waits for the one that it relieves.
 const RELIEF: Duration = Duration::from_millis(1);
 const EVERYBODY: usize = usize::MAX;
