@@ -67,7 +67,7 @@ const EVERYBODY: usize = usize::MAX;
 
 /// The longest sleep without a look at the ring and at the peer's lease. Two slices may add up where a victim was to wake
 /// one who was to wake another, and a loaded machine takes its time to run them: together well below the 100 ms within
-/// which a sleeper learns of a death. A look takes some 10 to 30 us, so an idle sleeper uses 0.1 to 0.2 % of a core.
+/// which a sleeper learns of a death. A look costs some system calls: `tests/liveness.rs` measures what a sleeper uses.
 pub const SLICE: Duration = Duration::from_millis(20);
 
 /// A sched_yield(2) that took so long gave the core to somebody else than the peer.

@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::disallowed_types, reason = "the facade's atomics, which the lint sees through to core's")]
 
-use crate::sync::{AtomicU32, AtomicU64, Ordering::Relaxed, REAL, Semaphore};
+use crate::sync::{AtomicU32, AtomicU64, FutexU64, REAL, Semaphore};
 use core::mem::{align_of, offset_of, size_of};
 
 /// First eight bytes of every segment.
@@ -19,12 +19,28 @@ pub const KIND_SPSC: u32 = 1;
 pub const KIND_MPMC: u32 = 2;
 /// Ring kind: a stream of bytes in pages, as a pipe: any number of writers and readers, one at a time of each.
 pub const KIND_PAGES: u32 = 3;
-/// Segment kind: a table of keys and identifiers, as System V has them.
-pub const KIND_TABLE: u32 = 4;
-/// Segment kind: a POSIX semaphore.
-pub const KIND_SEMAPHORE: u32 = 5;
-/// Segment kind: a set of semaphores, as System V has them.
-pub const KIND_SEMAPHORES: u32 = 6;
+/// Kind: a message queue with POSIX's rules, priorities first.
+pub const KIND_POSIX_MQ: u32 = 4;
+/// Kind: a message queue with System V's rules, types to choose from.
+pub const KIND_SYSV_MQ: u32 = 5;
+
+/// Kind: a POSIX semaphore.
+pub const KIND_SEM: u32 = 6;
+/// Kind: a set of semaphores, as System V has them.
+pub const KIND_SEMSET: u32 = 7;
+
+/// What people call a segment of this kind that is no ring of messages: the adapter whose it is.
+#[must_use]
+pub fn adapter_of(kind: u32) -> Option<&'static str> {
+    match kind {
+        KIND_PAGES => Some("pipe"),
+        KIND_POSIX_MQ => Some("posix-mq"),
+        KIND_SYSV_MQ => Some("sysv-mq"),
+        KIND_SEM => Some("sem"),
+        KIND_SEMSET => Some("semset"),
+        _ => None,
+    }
+}
 
 /// Flag: the name outlives its last participant.
 pub const FLAG_PERSISTENT: u32 = 1;
@@ -67,6 +83,25 @@ pub const PAGE_WORDS_OFFSET: usize = 2560;
 #[must_use]
 pub const fn pages_offset(pages: u64) -> usize {
     (PAGE_WORDS_OFFSET + pages as usize * size_of::<AtomicU64>()).next_multiple_of(PAGE_LEN)
+}
+
+/// Where the places of those who use a queue stand: page aligned.
+pub const QUEUE_SEATS_OFFSET: usize = 4096;
+/// The most cells of a queue: 4 GiB and more.
+pub const MAX_CELLS: u64 = 1 << 26;
+/// The shortest and the longest cell of a queue, in bytes; powers of two.
+pub const CELL_LENS: [u64; 2] = [64, 4096];
+
+/// Where the index of a queue with so many seats starts.
+#[must_use]
+pub const fn nodes_offset(seats: u32) -> usize {
+    QUEUE_SEATS_OFFSET + seats as usize * size_of::<WaitLine>()
+}
+
+/// Where the cells of a queue start: page aligned.
+#[must_use]
+pub const fn cells_offset(seats: u32, cells: u64) -> usize {
+    (nodes_offset(seats) + cells as usize * size_of::<Node>()).next_multiple_of(4096)
 }
 
 /// Where the slots of an MPMC ring for so many participants start: page aligned.
@@ -383,16 +418,165 @@ pub struct PageHeader {
     pub partner: EventLine,
 }
 
+/// The control lines of a message queue. Everything is written by the holder of `lock` alone; limits, facts, `watch`, a seat's
+/// state and what observers count are also read without it. What stands under *derived* is made anew from the cells and the
+/// seats after a death.
+#[repr(C)]
+pub struct QueueHeader {
+    /// The right to touch the queue.
+    pub lock: LockLine,
+    /// Derived: what is in the store and where.
+    pub store: StoreLine,
+    /// Derived: who waits.
+    pub lines: LinesLine,
+    /// What the queue may hold.
+    pub limits: LimitsLine,
+    /// What System V tells of a queue.
+    pub facts: FactsLine,
+    /// Who is told when something comes.
+    pub watch: WatchLine,
+}
+
+/// Derived: what is in a store.
+#[repr(C, align(128))]
+pub struct StoreLine {
+    /// Root of the index, a link.
+    pub root: AtomicU64,
+    /// First free cell, a link.
+    pub free: AtomicU64,
+    /// Free cells.
+    pub free_cells: AtomicU64,
+    /// Messages queued: not handed to anybody yet.
+    pub count: AtomicU64,
+    /// Their bytes.
+    pub bytes: AtomicU64,
+    /// The number of the next message to arrive.
+    pub next: AtomicU64,
+}
+
+/// Derived: who waits at a queue.
+#[repr(C, align(128))]
+pub struct LinesLine {
+    /// First seat that waits for a message, a link.
+    pub receivers: AtomicU64,
+    /// First seat that waits for room, a link.
+    pub senders: AtomicU64,
+    /// The next ticket; whoever has a lower one came earlier.
+    pub ticket: AtomicU64,
+    /// How many have been served and have not noticed yet.
+    pub served: AtomicU64,
+    /// How many of them are senders for whom room is kept.
+    pub granted: AtomicU64,
+    /// The bytes of their messages.
+    pub granted_bytes: AtomicU64,
+    /// The cells that these will take.
+    pub granted_cells: AtomicU64,
+}
+
+/// What a queue may hold.
+#[repr(C, align(128))]
+pub struct LimitsLine {
+    /// Bytes of the longest message. Never changes.
+    pub max_len: AtomicU64,
+    /// Messages at most.
+    pub count: AtomicU64,
+    /// Bytes of all messages at most.
+    pub bytes: AtomicU64,
+    /// 1: the queue has been removed, nothing comes or goes any more.
+    pub removed: AtomicU64,
+    /// How far `bytes` can be raised. Never changes.
+    pub most: AtomicU64,
+    /// How many messages there is memory for. Never changes.
+    pub most_messages: AtomicU64,
+}
+
+/// What System V tells of a queue (msgctl(2), `struct msqid_ds`).
+#[repr(C, align(128))]
+pub struct FactsLine {
+    /// The key; 0 for a private one.
+    pub key: AtomicU64,
+    /// The identifier.
+    pub id: AtomicU64,
+    /// Who owns it.
+    pub uid: AtomicU64,
+    /// The owner's group.
+    pub gid: AtomicU64,
+    /// Permission bits.
+    pub mode: AtomicU64,
+    /// Process that sent last; 0 for none.
+    pub sender: AtomicU64,
+    /// Process that received last; 0 for none.
+    pub receiver: AtomicU64,
+    /// When it was sent to last, in seconds since 1970; 0 for never.
+    pub sent: AtomicU64,
+    /// When it was received from last.
+    pub received: AtomicU64,
+    /// When it was made or changed last.
+    pub changed: AtomicU64,
+}
+
+/// Who is told when a message comes to an empty queue (mq_notify(3)).
+#[repr(C, align(128))]
+pub struct WatchLine {
+    /// Seat of whoever asked, 0 for nobody.
+    pub seat: AtomicU64,
+    /// Its process.
+    pub pid: AtomicU64,
+    /// Signal to send; 0 for none.
+    pub signal: AtomicU64,
+    /// The value that goes with it.
+    pub value: AtomicU64,
+    /// Counts the requests, so that no two are taken for one.
+    pub turn: AtomicU64,
+    /// How the last requests ended, see `channel/queue.rs`. A futex: who asked for a callback sleeps on it.
+    pub told: AtomicU32,
+    /// Keeps the size a multiple of eight.
+    pub reserved: AtomicU32,
+}
+
+/// A place of one who uses a queue: what it waits for, and what it was given.
+#[repr(C, align(64))]
+pub struct WaitLine {
+    /// `turn:28 | state:4`, see `channel/line.rs`. The futex on which its owner sleeps.
+    pub state: AtomicU32,
+    /// Process that has it, for people.
+    pub pid: AtomicU32,
+    /// Derived while it waits: the next in the line, a link.
+    pub next: AtomicU64,
+    /// Who waits longer has a lower one.
+    pub ticket: AtomicU64,
+    /// Who has a higher one is served first: the priority of its thread.
+    pub rank: AtomicU64,
+    /// Which messages it wants, or for whose bytes it wants room.
+    pub wants: AtomicU64,
+    /// The key of the messages that it wants.
+    pub key: AtomicU64,
+    /// The longest message that it takes.
+    pub room: AtomicU64,
+    /// Derived: the cell of the message that it was given.
+    pub cell: AtomicU64,
+}
+
+/// Derived: a message's place in the index, which has a node for each cell. Links are indices plus one, 0 for none.
+#[repr(C)]
+pub struct Node {
+    /// What comes before it.
+    pub left: AtomicU64,
+    /// What comes behind it.
+    pub right: AtomicU64,
+    /// The earliest arrival of its subtree.
+    pub earliest: AtomicU64,
+}
+
 /// A semaphore that counts, as POSIX has it: 32 bytes in anybody's memory. All zeroes: no permit, nobody waits. See
 /// `channel/semaphore.rs`.
-#[repr(C, align(8))]
+#[repr(C)]
 pub struct Permits {
-    /// Bit 31: somebody may sleep here. The rest: how many permits there are. This is the futex word.
-    pub state: AtomicU32,
-    /// How many of them were handed to sleepers that have not taken them yet. A hint.
-    pub claims: AtomicU32,
-    /// When one was last handed over, in milliseconds of the coarse monotonic clock, modulo 2^32. A hint.
-    pub handed_ms: AtomicU32,
+    /// `free:32 | sleepers:1 | granted:31`: permits for whoever comes, whether anybody may sleep, permits of those who were
+    /// woken. Sleepers sleep on its lower half.
+    pub state: FutexU64,
+    /// When one was last granted, in milliseconds of the coarse monotonic clock, modulo 2^32. A hint.
+    pub granted_ms: AtomicU32,
     /// The number of whoever came to wait last: it keeps watch, and sleeps on this word, too.
     pub watch: AtomicU32,
     /// The number of whoever the last one to be relieved from that made way for.
@@ -406,9 +590,8 @@ impl Permits {
     #[must_use]
     #[allow(clippy::new_without_default, reason = "the models' words have no default")]
     pub fn new() -> Self {
-        let word = || AtomicU32::new(0);
-        let (state, claims, handed_ms, watch, relieved) = (word(), word(), word(), word(), word());
-        Permits { state, claims, handed_ms, watch, relieved, reserved: [0; 3] }
+        let (granted_ms, watch, relieved) = (AtomicU32::new(0), AtomicU32::new(0), AtomicU32::new(0));
+        Permits { state: FutexU64::new(0), granted_ms, watch, relieved, reserved: [0; 3] }
     }
 }
 
@@ -430,7 +613,7 @@ pub const MAX_SEMAPHORES: u64 = 32000;
 /// How many of those who sleep on one set are counted.
 pub const SET_SLEEPERS: usize = 1024;
 /// Cells of a set before its values: see `channel/semset.rs`.
-pub const SET_FIXED: usize = 8;
+pub const SET_FIXED: usize = 10;
 
 /// How many processes can have changes to be undone in a set of so many semaphores.
 #[must_use]
@@ -458,28 +641,6 @@ pub const fn set_record_offset(semaphores: usize) -> usize {
 #[must_use]
 pub const fn set_len(semaphores: usize) -> u64 {
     (set_record_offset(semaphores) + set_cells(semaphores) * 8 - RING_OFFSET) as u64
-}
-
-/// How many objects of one family a user can have at once.
-pub const TABLE_SLOTS: usize = 4096;
-
-/// What a table of keys and identifiers has at one index, see `adapters/sysv.rs`. Written under a lock of the kernel's.
-#[repr(C)]
-pub struct TableSlot(AtomicU64);
-
-impl TableSlot {
-    /// What stands there, with the lock.
-    #[must_use]
-    pub fn get(&self) -> u64 {
-        // ord(own) Relaxed: the kernel's lock orders all who come here.
-        self.0.load(Relaxed)
-    }
-
-    /// Puts this there, with the lock.
-    pub fn set(&self, word: u64) {
-        // ord(own) Relaxed: as in `get`.
-        self.0.store(word, Relaxed);
-    }
 }
 
 /// The state word of a slot: `lap:48 | kind:4 | owner:12`. Position p lives in slot p % N at lap p / N, laps start at 1.
@@ -667,10 +828,64 @@ const _: () = {
     pinned(offset_of!(PageHeader, partner), 1280);
     pinned(size_of::<PageHeader>(), 1408);
     pinned(align_of::<PageHeader>(), 128);
-    pinned(size_of::<TableSlot>(), 8);
+    pinned(offset_of!(QueueHeader, store), 256);
+    pinned(offset_of!(QueueHeader, lines), 384);
+    pinned(offset_of!(QueueHeader, limits), 512);
+    pinned(offset_of!(QueueHeader, facts), 640);
+    pinned(offset_of!(QueueHeader, watch), 768);
+    pinned(size_of::<QueueHeader>(), 896);
+    pinned(offset_of!(StoreLine, root), 0);
+    pinned(offset_of!(StoreLine, free), 8);
+    pinned(offset_of!(StoreLine, free_cells), 16);
+    pinned(offset_of!(StoreLine, count), 24);
+    pinned(offset_of!(StoreLine, bytes), 32);
+    pinned(offset_of!(StoreLine, next), 40);
+    pinned(offset_of!(LinesLine, receivers), 0);
+    pinned(offset_of!(LinesLine, senders), 8);
+    pinned(offset_of!(LinesLine, ticket), 16);
+    pinned(offset_of!(LinesLine, served), 24);
+    pinned(offset_of!(LinesLine, granted), 32);
+    pinned(offset_of!(LinesLine, granted_bytes), 40);
+    pinned(offset_of!(LinesLine, granted_cells), 48);
+    pinned(offset_of!(LimitsLine, max_len), 0);
+    pinned(offset_of!(LimitsLine, count), 8);
+    pinned(offset_of!(LimitsLine, bytes), 16);
+    pinned(offset_of!(LimitsLine, removed), 24);
+    pinned(offset_of!(LimitsLine, most), 32);
+    pinned(offset_of!(LimitsLine, most_messages), 40);
+    pinned(offset_of!(FactsLine, key), 0);
+    pinned(offset_of!(FactsLine, id), 8);
+    pinned(offset_of!(FactsLine, uid), 16);
+    pinned(offset_of!(FactsLine, gid), 24);
+    pinned(offset_of!(FactsLine, mode), 32);
+    pinned(offset_of!(FactsLine, sender), 40);
+    pinned(offset_of!(FactsLine, receiver), 48);
+    pinned(offset_of!(FactsLine, sent), 56);
+    pinned(offset_of!(FactsLine, received), 64);
+    pinned(offset_of!(FactsLine, changed), 72);
+    pinned(offset_of!(WatchLine, seat), 0);
+    pinned(offset_of!(WatchLine, pid), 8);
+    pinned(offset_of!(WatchLine, signal), 16);
+    pinned(offset_of!(WatchLine, value), 24);
+    pinned(offset_of!(WatchLine, turn), 32);
+    pinned(offset_of!(WatchLine, told), 40);
+    pinned(offset_of!(WaitLine, state), 0);
+    pinned(offset_of!(WaitLine, pid), 4);
+    pinned(offset_of!(WaitLine, next), 8);
+    pinned(offset_of!(WaitLine, ticket), 16);
+    pinned(offset_of!(WaitLine, rank), 24);
+    pinned(offset_of!(WaitLine, wants), 32);
+    pinned(offset_of!(WaitLine, key), 40);
+    pinned(offset_of!(WaitLine, room), 48);
+    pinned(offset_of!(WaitLine, cell), 56);
+    pinned(offset_of!(Node, left), 0);
+    pinned(offset_of!(Node, right), 8);
+    pinned(offset_of!(Node, earliest), 16);
+    pinned(size_of::<WaitLine>(), 64);
+    pinned(size_of::<Node>(), 24);
+    assert!(RING_OFFSET + 896 <= QUEUE_SEATS_OFFSET);
     pinned(offset_of!(Permits, state), 0);
-    pinned(offset_of!(Permits, claims), 4);
-    pinned(offset_of!(Permits, handed_ms), 8);
+    pinned(offset_of!(Permits, granted_ms), 8);
     pinned(offset_of!(Permits, watch), 12);
     pinned(offset_of!(Permits, relieved), 16);
     pinned(size_of::<Permits>(), 32);
@@ -678,7 +893,6 @@ const _: () = {
     pinned(offset_of!(SetHeader, changes), 384);
     pinned(offset_of!(SetHeader, pending), 512);
     pinned(size_of::<SetHeader>(), 640);
-    assert!(TABLE_SLOTS <= 1 << 15, "an index has 15 bits in an identifier");
     assert!(RING_OFFSET + 1408 <= PAGE_WORDS_OFFSET && PAGE_WORDS_OFFSET.is_multiple_of(8));
     assert!(RING_OFFSET + 640 <= SPSC_DATA_OFFSET && RING_OFFSET + 640 <= PARTIES_OFFSET);
     assert!(RING_OFFSET.is_multiple_of(128) && PARTIES_OFFSET.is_multiple_of(128));

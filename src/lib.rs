@@ -30,6 +30,7 @@ mod liveness;
 mod open;
 mod ring;
 mod segment;
+mod signal;
 mod sync;
 mod view;
 
@@ -68,6 +69,8 @@ static_assertions::assert_impl_all!(mpmc::Receiver: Send, Clone);
 static_assertions::assert_impl_all!(Ring: Send, Sync);
 static_assertions::assert_impl_all!(adapters::pipe::Reader: Send, Clone);
 static_assertions::assert_impl_all!(adapters::pipe::Writer: Send, Clone);
+static_assertions::assert_impl_all!(adapters::posix_mq::Queue: Send, Clone);
+static_assertions::assert_impl_all!(adapters::sysv_mq::Queue: Send, Clone);
 
 /// The examples of the README, as tests.
 #[cfg(doctest)]

@@ -8,16 +8,21 @@ use crate::channel::{Host, Peer, Seat};
 use crate::error::{Error, Result};
 use crate::layout::{
     self, Align, CONSUMER, EventLine, FLAG_ASYMMETRIC_FENCES, FLAG_PERSISTENT, KIND_MPMC, KIND_SPSC, MAGIC,
-    MAX_CAPACITY, MAX_PARTICIPANTS, MAX_SLOT_LEN, MAX_SLOTS, MIN_CAPACITY, MpmcHeader, PARTIES_OFFSET,
-    PRODUCER, RECEIVER, RING_OFFSET, SENDER, SLOT_ALIGN, SLOT_HEADER_LEN, SPSC_DATA_OFFSET, SegmentHeader,
-    SpscHeader, VERSION, Wakeup, slots_offset,
+    MAX_CAPACITY, MAX_PARTICIPANTS, MAX_SLOT_LEN, MAX_SLOTS, MIN_CAPACITY, MpmcHeader, PAGE_LEN,
+    PAGE_WORDS_OFFSET, PARTIES_OFFSET, PRODUCER, QUEUE_SEATS_OFFSET, QueueHeader, RECEIVER, RING_OFFSET,
+    SENDER, SLOT_ALIGN, SLOT_HEADER_LEN, SPSC_DATA_OFFSET, SegmentHeader, SpscHeader, VERSION, Wakeup,
+    cells_offset, nodes_offset, pages_offset, slots_offset,
 };
 use crate::liveness::{self, Lease};
 use crate::ring::observed_bytes;
+use crate::ring::pages as ring_pages;
+use crate::ring::store;
 use crate::ring::sweep;
 use crate::segment::{self, Place, Segment, Trust};
 use crate::sync::{AnyBytes, Shared, register_for_heavy_fences};
-use crate::view::{Common, Geometry, Shape, SlotGeometry, SlotView, View};
+use crate::view::{
+    Common, Geometry, PageGeometry, PageView, QueueGeometry, QueueView, Shape, SlotGeometry, SlotView, View,
+};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
@@ -230,7 +235,8 @@ impl Options {
     }
 }
 
-fn now_ns() -> u64 {
+/// Nanoseconds since 1970.
+pub(crate) fn now_ns() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_nanos() as u64)
 }
 
@@ -638,6 +644,26 @@ pub fn slots(segment: &Segment, geometry: SlotGeometry) -> Result<SlotView> {
     Ok(SlotView::new(lines(segment)?, parties, memory, geometry))
 }
 
+/// The stream in a mapped segment, if it is one.
+pub fn pages(segment: &Segment) -> Option<PageView> {
+    let geometry = PageGeometry::of(segment.header()).ok()?;
+    let pages = geometry.pages as usize;
+    let words = segment.shared_slice(PAGE_WORDS_OFFSET, pages)?;
+    let memory = segment.memory(pages_offset(geometry.pages), pages * geometry.page_len)?;
+    Some(PageView::new(segment.shared(RING_OFFSET)?, words, memory, geometry))
+}
+
+/// The message queue in a mapped segment, if it is one of this kind.
+pub fn cells(segment: &Segment, kind: u32) -> Option<QueueView> {
+    let header: Shared<QueueHeader> = segment.shared(RING_OFFSET)?;
+    let geometry = QueueGeometry::of(segment.header(), kind, store::get(&header.limits.max_len)).ok()?;
+    let (seats, cells) = (geometry.seats, geometry.cells as usize);
+    let places = segment.shared_slice(QUEUE_SEATS_OFFSET, seats as usize)?;
+    let nodes = segment.shared_slice(nodes_offset(seats), cells)?;
+    let memory = segment.memory(cells_offset(seats, geometry.cells), cells * geometry.cell_len)?;
+    Some(QueueView::new(header, places, nodes, memory, geometry))
+}
+
 /// One participant of a ring, seen from outside.
 #[derive(Clone, Copy, Debug)]
 pub struct Party {
@@ -653,7 +679,8 @@ pub struct Party {
 pub struct RingInfo {
     /// Name or path.
     pub name: String,
-    /// The kind of ring: `spsc` or `mpmc`.
+    /// The kind of ring: `spsc` or `mpmc`; or whose the segment is: `pipe` (a FIFO's, too), `posix-mq`, `sysv-mq`. Of
+    /// those it is only told how much they hold, and not who uses them.
     pub kind: &'static str,
     /// Data bytes. Of an MPMC ring: those of all slots.
     pub capacity: u64,
@@ -720,9 +747,38 @@ pub struct Participant {
 impl RingInfo {
     /// `fd` must be a description that holds no role of this ring.
     pub(crate) fn of(segment: &Segment, shape: Shape, common: Common, fd: BorrowedFd<'_>) -> RingInfo {
+        let mut info = RingInfo::outside(segment, common);
+        match shape {
+            Shape::Spsc(geometry) => info.look_at_records(segment, geometry, fd),
+            Shape::Mpmc(geometry) => info.look_at_slots(segment, geometry, fd),
+        }
+        info
+    }
+
+    /// A segment that belongs to this adapter.
+    fn of_adapter(segment: &Segment, adapter: &'static str) -> Result<RingInfo> {
+        let header = segment.header();
+        let impossible = |(field, found)| impossible(segment, field, found);
+        let common = Common::of(header).map_err(impossible)?;
+        let mut info = RingInfo { kind: adapter, max_participants: 0, ..RingInfo::outside(segment, common) };
+        if let Some(view) = pages(segment) {
+            (info.capacity, info.max_len) = (view.geometry.limit * PAGE_LEN as u64, PAGE_LEN as u64);
+            info.used_bytes = ring_pages::unread(&view).unwrap_or(0) as u64;
+        } else if let Some(view) = cells(segment, header.kind) {
+            info.capacity = store::get(&view.header.limits.bytes);
+            info.max_len = view.geometry.max_len as u64;
+            info.used_bytes = store::get(&view.header.store.bytes);
+        } else {
+            return Err(impossible(("capacity", header.capacity)));
+        }
+        Ok(info)
+    }
+
+    /// What the header says of a ring of any kind.
+    fn outside(segment: &Segment, common: Common) -> RingInfo {
         let header = segment.header();
         let absent = Party { peer: Peer::Absent, since: None };
-        let mut info = RingInfo {
+        RingInfo {
             name: segment.label(),
             kind: "spsc",
             capacity: header.capacity,
@@ -742,12 +798,7 @@ impl RingInfo {
             consumer: absent,
             participants: Vec::new(),
             max_participants: 2,
-        };
-        match shape {
-            Shape::Spsc(geometry) => info.look_at_records(segment, geometry, fd),
-            Shape::Mpmc(geometry) => info.look_at_slots(segment, geometry, fd),
         }
-        info
     }
 
     fn look_at_records(&mut self, segment: &Segment, geometry: Geometry, fd: BorrowedFd<'_>) {
@@ -851,8 +902,13 @@ pub fn list() -> Result<Vec<Listed>> {
 fn look(place: &Place) -> Result<(RingInfo, bool)> {
     let fd = Segment::open_file(place, Trust::Kernel)?;
     let (fd, segment) = Segment::open(place.clone(), fd, Trust::Kernel)?;
-    let (shape, common) = checked(&segment)?;
-    let info = RingInfo::of(&segment, shape, common, fd.as_fd());
+    let info = match layout::adapter_of(segment.header().kind) {
+        Some(adapter) => RingInfo::of_adapter(&segment, adapter)?,
+        None => {
+            let (shape, common) = checked(&segment)?;
+            RingInfo::of(&segment, shape, common, fd.as_fd())
+        }
+    };
     Ok((info, liveness::is_in_use(fd.as_fd())))
 }
 

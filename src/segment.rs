@@ -142,14 +142,22 @@ impl Segment {
     /// # Errors
     /// [`Error::Exists`] if the name is taken, by whatever.
     pub fn publish(&self, fd: BorrowedFd<'_>) -> Result<()> {
-        let Some(path) = self.place.path() else { return Ok(()) };
+        self.publish_as(fd, &self.place)
+    }
+
+    /// Gives it this name, which may be one of several.
+    ///
+    /// # Errors
+    /// As [`Segment::publish`].
+    pub fn publish_as(&self, fd: BorrowedFd<'_>, place: &Place) -> Result<()> {
+        let Some(path) = place.path() else { return Ok(()) };
         let from = format!("/proc/self/fd/{}", fd.as_raw_fd());
         match linkat(AT_FDCWD, from.as_str(), AT_FDCWD, &path, AtFlags::AT_SYMLINK_FOLLOW) {
             Ok(()) => Ok(()),
-            Err(Errno::EEXIST) => Err(Error::Exists { name: self.label() }),
+            Err(Errno::EEXIST) => Err(Error::Exists { name: place.label() }),
             // Was there when the file was made.
-            Err(Errno::ENOENT) => Err(Error::NoDirectory { name: self.label() }),
-            Err(errno) => Err(path_error(&self.place, "linkat", errno)),
+            Err(Errno::ENOENT) => Err(Error::NoDirectory { name: place.label() }),
+            Err(errno) => Err(path_error(place, "linkat", errno)),
         }
     }
 
@@ -251,14 +259,27 @@ impl Segment {
     /// Whether its name still leads to it.
     #[must_use]
     pub fn is_named(&self) -> bool {
-        let Some(path) = self.place.path() else { return true };
+        self.is_named_as(&self.place)
+    }
+
+    /// Whether this name leads to it.
+    #[must_use]
+    pub fn is_named_as(&self, place: &Place) -> bool {
+        let Some(path) = place.path() else { return true };
         lstat(&path).is_ok_and(|now| now.st_dev == self.stat.st_dev && now.st_ino == self.stat.st_ino)
     }
 
     /// Takes the name away if it still leads here. The memory lives on while anybody maps it.
     pub fn unlink(&self) -> Result<()> {
-        match self.place.path() {
-            Some(path) if self.is_named() => unlink(&path).map_err(|e| path_error(&self.place, "unlink", e)),
+        self.unlink_as(&self.place)
+    }
+
+    /// Takes one of several names away, if it leads here.
+    pub fn unlink_as(&self, place: &Place) -> Result<()> {
+        match place.path() {
+            Some(path) if self.is_named_as(place) => {
+                unlink(&path).map_err(|e| path_error(place, "unlink", e))
+            }
             _ => Ok(()),
         }
     }

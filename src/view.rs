@@ -3,10 +3,11 @@
 #![allow(clippy::disallowed_types, reason = "the facade's atomics, which the lint sees through to core's")]
 
 use crate::layout::{
-    Align, FLAG_ASYMMETRIC_FENCES, FLAG_PERSISTENT, FLAGS_KNOWN, KIND_MPMC, KIND_PAGES, KIND_SPSC,
-    MAX_CAPACITY, MAX_PAGES, MAX_PARTICIPANTS, MAX_SLOT_LEN, MAX_SLOTS, MIN_CAPACITY, MpmcHeader, PAGE_LEN,
-    PageHeader, Party, Permits, RING_OFFSET, SET_SLEEPERS, SLOT_ALIGN, SLOT_HEADER_LEN, SPSC_DATA_OFFSET,
-    SegmentHeader, SetHeader, SlotWord, SpscHeader, TableSlot, Wakeup, pages_offset, set_cells, slots_offset,
+    Align, CELL_LENS, FLAG_ASYMMETRIC_FENCES, FLAG_PERSISTENT, FLAGS_KNOWN, KIND_MPMC, KIND_PAGES,
+    KIND_POSIX_MQ, KIND_SPSC, KIND_SYSV_MQ, MAX_CAPACITY, MAX_CELLS, MAX_PAGES, MAX_PARTICIPANTS,
+    MAX_SLOT_LEN, MAX_SLOTS, MIN_CAPACITY, MpmcHeader, Node, PAGE_LEN, PageHeader, Party, Permits,
+    QueueHeader, RING_OFFSET, SET_SLEEPERS, SLOT_ALIGN, SLOT_HEADER_LEN, SPSC_DATA_OFFSET, SegmentHeader,
+    SetHeader, SlotWord, SpscHeader, WaitLine, Wakeup, cells_offset, pages_offset, set_cells, slots_offset,
 };
 use crate::sync::{AnyBytes, AtomicU32, AtomicU64, Memory, Shared};
 
@@ -16,13 +17,17 @@ unsafe impl AnyBytes for SpscHeader {}
 unsafe impl AnyBytes for MpmcHeader {}
 // SAFETY: the same.
 unsafe impl AnyBytes for PageHeader {}
+// SAFETY: the same.
+unsafe impl AnyBytes for QueueHeader {}
+// SAFETY: atomics only.
+unsafe impl AnyBytes for WaitLine {}
+// SAFETY: atomics only.
+unsafe impl AnyBytes for Node {}
 // SAFETY: atomics only.
 unsafe impl AnyBytes for Party {}
 // SAFETY: an atomic.
 unsafe impl AnyBytes for AtomicU64 {}
 
-// SAFETY: an atomic.
-unsafe impl AnyBytes for TableSlot {}
 // SAFETY: an atomic.
 unsafe impl AnyBytes for AtomicU32 {}
 // SAFETY: atomics, reserved words and a semaphore that nobody uses.
@@ -81,6 +86,21 @@ pub struct PageGeometry {
     pub limit: u64,
     /// Bytes of a page: [`PAGE_LEN`], less in a model.
     pub page_len: usize,
+    /// Sleepers run membarrier(2), wakers no fence.
+    pub asymmetric: bool,
+}
+
+/// The checked shape of one message queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueGeometry {
+    /// How many cells.
+    pub cells: u64,
+    /// Bytes of a cell; a power of two.
+    pub cell_len: usize,
+    /// Places for those who use it; seat 0 is nobody's.
+    pub seats: u32,
+    /// Bytes of the longest message.
+    pub max_len: usize,
     /// Sleepers run membarrier(2), wakers no fence.
     pub asymmetric: bool,
 }
@@ -223,6 +243,56 @@ impl PageGeometry {
             return bad("wakeup", header.wakeup.into());
         }
         Ok(PageGeometry { pages, limit, page_len: PAGE_LEN, asymmetric })
+    }
+}
+
+/// Bytes of a message's first cell before its payload: word, key, length and link.
+pub const HEAD_LEN: usize = 24;
+/// Bytes of each further cell before its payload: its word.
+pub const PART_LEN: usize = 8;
+
+impl QueueGeometry {
+    /// The shape that this header describes, or the first field that cannot be. The longest message stands elsewhere, and
+    /// is `max_len`.
+    pub fn of(header: &SegmentHeader, kind: u32, max_len: u64) -> Result<QueueGeometry, Fault> {
+        let bad = |field, found| Err((field, found));
+        let (cells, cell_len, seats) = (header.capacity, u64::from(header.slot_len), header.participants);
+        if header.kind != kind || ![KIND_POSIX_MQ, KIND_SYSV_MQ].contains(&kind) {
+            return bad("kind", header.kind.into());
+        }
+        if !(1..=MAX_CELLS).contains(&cells) {
+            return bad("capacity", cells);
+        }
+        if !cell_len.is_power_of_two() || !(CELL_LENS[0]..=CELL_LENS[1]).contains(&cell_len) {
+            return bad("slot_len", cell_len);
+        }
+        if !(2..MAX_PARTICIPANTS).contains(&seats) {
+            return bad("participants", seats.into());
+        }
+        if header.data_offset != cells_offset(seats, cells) as u64 {
+            return bad("data_offset", header.data_offset);
+        }
+        if header.segment_len != header.data_offset + cells * cell_len {
+            return bad("segment_len", header.segment_len);
+        }
+        let Common { wakeup, asymmetric, .. } = Common::of(header)?;
+        if wakeup != Wakeup::Futex {
+            return bad("wakeup", header.wakeup.into());
+        }
+        let cell_len = cell_len as usize;
+        if max_len > u64::from(u32::MAX)
+            || max_len > cells * header.slot_len as u64
+            || QueueGeometry::cells_for(max_len as usize, cell_len) > cells
+        {
+            return bad("max_len", max_len);
+        }
+        Ok(QueueGeometry { cells, cell_len, seats, max_len: max_len as usize, asymmetric })
+    }
+
+    /// How many cells of this length a message of `len` bytes takes.
+    #[must_use]
+    pub const fn cells_for(len: usize, cell_len: usize) -> u64 {
+        1 + len.saturating_sub(cell_len - HEAD_LEN).div_ceil(cell_len - PART_LEN) as u64
     }
 }
 
@@ -431,6 +501,63 @@ impl PageView {
     #[must_use]
     pub fn word(&self, position: u64) -> &AtomicU64 {
         &self.words[self.index(position)]
+    }
+}
+
+/// One message queue, mapped.
+#[derive(Clone)]
+pub struct QueueView {
+    /// The control lines.
+    pub header: Shared<QueueHeader>,
+    /// A place for each participant; the first is nobody's.
+    pub seats: Shared<[WaitLine]>,
+    /// A node of the index for each cell.
+    pub nodes: Shared<[Node]>,
+    /// The cells.
+    pub memory: Memory,
+    /// The checked shape.
+    pub geometry: QueueGeometry,
+}
+
+impl QueueView {
+    /// A view of a mapped queue. All parts must be as long as `geometry` says.
+    #[must_use]
+    pub fn new(
+        header: Shared<QueueHeader>,
+        seats: Shared<[WaitLine]>,
+        nodes: Shared<[Node]>,
+        memory: Memory,
+        geometry: QueueGeometry,
+    ) -> Self {
+        assert_eq!(seats.len(), geometry.seats as usize, "the table has the length that was checked");
+        assert_eq!(nodes.len() as u64, geometry.cells, "a node for each cell");
+        assert_eq!(memory.len(), nodes.len() * geometry.cell_len, "the length that was checked");
+        QueueView { header, seats, nodes, memory, geometry }
+    }
+
+    /// The word of a cell.
+    #[must_use]
+    pub fn word(&self, cell: usize) -> &AtomicU64 {
+        self.memory.word(cell * self.geometry.cell_len)
+    }
+
+    /// The key of a message whose first cell it is.
+    #[must_use]
+    pub fn key(&self, cell: usize) -> &AtomicU64 {
+        self.memory.word(cell * self.geometry.cell_len + 8)
+    }
+
+    /// `length:32 | link:32` of a message whose first cell it is: the link leads to its second.
+    #[must_use]
+    pub fn extent(&self, cell: usize) -> &AtomicU64 {
+        self.memory.word(cell * self.geometry.cell_len + 16)
+    }
+
+    /// Where the payload of a cell starts, and how much fits; `first`: of a message's first cell.
+    #[must_use]
+    pub fn payload(&self, cell: usize, first: bool) -> (usize, usize) {
+        let before = if first { HEAD_LEN } else { PART_LEN };
+        (cell * self.geometry.cell_len + before, self.geometry.cell_len - before)
     }
 }
 

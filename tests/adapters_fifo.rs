@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Child, Unique, alone, fork, interruptible, is_asleep, scratch, unique, until};
+use common::{Child, Unique, alone, asleep_then, errno, fork, interruptible, scratch, unique, until};
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use slipring::adapters::fifo::{Fifo, Open};
@@ -65,37 +65,10 @@ impl Name for Ours {
     }
 }
 
-fn errno<T>(result: io::Result<T>) -> i32 {
-    result.map(drop).unwrap_err().raw_os_error().unwrap()
-}
-
-/// What `work` gives in another thread, which is asleep before `then` runs.
-fn asleep_until<T: Send + 'static, U>(
-    work: impl FnOnce() -> T + Send + 'static,
-    then: impl FnOnce() -> U,
-) -> (T, U) {
-    let (tell, told) = std::sync::mpsc::channel();
-    let thread = std::thread::spawn(move || {
-        tell.send(nix::unistd::gettid()).unwrap();
-        work()
-    });
-    let tid = told.recv().unwrap();
-    let nap = || std::thread::sleep(Duration::from_micros(500));
-    until("the thread sleeps", || {
-        is_asleep(tid)
-            && (0..20).all(|_| {
-                nap();
-                is_asleep(tid)
-            })
-    });
-    let then = then();
-    (thread.join().unwrap(), then)
-}
-
 fn meets<N: Name>() {
     let name = std::sync::Arc::new(N::make());
     let there = name.clone();
-    let (reader, writer) = asleep_until(move || there.reader(), || name.writer());
+    let (reader, writer, _) = asleep_then(move || there.reader(), || name.writer());
     let (mut reader, mut writer) = (reader.unwrap(), writer.unwrap());
     writer.write_all(b"hello").unwrap();
     drop(writer);
@@ -105,7 +78,7 @@ fn meets<N: Name>() {
     drop(reader);
     // The other way round; and both are gone before the one that waited looks.
     let there = name.clone();
-    let (writer, ()) = asleep_until(move || there.writer(), || drop(name.reader().unwrap()));
+    let (writer, (), _) = asleep_then(move || there.writer(), || drop(name.reader().unwrap()));
     assert_eq!(errno(writer.unwrap().write(b"x")), libc::EPIPE);
 }
 

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Board, Child, Dice, alone, fork, interruptible, is_asleep, restartable, until};
+use common::{Board, Child, Dice, alone, asleep_until, errno, fork, interruptible, restartable, until};
 use nix::sys::signal::Signal;
 use slipring::adapters::pipe::{self, PIPE_BUF, Reader, Writer};
 use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read, Write};
@@ -56,36 +56,6 @@ impl Pipe for Ours {
 
 /// Longer than this nothing here may take to hear of a death. The goal is 100 ms; a loaded machine gets more.
 const BOUND: Duration = Duration::from_secs(5);
-
-/// What `work` gives in another thread, which is asleep before `then` runs; and how long after `then` it ended.
-fn asleep_until<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-    then: impl FnOnce(),
-) -> (T, Duration) {
-    let (tell, told) = std::sync::mpsc::channel();
-    let thread = std::thread::spawn(move || {
-        tell.send(nix::unistd::gettid()).unwrap();
-        let result = work();
-        (result, Instant::now())
-    });
-    let tid = told.recv().unwrap();
-    until("the thread sleeps", || {
-        // Asleep for good, and not for a lock or a page on the way.
-        is_asleep(tid)
-            && (0..20).all(|_| {
-                std::thread::sleep(Duration::from_micros(500));
-                is_asleep(tid)
-            })
-    });
-    let start = Instant::now();
-    then();
-    let (result, end) = thread.join().unwrap();
-    (result, end.saturating_duration_since(start))
-}
-
-fn errno<T: std::fmt::Debug>(result: io::Result<T>) -> i32 {
-    result.unwrap_err().raw_os_error().unwrap()
-}
 
 fn fill<P: Pipe>(writer: &mut P::W) {
     // 64 KiB in pages: not one byte more goes in.
@@ -438,15 +408,8 @@ fn signals<P: Pipe>() {
     writer.write_all(b"ab").unwrap();
     let mut child = child;
     assert_eq!(child.hear(), 2, "a handler with SA_RESTART ends no call, a stop neither");
-    until("it sleeps", || child.sleeps());
-    // A signal between two sleeps of one call ends nothing (docs/semantics.md), so there may be a second.
-    let interrupter = child.interrupter();
-    let interrupting = common::meanwhile(move || {
-        interrupter();
-        std::thread::sleep(Duration::from_millis(50));
-    });
-    assert_eq!(child.hear(), 1000, "a handler without does");
-    drop((interrupting, writer));
+    assert_eq!(child.interrupted(), 1000, "a handler without does");
+    drop(writer);
 }
 
 #[test]

@@ -1310,8 +1310,8 @@ fn a_sleeper_in_another_process_is_woken_before_its_slice_ends() {
             child.join();
             micros
         };
-        // Its first slice takes 40 ms. A busy machine gets several chances.
-        assert!((0..10).any(|_| measure() < 30_000), "{wakeup:?}");
+        // Its first slice takes 20 ms. A busy machine gets several chances.
+        assert!((0..20).any(|_| measure() < 15_000), "{wakeup:?}");
     }
 }
 

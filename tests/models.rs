@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Models that must be explored without a bound.
-const UNBOUNDED: usize = 20;
+const UNBOUNDED: usize = 100;
 
 /// A call of `check` or `check_bounded`, with its table of outcomes.
 struct Check {

@@ -166,6 +166,58 @@ fn what_a_panic_leaves_of_a_batch_is_received_next() {
 }
 
 #[test]
+fn a_sender_that_sleeps_is_woken_by_a_batch_that_panics() {
+    let _alone = common::alone();
+    let measure = || {
+        let (mut tx, mut rx) = pair(2, 48);
+        assert_eq!(tx.try_send_batch(&[[0u8], [1]]), Ok(2));
+        let (say, hear) = std::sync::mpsc::channel();
+        let sender = thread::spawn(move || {
+            say.send(nix::unistd::gettid()).unwrap();
+            let start = Instant::now();
+            tx.send(&[2]).unwrap();
+            (start.elapsed(), tx)
+        });
+        let tid = hear.recv().unwrap();
+        common::until("it sleeps", || common::is_asleep(tid));
+        let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let unwind = || std::panic::resume_unwind(Box::new("on purpose"));
+            rx.try_recv_batch(2, |m| {
+                if m[0] == 1 {
+                    unwind()
+                }
+            })
+        }));
+        assert!(caught.is_err());
+        let (took, _tx) = sender.join().unwrap();
+        assert_eq!([(); 2].map(|()| recv(&mut rx).unwrap()[0]), [1, 2]);
+        took
+    };
+    // Its first slice takes 20 ms. A busy machine gets several chances.
+    assert!((0..20).any(|_| measure() < Duration::from_millis(15)));
+}
+
+#[test]
+fn a_batch_whose_messages_panic_claims_nothing() {
+    struct Bomb(bool);
+    impl AsRef<[u8]> for Bomb {
+        fn as_ref(&self) -> &[u8] {
+            if self.0 {
+                std::panic::resume_unwind(Box::new("on purpose"));
+            }
+            b"sound"
+        }
+    }
+    let (mut tx, mut rx) = pair(2, 48);
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        tx.try_send_batch(&[Bomb(false), Bomb(true)])
+    }));
+    assert!(caught.is_err());
+    assert_eq!(tx.try_send_batch(&[b"1", b"2"]), Ok(2), "both slots are free");
+    assert_eq!([(); 2].map(|()| recv(&mut rx).unwrap()), [b"1", b"2"]);
+}
+
+#[test]
 fn force_send_drops_the_oldest() {
     let (mut tx, mut rx) = pair(4, 48);
     for i in 0..10u8 {

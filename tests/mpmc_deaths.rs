@@ -359,6 +359,36 @@ fn a_dead_participants_place_is_given_to_the_next() {
 }
 
 #[test]
+fn the_last_place_is_given_to_a_newcomer_though_somebody_looks_at_it() {
+    let _alone = alone();
+    let name = unique();
+    let ring = Ring::create(&name.0, &Options::mpmc(4, LONGEST).participants(2)).unwrap();
+    let _rx = ring.receiver().unwrap();
+    let looker = std::fs::File::open(name.path()).unwrap();
+    let lock = move |kind: i32| {
+        let (l_type, l_whence) = (kind as i16, nix::libc::SEEK_SET as i16);
+        let place = nix::libc::flock { l_type, l_whence, l_start: (1 << 61) + 2, l_len: 1, l_pid: 0 };
+        nix::fcntl::fcntl(&looker, nix::fcntl::FcntlArg::F_OFD_SETLK(&place)).unwrap();
+    };
+    until("somebody looked for no longer than a newcomer tries", || {
+        lock(nix::libc::F_RDLCK);
+        let start = Instant::now();
+        let (came, looked) = std::thread::scope(|scope| {
+            let looks = scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(5));
+                lock(nix::libc::F_UNLCK);
+                start.elapsed()
+            });
+            (ring.sender().map(drop), looks.join().unwrap())
+        });
+        // A newcomer tries for 50 ms, and then once more.
+        let long = looked >= Duration::from_millis(50);
+        assert!(came.is_ok() || long, "{came:?}, looked at for {looked:?}");
+        !long
+    });
+}
+
+#[test]
 fn a_place_that_keeps_a_dead_peekers_message_is_given_to_the_next_receiver() {
     let _alone = alone();
     let name = unique();

@@ -6,7 +6,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::fail::Fail;
 use crate::out;
 use crate::verb::{
-    compare, completions, conform, fsck, ls, man, mk, pipe, recv, rm, sem, send, stat, verify,
+    compare, completions, conform, fsck, ls, man, mk, mq, pipe, recv, rm, sem, send, stat, verify,
 };
 
 /// Exit codes, and where the examples are.
@@ -52,9 +52,11 @@ pub(crate) enum Verb {
     Recv(recv::Args),
     /// Join the stages of a pipeline by a named pipe
     Pipe(pipe::Args),
+    /// Message queues of System V and of POSIX: make, list, send, receive, remove
+    Mq(mq::Args),
     /// Take and post the permits of semaphores
     Sem(sem::Args),
-    /// Compare slipring's pipes and semaphores with the kernel's, operation by operation
+    /// Compare slipring's pipes, message queues and semaphores with the kernel's, operation by operation
     Conform(conform::Args),
     /// Measure slipring against the kernel's own mechanisms on this machine
     Compare(compare::Args),

@@ -57,7 +57,7 @@ fn a_writer_without_readers_ends() {
 fn pipes_and_fifos_conform_and_a_seed_is_printed() {
     let done = slipring(["conform", "--sequences", "20", "--seed", "7"]);
     done.is_fine();
-    assert!(done.out().contains("pipe   P4   ") && done.out().contains("fifo   F3   "), "{}", done.out());
+    assert!(done.out().contains("pipe     P4   ") && done.out().contains("fifo     F3   "), "{}", done.out());
     assert!(done.out().contains("20 random sequences, 1200 operations, seed 7"));
     let done = slipring(["conform", "fifo", "--sequences", "0", "--json"]);
     done.is_fine();

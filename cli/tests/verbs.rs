@@ -326,6 +326,7 @@ fn manual_pages_come_one_or_all() {
         "-ls",
         "-man",
         "-mk",
+        "-mq",
         "-pipe",
         "-recv",
         "-rm",

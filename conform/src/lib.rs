@@ -7,8 +7,11 @@
 
 pub mod kernel;
 pub mod pipe;
+pub mod posix_mq;
 pub mod sem;
 pub mod semset;
+mod sys;
+pub mod sysv_mq;
 
 use serde::Serialize;
 use std::fmt::{self, Display};
@@ -23,6 +26,10 @@ pub enum Value {
     Number(usize),
     /// Bytes read.
     Bytes(Vec<u8>),
+    /// A message and its priority or type.
+    Message(Vec<u8>, i64),
+    /// Several numbers.
+    Numbers(Vec<i64>),
 }
 
 /// What an operation gave, or the errno that it failed with.
@@ -41,14 +48,58 @@ impl Display for Outcome {
         match &self.0 {
             Ok(Value::Done) => write!(f, "done"),
             Ok(Value::Number(number)) => write!(f, "{number}"),
-            Ok(Value::Bytes(bytes)) => {
-                let sum =
-                    bytes.iter().fold(0_u32, |sum, &byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
-                write!(f, "{} bytes (sum {sum:08x})", bytes.len())
-            }
+            Ok(Value::Bytes(bytes)) => write!(f, "{}", sum(bytes)),
+            Ok(Value::Message(bytes, kind)) => write!(f, "{} of {kind}", sum(bytes)),
+            Ok(Value::Numbers(numbers)) => write!(f, "{numbers:?}"),
             Err(errno) => write!(f, "{}", io::Error::from_raw_os_error(*errno)),
         }
     }
+}
+
+fn sum(bytes: &[u8]) -> String {
+    let sum = bytes.iter().fold(0_u32, |sum, &byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+    format!("{} bytes (sum {sum:08x})", bytes.len())
+}
+
+/// Compares a mechanism: every script, each on sides of its own, then so many random sequences from `seed` on, each of
+/// which `random` plays and says how many operations it had.
+fn compare<A, B, Op: Display>(
+    mechanism: &'static str,
+    scripts: Vec<Script<Op>>,
+    seed: u64,
+    sequences: u64,
+    mut sides: impl FnMut(u64) -> io::Result<(A, B)>,
+    random: impl Fn(&mut Lockstep<A, B>, &mut fastrand::Rng) -> Result<u64, Box<Divergence>>,
+) -> io::Result<Report>
+where
+    A: Subject<Op>,
+    B: Subject<Op>,
+{
+    let mut report =
+        Report { mechanism, rows: Vec::new(), seed, sequences: 0, operations: 0, divergence: None };
+    for script in scripts {
+        let (kernel, adapter) = sides(0)?;
+        let mut sides = Lockstep::new(kernel, adapter, format!("{}, {}", script.row, script.shows));
+        if let Some(divergence) = script.ops.iter().find_map(|op| sides.step(op).err()) {
+            report.divergence = Some(divergence);
+            return Ok(report);
+        }
+        report.rows.push((script.row, script.shows));
+    }
+    for number in 0..sequences {
+        let seed = seed.wrapping_add(number);
+        let (kernel, adapter) = sides(number)?;
+        let mut sides = Lockstep::new(kernel, adapter, format!("random sequence of seed {seed}"));
+        match random(&mut sides, &mut fastrand::Rng::with_seed(seed)) {
+            Ok(operations) => report.operations += operations,
+            Err(divergence) => {
+                report.divergence = Some(divergence);
+                return Ok(report);
+            }
+        }
+        report.sequences += 1;
+    }
+    Ok(report)
 }
 
 /// Something that operations can be played on.
@@ -149,6 +200,12 @@ pub struct Report {
     pub operations: u64,
     /// The first difference; nothing was compared after it.
     pub divergence: Option<Box<Divergence>>,
+}
+
+/// The bytes of the next write, no two the same.
+fn content(count: &mut usize, len: usize) -> Vec<u8> {
+    *count += 1;
+    (0..len).map(|i| (i * 7 + *count * 13) as u8).collect()
 }
 
 impl Report {

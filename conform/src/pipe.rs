@@ -3,7 +3,7 @@
 //! Both sides keep their open ends in a list; an operation names one by its place there. Opening and duplicating add to
 //! the list, closing takes out of it, on both sides alike, since they are compared after each operation.
 
-use crate::{Divergence, Lockstep, Outcome, Report, Script, Subject, Value};
+use crate::{Divergence, Lockstep, Outcome, Report, Script, Subject, Value, content};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::pipe::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with};
 use slipring::adapters::fifo::{Both, Fifo, Open};
@@ -69,12 +69,6 @@ impl Display for Op {
             Op::Open(kind) => write!(f, "open as {kind:?}"),
         }
     }
-}
-
-/// The bytes of the n-th write of a sequence.
-fn content(write: &mut usize, len: usize) -> Vec<u8> {
-    *write += 1;
-    (0..len).map(|i| (i * 7 + *write * 13) as u8).collect()
 }
 
 /// The kernel's.

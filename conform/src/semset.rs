@@ -5,7 +5,7 @@
 
 use crate::kernel;
 use crate::{Divergence, Lockstep, Outcome, Report, Script, Subject, Value};
-use slipring::adapters::semset::{Operation, Set};
+use slipring::adapters::semset::{Change, Facts, Operation, Set};
 use slipring::adapters::sysv::Obtain;
 use std::fmt::{self, Display};
 use std::io;
@@ -225,7 +225,8 @@ impl Adapter {
                 facts(found.mode, found.semaphores, found.operated, found.changed)
             }
             Op::SetMode { set, mode } => {
-                self.sets[*set].set_mode(*mode)?;
+                let Facts { uid, gid, .. } = self.sets[*set].facts()?;
+                self.sets[*set].set(&Change { uid, gid, mode: *mode })?;
                 Value::Done
             }
             Op::Remove { set } => {

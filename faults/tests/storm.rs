@@ -16,9 +16,7 @@ fn storm(plan: Plan) {
     assert!(words > 0, "progress is told");
     // How long the others stalled is told and not judged, up to what the storm itself calls a hang.
     assert!(verdict.complete && verdict.killed == plan.kills && verdict.tally.received > 0, "{verdict}");
-    assert!(!verdict.row().contains("VIOLATED"), "{}", verdict.row());
-    let json = serde_json::to_string(&verdict).unwrap();
-    assert!(json.contains("\"worst_recovery\""), "{json}");
+    assert_eq!(verdict.times.killed_in.values().sum::<u64>(), verdict.killed, "{verdict}");
 }
 
 /// Together more than two thousand kills.

@@ -17,7 +17,6 @@ fn recovers(kind: Kind, peers: Peers) {
     println!("{}\n{}", Recovery::HEAD, recovery.row());
     assert_eq!(recovery.failures, Vec::<String>::new());
     assert_eq!(recovery.all.count, samples);
-    assert!(recovery.net.max <= recovery.all.max && recovery.dying.max <= recovery.all.max, "{recovery:?}");
 }
 
 #[test]

@@ -143,7 +143,7 @@ impl Rig {
 /// The process ids of producer and consumer.
 pub const PID: [u32; 2] = [71, 72];
 
-/// The kernel's picture of who lives; `None` if nobody dies in the model. A lease is [`ALONE`], or so many shares.
+/// The kernel's picture of who lives; `None` if nobody dies in the model. A lease is `ALONE`, or so many shares.
 #[derive(Clone)]
 pub struct Leases(Option<Arc<[AtomicUsize]>>);
 

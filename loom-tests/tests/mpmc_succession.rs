@@ -8,9 +8,9 @@ use slipring_loom::channel::mpmc::{Receiver, Sender};
 use slipring_loom::error::{RecvError, SendError};
 use slipring_loom::event::WaitStrategy;
 use slipring_loom::layout::SlotKind::Peeked;
-use slipring_loom::layout::{DIED, ORPHANED, RECEIVER, SENDER, Wakeup};
+use slipring_loom::layout::{ATTACHED, DIED, ORPHANED, RECEIVER, SENDER, Wakeup};
 use slipring_loom::ring::mpmc::Side;
-use slipring_loom::slots::{LONGEST, SlotRig, fill, finish, message, put, recv, try_recv, value};
+use slipring_loom::slots::{LONGEST, PID, SlotRig, fill, finish, get, message, put, recv, try_recv, value};
 use slipring_loom::sync::kill;
 use slipring_loom::{check, check_bounded};
 
@@ -183,6 +183,31 @@ fn a_newcomer_in_a_dead_ones_place_wakes_those_who_waited_for_it() {
 }
 
 #[test]
+fn a_newcomer_that_finds_no_place_wakes_those_whose_slots_it_swept() {
+    check_bounded(2, |run| {
+        let ring = SlotRig::with(2, 2, Wakeup::Futex);
+        let (mut tx, mut dead) = (ring.sender(), ring.receiver());
+        tx.try_send(&message(1)).unwrap();
+        tx.try_send(&message(2)).unwrap();
+        assert_eq!((peek(&mut dead), hold(&mut dead)), (1, 2));
+        let there = ring.clone();
+        let newcomer = thread::spawn(move || {
+            there.kill(dead, 1);
+            // The place keeps the first message, for a receiver. The second one's slot is free.
+            there.try_sender().is_ok()
+        });
+        let sent = tx.send(&message(3));
+        run.outcome((sent, newcomer.join().unwrap()));
+        kill(tx);
+    })
+    .reaches("(Ok(()), false)", "swept by either; no slice ends here, so the newcomer wakes who sleeps")
+    .reaches(
+        "(Err(PeerDied { pid: 71 }), false)",
+        "killed between the sender's sweep and its look who is there",
+    );
+}
+
+#[test]
 fn a_place_is_taken_once() {
     check_bounded(3, |run| {
         let ring = SlotRig::with(2, 2, Wakeup::Futex);
@@ -241,6 +266,29 @@ fn a_newcomer_sees_what_the_last_one_left() {
     })
     .reaches("[Ok(()), Err(true)]", "before the good-bye")
     .reaches("[Ok(()), Ok(())]", "after it");
+}
+
+#[test]
+fn the_slot_of_a_message_of_an_impossible_length_wakes_a_sender() {
+    check_bounded(2, |run| {
+        let ring = SlotRig::with(2, 2, Wakeup::Futex);
+        let (mut tx, mut rx) = (ring.sender(), ring.receiver());
+        let mut forger = ring.side(0);
+        let sender = thread::spawn(move || {
+            let claim = forger.claim().unwrap();
+            assert!(forger.commit(&claim, LONGEST + 1));
+            let sent = [2, 3].map(|value| tx.send(&message(value)));
+            (tx, sent)
+        });
+        let corrupt = matches!(recv(&mut rx), Err(RecvError::Corrupt(_)));
+        let (tx, sent) = sender.join().unwrap();
+        run.outcome((corrupt, sent, [(); 2].map(|()| try_recv(&mut rx))));
+        kill((tx, rx));
+    })
+    .reaches(
+        "(true, [Ok(()), Ok(())], [Ok(2), Ok(3)])",
+        "always: whether it slept for a message or found it there, the slot's release is told",
+    );
 }
 
 // --- the table alone, without wake-ups, whose fences might order what it does not ---
@@ -317,6 +365,32 @@ fn a_newcomer_keeps_its_slots_whoever_sweeps_the_dead_one() {
 }
 
 #[test]
+fn nobody_is_seated_over_one_that_came_and_died_meanwhile() {
+    check_bounded(2, |run| {
+        let ring = SlotRig::with(2, 1, Wakeup::None);
+        let dead = ring.member(SENDER).unwrap();
+        ring.kill(dead, 0);
+        let there = ring.clone();
+        let other = thread::spawn(move || there.member(SENDER).ok());
+        let brief = ring.member(SENDER).ok();
+        let came = brief.is_some();
+        if let Some(brief) = brief {
+            ring.side(0).claim().unwrap();
+            ring.kill(brief, 0);
+        }
+        let lives = other.join().unwrap();
+        run.outcome((came, lives.is_some(), ring.owned_by(0)));
+        kill(lives);
+    })
+    .reaches("(false, true, 0)", "the other has the place, and lives")
+    .reaches(
+        "(true, false, 1)",
+        "this one had it until the other had given up: nobody has looked at it since",
+    )
+    .reaches("(true, true, 0)", "the other came to its place, and swept it before");
+}
+
+#[test]
 fn two_sweepers_sweep_once() {
     check_bounded(3, |run| {
         let ring = SlotRig::with(2, 3, Wakeup::None);
@@ -361,6 +435,151 @@ fn a_sweeper_that_is_stopped_hides_no_death_and_keeps_no_slot() {
 }
 
 #[test]
+fn the_last_message_is_seen_by_who_reads_of_the_death() {
+    check_bounded(3, |run| {
+        let ring = SlotRig::with(2, 3, Wakeup::None);
+        let dead = ring.member(SENDER).unwrap();
+        let [sweeper, receiver] = [(); 2].map(|()| ring.member(RECEIVER).unwrap());
+        let (mut last, mut side) = (ring.side(0), ring.side(2));
+        let there = ring.clone();
+        let death = thread::spawn(move || {
+            assert!(put(&mut last, 1));
+            there.kill(dead, 0);
+            assert!(sweeper.look_at(0));
+            kill(sweeper);
+        });
+        run.outcome((receiver.ended(SENDER), get(&mut side)));
+        death.join().unwrap();
+        kill(receiver);
+    })
+    .reaches("(None, None)", "before the message")
+    .reaches("(None, Some(1))", "before the death, or while the table moved")
+    .reaches(
+        "(Some(Some(71)), Some(1))",
+        "after the death: by the lease, or by the word that the sweeper wrote",
+    );
+}
+
+#[test]
+fn a_slow_sweeper_does_not_bring_back_what_was_adopted() {
+    check_bounded(2, |run| {
+        let ring = SlotRig::with(2, 3, Wakeup::None);
+        let dead = ring.member(RECEIVER).unwrap();
+        let [slow, heir] = [(); 2].map(|()| ring.member(RECEIVER).unwrap());
+        assert!(put(&mut ring.side(2), 1));
+        ring.side(0).take(Peeked, LONGEST).unwrap();
+        ring.kill(dead, 0);
+        let sweeper = thread::spawn(move || {
+            slow.look_at(0);
+            kill(slow);
+        });
+        heir.look_at(0);
+        let side = ring.side(2);
+        let adopted: Vec<_> = heir.adopt(true).iter().map(|taken| finish(&side, taken)).collect();
+        sweeper.join().unwrap();
+        run.outcome((adopted, ring.party(0).state() == DIED));
+        kill(heir);
+    })
+    .reaches("([1], true)", "always: nothing is left at the place, and it says so");
+}
+
+#[test]
+fn nobody_is_gone_while_a_newcomer_is_not_counted_yet() {
+    check_bounded(2, |run| {
+        let ring = SlotRig::with(2, 3, Wakeup::None);
+        let [mut gone, last] = [(); 2].map(|()| ring.member(SENDER).unwrap());
+        let receiver = ring.member(RECEIVER).unwrap();
+        gone.leave(false);
+        kill(gone);
+        let [there, kernel] = [(); 2].map(|()| ring.clone());
+        // Into the place that is asked about first.
+        let newcomer = thread::spawn(move || kill(there.member(SENDER).unwrap()));
+        let dying = thread::spawn(move || {
+            if kernel.party(0).state() == ATTACHED {
+                kernel.kill(last, 1);
+            } else {
+                kill(last);
+            }
+        });
+        run.outcome(receiver.ended(SENDER));
+        newcomer.join().unwrap();
+        dying.join().unwrap();
+        kill(receiver);
+    })
+    .reaches("None", "always: the last one dies only if there is a newcomer");
+}
+
+#[test]
+fn whoever_sees_a_change_counted_sees_who_came() {
+    check(|run| {
+        let ring = SlotRig::with(2, 2, Wakeup::None);
+        let receiver = ring.member(RECEIVER).unwrap();
+        let known = receiver.changes();
+        let there = ring.clone();
+        let newcomer = thread::spawn(move || kill(there.member(SENDER).unwrap()));
+        let counted = receiver.changes() != known;
+        run.outcome((counted, ring.party(1).state() == ATTACHED));
+        newcomer.join().unwrap();
+        kill(receiver);
+    })
+    .reaches("(false, false)", "looked at before it came")
+    .reaches("(false, true)", "it is there, and was not counted yet")
+    .reaches("(true, true)", "counted");
+}
+
+#[test]
+fn two_changes_at_once_are_both_counted() {
+    check_bounded(3, |run| {
+        let ring = SlotRig::with(2, 2, Wakeup::None);
+        let [mut one, mut two] = [(); 2].map(|()| ring.member(SENDER).unwrap());
+        let known = one.changes();
+        let other = thread::spawn(move || {
+            one.leave(false);
+            kill(one);
+        });
+        two.leave(false);
+        other.join().unwrap();
+        run.outcome(two.changes() - known);
+        kill(two);
+    })
+    .reaches("2", "always: none is lost to the other");
+}
+
+#[test]
+fn the_first_one_ever_is_never_taken_for_gone() {
+    check(|run| {
+        let ring = SlotRig::with(2, 2, Wakeup::None);
+        let receiver = ring.member(RECEIVER).unwrap();
+        let there = ring.clone();
+        let first = thread::spawn(move || kill(there.member(SENDER).unwrap()));
+        run.outcome(receiver.ended(SENDER));
+        first.join().unwrap();
+        kill(receiver);
+    })
+    .reaches("None", "always: it has not come, or it is there");
+}
+
+#[test]
+fn one_that_was_killed_before_it_was_noted_down_has_been_there() {
+    check_bounded(3, |run| {
+        let ring = SlotRig::with(2, 3, Wakeup::None);
+        // All that the first sender ever got to; its lease is free.
+        ring.view().parties[0].attach(PID, SENDER, 1);
+        let [one, two] = [(); 2].map(|()| ring.member(RECEIVER).unwrap());
+        let other = thread::spawn(move || {
+            one.look_at(0);
+            kill(one);
+        });
+        two.look_at(0);
+        let news = two.ended(SENDER);
+        other.join().unwrap();
+        run.outcome((news, two.ended(SENDER)));
+        kill(two);
+    })
+    .reaches("(Some(Some(71)), Some(Some(71)))", "always: whoever sweeps it notes it down before");
+}
+
+#[test]
 fn a_newcomer_is_never_taken_for_dead() {
     check_bounded(2, |run| {
         let ring = SlotRig::with(2, 2, Wakeup::None);
@@ -375,6 +594,34 @@ fn a_newcomer_is_never_taken_for_dead() {
     })
     .reaches("Some(None)", "looked at before it came")
     .reaches("None", "it is there");
+}
+
+#[test]
+fn who_comes_into_a_dead_ones_place_gives_it_no_other_role() {
+    check_bounded(2, |run| {
+        let ring = SlotRig::with(2, 3, Wakeup::None);
+        let (mut left, dead) = (ring.member(RECEIVER).unwrap(), ring.member(SENDER).unwrap());
+        let sender = ring.member(SENDER).unwrap();
+        // A place that is taken last, since it keeps a message.
+        assert!(put(&mut ring.side(2), 1));
+        ring.side(0).take(Peeked, LONGEST).unwrap();
+        left.leave(true);
+        kill(left);
+        ring.kill(dead, 1);
+        assert!(sender.look_at(1));
+        let there = ring.clone();
+        let newcomer = thread::spawn(move || {
+            let receiver = there.member(RECEIVER).unwrap();
+            assert_eq!(receiver.me(), 1);
+            kill(receiver);
+        });
+        // As it is found now, so it would stay if the newcomer were killed.
+        run.outcome(sender.ended(RECEIVER));
+        newcomer.join().unwrap();
+        kill(sender);
+    })
+    .reaches("None", "the newcomer is there")
+    .reaches("Some(None)", "the only receiver that there was has left: none has died");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! An MPMC ring through many laps: every verb of several senders and receivers, who pass each other's slots over, wait by
+//! An MPMC ring through many laps: the verbs that wait, of several senders and receivers, who pass each other's slots over, wait by
 //! every object, leave, come back, and are killed with loans out. A message says in every byte which it is; what the
 //! receivers finished must be what was sent, each once.
 

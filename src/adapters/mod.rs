@@ -6,6 +6,10 @@
 
 pub mod fifo;
 pub mod pipe;
+pub mod posix_mq;
+mod queue;
+mod seat;
 pub mod sem;
 pub mod semset;
 pub mod sysv;
+pub mod sysv_mq;

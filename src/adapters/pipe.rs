@@ -9,17 +9,19 @@
 //! first moves bytes, and a forked child, whose copy of the lease was taken away, takes another.
 #![forbid(unsafe_code)]
 
+use crate::adapters::seat::Seat;
 use crate::channel::lock::{NOBODY, Who};
 use crate::channel::stream::{Call, End, Stop, Stream};
 use crate::error::{self, Error};
 use crate::layout::{
-    FLAG_ASYMMETRIC_FENCES, FLAG_PERSISTENT, KIND_PAGES, MAGIC, MAX_PAGES, PAGE_LEN, PAGE_WORDS_OFFSET,
-    RING_OFFSET, SegmentHeader, VERSION, Wakeup, pages_offset,
+    FLAG_ASYMMETRIC_FENCES, FLAG_PERSISTENT, KIND_PAGES, MAGIC, MAX_PAGES, PAGE_LEN, RING_OFFSET,
+    SegmentHeader, VERSION, Wakeup, pages_offset,
 };
-use crate::liveness::{Hold, Lease};
+use crate::liveness::Hold;
+use crate::open;
 use crate::segment::{Place, Segment, Trust};
 use crate::sync::{Deadline, register_for_heavy_fences};
-use crate::view::{PageGeometry, PageView};
+use crate::view::PageView;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use rustix::time::{ClockId, clock_gettime};
@@ -27,7 +29,7 @@ use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// The longest write that no other write is mixed with (PIPE_BUF, limits.h).
 pub const PIPE_BUF: usize = PAGE_LEN;
@@ -42,8 +44,8 @@ pub(super) const READERS: usize = 0;
 pub(super) const WRITERS: usize = 1;
 /// Byte locked by whoever is just opening an end.
 pub(super) const GATE: usize = 2;
-/// The first seat, and the one behind the last.
-const SEATS: [usize; 2] = [3, NOBODY as usize];
+/// The seats.
+const SEATS: std::ops::Range<usize> = 3..NOBODY as usize;
 /// A writer asks the kernel whether a reader is left when somebody has closed an end, and when it has not asked for so
 /// long: half of what it takes to notice a killed reader, at most.
 const TRUSTED_FOR: Duration = Duration::from_millis(10);
@@ -112,7 +114,7 @@ impl Options {
             mode,
             slot_len: PAGE_LEN as u32,
             participants: limit as u32,
-            created_ns: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_nanos() as u64),
+            created_ns: open::now_ns(),
             ..SegmentHeader::default()
         };
         header.checksum = header.expected_checksum();
@@ -135,15 +137,7 @@ fn pages_for(bytes: usize) -> io::Result<u64> {
 
 /// The stream in a segment, if it is one.
 pub(super) fn view(segment: &Segment) -> io::Result<PageView> {
-    let geometry = PageGeometry::of(segment.header()).map_err(|_| Errno::EINVAL)?;
-    let pages = geometry.pages as usize;
-    let parts = || {
-        let header = segment.shared(RING_OFFSET)?;
-        let words = segment.shared_slice(PAGE_WORDS_OFFSET, pages)?;
-        let memory = segment.memory(pages_offset(geometry.pages), pages * geometry.page_len)?;
-        Some(PageView::new(header, words, memory, geometry))
-    };
-    parts().ok_or_else(|| Errno::EINVAL.into())
+    open::pages(segment).ok_or_else(|| Errno::EINVAL.into())
 }
 
 /// Makes a pipe: what is written to the one end is read from the other (pipe(2)).
@@ -223,31 +217,6 @@ impl Drop for Opened {
         // The kernel first: whoever is told that somebody left asks it who is left.
         drop(self.hold.take());
         Stream::new(self.view.clone()).leave();
-    }
-}
-
-/// One number of this process, to take locks with.
-struct Seat {
-    lease: Lease,
-    me: usize,
-}
-
-impl Seat {
-    fn take(opened: &Opened, stream: &Stream) -> io::Result<Seat> {
-        // A child's own memory map must be registered, too.
-        register_for_heavy_fences();
-        let joined = Lease::join(opened.hold().fd(), opened.segment.clone(), true).map_err(errno)?;
-        let lease = joined.ok_or(Errno::EAGAIN)?;
-        let count = SEATS[1] - SEATS[0];
-        // Each process starts to look somewhere else, so that the first look mostly finds a free one.
-        let start = std::process::id() as usize * 61 % count;
-        for seat in (start..start + count).map(|i| SEATS[0] + i % count) {
-            if lease.take(seat).map_err(errno)? {
-                stream.disown(seat as u32);
-                return Ok(Seat { lease, me: seat });
-            }
-        }
-        Err(Errno::ENFILE.into())
     }
 }
 
@@ -345,16 +314,18 @@ impl Handle {
         alone: impl Fn(&Handle) -> bool,
         verb: impl FnOnce(&Stream, &Call<'_>) -> Result<T, Stop>,
     ) -> io::Result<T> {
-        if self.seat.as_ref().is_none_or(|seat| !seat.lease.is_own()) {
-            self.seat = Some(Seat::take(&self.opened, &self.stream)?);
+        if self.seat.as_ref().is_none_or(|seat| !seat.is_own()) {
+            let seat = Seat::take(self.opened.hold().fd(), &self.opened.segment, SEATS)?;
+            self.stream.disown(seat.me);
+            self.seat = Some(seat);
         }
         let Some(seat) = &self.seat else { unreachable!("taken just now") };
         let patience = || match deadline {
             Some(when) => Some(Deadline::at(when)),
             None => (!self.is_nonblocking()).then_some(Deadline::NEVER),
         };
-        let lives = |party: u32| seat.lease.is_held(party as usize);
-        let who = Who { me: seat.me as u32, lives: &lives };
+        let lives = |party: u32| seat.lives(party);
+        let who = Who { me: seat.me, lives: &lives };
         let alone = || alone(self);
         verb(&self.stream, &Call { who, alone: &alone, patience: &patience }).map_err(stopped)
     }

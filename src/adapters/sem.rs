@@ -23,10 +23,11 @@
 #![forbid(unsafe_code)]
 
 use crate::adapters::pipe::errno;
-use crate::adapters::sysv::{Obtain, header};
+use crate::adapters::sysv::Obtain;
 use crate::channel::semaphore::{NoPermit, Overflow};
-use crate::layout::{KIND_SEMAPHORE, Permits, RING_OFFSET};
+use crate::layout::{FLAG_PERSISTENT, KIND_SEM, MAGIC, Permits, RING_OFFSET, SegmentHeader, VERSION, Wakeup};
 use crate::liveness::while_nobody_forks;
+use crate::open;
 use crate::segment::{self, Place, Segment, Trust};
 use crate::sync::Shared;
 use nix::errno::Errno;
@@ -255,15 +256,36 @@ fn place(name: &str) -> io::Result<Place> {
 }
 
 fn create(place: Place, mode: u32, value: u32) -> io::Result<(std::os::fd::OwnedFd, Segment)> {
-    let mut header = header(KIND_SEMAPHORE, size_of::<Permits>() as u64, mode);
-    header.checksum = header.expected_checksum();
+    let header = header(KIND_SEM, 1, size_of::<Permits>() as u64, mode);
     let (fd, segment) = Segment::create(place, header, mode).map_err(errno)?;
     permits(&segment)?.init(value);
     Ok((fd, segment))
 }
 
+/// The header of a segment of `kind` with so many semaphores in so many bytes, which stays until it is removed.
+pub(super) fn header(kind: u32, semaphores: u64, bytes: u64, mode: u32) -> SegmentHeader {
+    let mut header = SegmentHeader {
+        magic: MAGIC,
+        version: VERSION,
+        kind,
+        segment_len: RING_OFFSET as u64 + bytes,
+        ring_offset: RING_OFFSET as u64,
+        data_offset: RING_OFFSET as u64,
+        capacity: semaphores,
+        wakeup: Wakeup::Futex.code(),
+        flags: FLAG_PERSISTENT,
+        creator_pid: std::process::id(),
+        creator_uid: nix::unistd::geteuid().as_raw(),
+        mode,
+        created_ns: open::now_ns(),
+        ..SegmentHeader::default()
+    };
+    header.checksum = header.expected_checksum();
+    header
+}
+
 fn permits(segment: &Segment) -> io::Result<Shared<Permits>> {
-    let is_semaphore = segment.header().kind == KIND_SEMAPHORE;
+    let is_semaphore = segment.header().kind == KIND_SEM;
     segment.shared(RING_OFFSET).filter(|_| is_semaphore).ok_or_else(|| Errno::EINVAL.into())
 }
 

@@ -8,9 +8,9 @@
 //!
 //! ```
 //! use slipring::adapters::semset::{Operation, Set};
-//! use slipring::adapters::sysv::{Obtain, PRIVATE};
+//! use slipring::adapters::sysv::{IPC_PRIVATE, Obtain};
 //!
-//! let set = Set::with_values(PRIVATE, &[3, 0], Obtain::CreateNew, 0o600)?;
+//! let set = Set::with_values(IPC_PRIVATE, &[3, 0], Obtain::CreateNew, 0o600)?;
 //! // Two from the first to the second, or nothing.
 //! set.operate(&[Operation::new(0, -2).undo(), Operation::new(1, 2)])?;
 //! assert_eq!(set.values()?, [1, 2]);
@@ -20,22 +20,26 @@
 #![forbid(unsafe_code)]
 
 use crate::adapters::pipe::errno;
-use crate::adapters::sysv::{Entry, Family, Key, Obtain, header};
+use crate::adapters::queue::now;
+use crate::adapters::seat::Seat;
+use crate::adapters::sem::header;
+use crate::adapters::sysv::{self, Object, Obtain, permitted, unlink_names};
 use crate::channel::lock::{NOBODY, Who};
 use crate::channel::semset::{self as core, Ask, Caller, Stop};
 use crate::layout::{
-    KIND_SEMAPHORES, MAX_SEMAPHORES, RING_OFFSET, SET_CELLS_OFFSET, SET_SLEEPERS, set_cells, set_len,
+    KIND_SEMSET, MAX_SEMAPHORES, RING_OFFSET, SET_CELLS_OFFSET, SET_SLEEPERS, set_cells, set_len,
     set_record_offset,
 };
-use crate::liveness::{Lease, while_nobody_forks};
-use crate::segment::{Place, Segment, Trust};
+use crate::liveness::while_nobody_forks;
+use crate::segment::{Place, Segment};
 use crate::sync::Deadline;
 use crate::view::SetView;
 use nix::errno::Errno;
 use std::io;
-use std::os::fd::AsFd;
+use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 pub use crate::channel::semset::VALUE_MAX;
 
@@ -44,9 +48,8 @@ pub const OPERATIONS_MAX: usize = 500;
 /// The most semaphores of a set (SEMMSL).
 pub const SEMAPHORES_MAX: usize = MAX_SEMAPHORES as usize;
 
-const FAMILY: Family = Family("sem");
-/// The numbers that processes take in a set: the first, and the one behind the last.
-const NUMBERS: [usize; 2] = [3, NOBODY as usize];
+/// The numbers that processes take in a set.
+const NUMBERS: Range<usize> = 1..NOBODY as usize;
 
 /// One operation on one semaphore of a set (struct sembuf).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +89,11 @@ pub struct Facts {
     /// Its identifier.
     pub id: i32,
     /// The key that it was made with.
-    pub key: Key,
+    pub key: i32,
+    /// Who owns it.
+    pub uid: u32,
+    /// The owner's group.
+    pub gid: u32,
     /// Permission bits.
     pub mode: u32,
     /// How many semaphores.
@@ -97,13 +104,30 @@ pub struct Facts {
     pub changed: u64,
 }
 
+/// What [`Set::set`] changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Whose it is; only root may give it to another user.
+    pub uid: u32,
+    /// The owner's group.
+    pub gid: u32,
+    /// Permission bits.
+    pub mode: u32,
+}
+
+/// A set in its segment.
+struct Found {
+    fd: OwnedFd,
+    segment: Arc<Segment>,
+    view: SetView,
+}
+
 /// A set as this process has it.
 struct Opened {
     id: i32,
-    key: Key,
+    segment: Arc<Segment>,
     view: SetView,
-    lease: Lease,
-    me: u32,
+    seat: Seat,
 }
 
 /// The sets that this process has used. They stay, as what they undo ends with the process, and not before.
@@ -122,20 +146,10 @@ fn stopped(stop: Stop) -> io::Error {
     })
 }
 
-/// Whether this user may do what needs these permission bits (octal 4: read, 2: change).
-fn permitted(mode: u32, wanted: u32) -> io::Result<()> {
-    let owners = mode >> 6 & 7;
-    if nix::unistd::geteuid().is_root() || owners & wanted == wanted {
-        Ok(())
-    } else {
-        Err(Errno::EACCES.into())
-    }
-}
-
 fn view(segment: &Segment) -> io::Result<SetView> {
     let header = segment.header();
     let count = header.capacity as usize;
-    let sound = header.kind == KIND_SEMAPHORES
+    let sound = header.kind == KIND_SEMSET
         && (1..=MAX_SEMAPHORES).contains(&header.capacity)
         && header.segment_len == RING_OFFSET as u64 + set_len(count);
     let parts = || {
@@ -147,42 +161,82 @@ fn view(segment: &Segment) -> io::Result<SetView> {
     if sound { parts().ok_or_else(|| Errno::EIO.into()) } else { Err(Errno::EINVAL.into()) }
 }
 
-fn mapped(place: Place) -> io::Result<(std::os::fd::OwnedFd, Segment)> {
-    let fd = Segment::open_file(&place, Trust::Kernel).map_err(errno)?;
-    Segment::open(place, fd, Trust::Kernel).map_err(errno)
+fn call<T>(
+    view: &SetView,
+    seat: &Seat,
+    verb: impl FnOnce(&core::Set, &Caller<'_>) -> Result<T, Stop>,
+) -> io::Result<T> {
+    let lives = |number: u32| seat.lives(number);
+    let caller = Caller { who: Who { me: seat.me, lives: &lives }, pid: seat.pid, now: now() };
+    verb(&core::Set::new(view.clone()), &caller).map_err(stopped)
 }
 
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
+impl Found {
+    /// A number in it for this process, for as long as the seat lives.
+    fn seat(&self) -> io::Result<Seat> {
+        let seat = Seat::take(self.fd.as_fd(), &self.segment, NUMBERS)?;
+        call(&self.view, &seat, core::Set::adopt)?;
+        Ok(seat)
+    }
+
+    /// Does `verb` once.
+    fn once<T>(&self, verb: impl FnOnce(&core::Set, &Caller<'_>) -> Result<T, Stop>) -> io::Result<T> {
+        call(&self.view, &self.seat()?, verb)
+    }
+
+    /// As they were at some moment.
+    fn facts(&self) -> core::Facts {
+        core::Set::new(self.view.clone()).hints()
+    }
+}
+
+impl Object for Found {
+    const KIND: &'static str = "semset";
+
+    fn in_segment(fd: OwnedFd, segment: Segment) -> io::Result<Self> {
+        let view = view(&segment)?;
+        Ok(Found { fd, segment: Arc::new(segment), view })
+    }
+
+    fn key(&self) -> i32 {
+        self.facts().key
+    }
+
+    fn segment(&self) -> &Segment {
+        &self.segment
+    }
+
+    fn while_there<T>(&mut self, work: impl FnOnce(&Segment, BorrowedFd<'_>) -> T) -> io::Result<T> {
+        self.once(|set, caller| set.while_there(caller, || work(&self.segment, self.fd.as_fd())))
+    }
+
+    fn alone(&mut self, work: impl FnOnce(&Segment)) -> io::Result<()> {
+        self.once(|set, caller| set.alone(caller, || work(&self.segment)))
+    }
 }
 
 impl Opened {
-    fn new(entry: Entry) -> io::Result<Opened> {
-        let (fd, segment) = mapped(FAMILY.object(entry.id)).map_err(|error| match error.kind() {
-            // Removed since.
-            io::ErrorKind::NotFound => Errno::EINVAL.into(),
-            _ => error,
-        })?;
-        let view = view(&segment)?;
-        let lease = Lease::join(fd.as_fd(), Arc::new(segment), true).map_err(errno)?.ok_or(Errno::EAGAIN)?;
-        let count = NUMBERS[1] - NUMBERS[0];
-        // Each process starts to look somewhere else, so that the first look mostly finds a free one.
-        let start = std::process::id() as usize * 61 % count;
-        for number in (start..start + count).map(|i| NUMBERS[0] + i % count) {
-            if lease.take(number).map_err(errno)? {
-                let opened = Opened { id: entry.id, key: entry.key, view, lease, me: number as u32 };
-                opened.call(|set, caller| set.adopt(caller))?;
-                return Ok(opened);
-            }
-        }
-        Err(Errno::ENFILE.into())
+    fn new(id: i32) -> io::Result<Opened> {
+        let found: Found = sysv::of_id(id)?;
+        let seat = found.seat()?;
+        Ok(Opened { id, segment: found.segment, view: found.view, seat })
     }
 
     fn call<T>(&self, verb: impl FnOnce(&core::Set, &Caller<'_>) -> Result<T, Stop>) -> io::Result<T> {
-        let lives = |number: u32| self.lease.is_held(number as usize);
-        let who = Who { me: self.me, lives: &lives };
-        let caller = Caller { who, pid: std::process::id(), now: now() };
-        verb(&core::Set::new(self.view.clone()), &caller).map_err(stopped)
+        call(&self.view, &self.seat, verb)
+    }
+
+    /// EPERM unless this user may change the set itself, or remove it.
+    fn owned(&self) -> io::Result<()> {
+        let own = nix::unistd::geteuid().as_raw();
+        let its = core::Set::new(self.view.clone()).hints().uid;
+        if own == 0 || own == its { Ok(()) } else { Err(Errno::EPERM.into()) }
+    }
+
+    /// EACCES unless these permission bits allow it (4 read, 2 change).
+    fn permitted(&self, wanted: u32) -> io::Result<()> {
+        let facts = core::Set::new(self.view.clone()).hints();
+        permitted(facts.uid.into(), facts.mode, wanted)
     }
 }
 
@@ -193,7 +247,7 @@ impl Set {
     /// # Errors
     /// ENOENT, EEXIST, EACCES, ENOSPC; EINVAL for more than [`SEMAPHORES_MAX`], for none in a new one, and for more than
     /// the existing one has.
-    pub fn get(key: Key, semaphores: usize, how: Obtain, mode: u32) -> io::Result<Set> {
+    pub fn get(key: i32, semaphores: usize, how: Obtain, mode: u32) -> io::Result<Set> {
         Set::obtain(key, semaphores, how, mode, |_| 0)
     }
 
@@ -201,7 +255,7 @@ impl Set {
     ///
     /// # Errors
     /// As [`Set::get`], and ERANGE for a value beyond [`VALUE_MAX`].
-    pub fn with_values(key: Key, values: &[u16], how: Obtain, mode: u32) -> io::Result<Set> {
+    pub fn with_values(key: i32, values: &[u16], how: Obtain, mode: u32) -> io::Result<Set> {
         if values.iter().any(|&value| i32::from(value) > VALUE_MAX) {
             return Err(Errno::ERANGE.into());
         }
@@ -209,7 +263,7 @@ impl Set {
     }
 
     fn obtain(
-        key: Key,
+        key: i32,
         semaphores: usize,
         how: Obtain,
         mode: u32,
@@ -222,23 +276,23 @@ impl Set {
             if semaphores == 0 {
                 return Err(Errno::EINVAL.into());
             }
-            let mut header = header(KIND_SEMAPHORES, set_len(semaphores), 0o600);
-            header.capacity = semaphores as u64;
-            header.checksum = header.expected_checksum();
+            let header = header(KIND_SEMSET, semaphores as u64, set_len(semaphores), 0o600);
             let (fd, segment) = Segment::create(place, header, 0o600).map_err(errno)?;
-            core::Set::new(view(&segment)?).begin(mode & 0o777, (0..semaphores).map(value), now());
-            segment.publish(fd.as_fd()).map_err(errno)
+            let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+            let facts = core::Facts { key, uid, gid, mode: mode & 0o777, operated: 0, changed: now() };
+            core::Set::new(view(&segment)?).begin(&facts, (0..semaphores).map(&value));
+            Ok((fd, segment))
         };
-        let check = |place: Place| {
-            let (_, segment) = mapped(place)?;
-            let found = core::Set::new(view(&segment)?);
-            match () {
-                () if found.is_removed() => Err(Errno::EIDRM.into()),
-                () if segment.header().capacity < semaphores as u64 => Err(Errno::EINVAL.into()),
-                () => permitted(found.mode(), mode >> 6 & 7),
+        let check = |found: &Found| {
+            if found.view.semaphores < semaphores {
+                return Err(Errno::EINVAL.into());
             }
+            let wanted = (mode >> 6 | mode >> 3 | mode) & 0o6;
+            let facts = found.facts();
+            permitted(facts.uid.into(), facts.mode, wanted)
         };
-        FAMILY.get(key, how, make, check).map(|id| Set { id })
+        let found: Found = sysv::get(key, how, check, make)?;
+        Ok(Set { id: sysv::id_of(&found.segment) })
     }
 
     /// The set of this identifier, which may be none: every call on it says so then, with EINVAL.
@@ -256,9 +310,9 @@ impl Set {
     /// All sets of this user.
     ///
     /// # Errors
-    /// Whatever keeps the table from being opened.
+    /// /dev/shm cannot be read.
     pub fn all() -> io::Result<Vec<Set>> {
-        Ok(FAMILY.list()?.into_iter().map(|entry| Set { id: entry.id }).collect())
+        Ok(sysv::list::<Found>()?.into_iter().map(|id| Set { id }).collect())
     }
 
     /// Does all of `operations`, in their order, as one, sleeping until that is possible (semop(2)).
@@ -293,7 +347,7 @@ impl Set {
             return Err(Errno::EFBIG.into());
         }
         let alters = operations.iter().any(|operation| operation.change != 0);
-        permitted(core::Set::new(opened.view.clone()).mode(), if alters { 2 } else { 4 })?;
+        opened.permitted(if alters { 2 } else { 4 })?;
         opened.call(|set, caller| set.operate(&operations, caller, deadline()))
     }
 
@@ -303,7 +357,7 @@ impl Set {
         verb: impl FnOnce(&core::Set, &Caller<'_>) -> Result<T, Stop>,
     ) -> io::Result<T> {
         let opened = self.opened()?;
-        permitted(core::Set::new(opened.view.clone()).mode(), wanted)?;
+        opened.permitted(wanted)?;
         opened.call(verb)
     }
 
@@ -377,37 +431,35 @@ impl Set {
     /// EINVAL if there is no such set, EACCES.
     pub fn facts(self) -> io::Result<Facts> {
         let opened = self.opened()?;
-        let core::Facts { mode, operated, changed } = self.call(4, core::Set::facts)?;
-        Ok(Facts {
-            id: self.id,
-            key: opened.key,
-            mode,
-            semaphores: opened.view.semaphores,
-            operated,
-            changed,
-        })
+        let core::Facts { key, uid, gid, mode, operated, changed } = self.call(4, core::Set::facts)?;
+        let semaphores = opened.view.semaphores;
+        Ok(Facts { id: self.id, key, uid, gid, mode, semaphores, operated, changed })
     }
 
-    /// Sets the permission bits (IPC_SET).
+    /// Changes owner, group and permission bits (IPC_SET). Nobody but this user and root can use the set whatever they say.
     ///
     /// # Errors
-    /// EINVAL if there is no such set.
-    pub fn set_mode(self, mode: u32) -> io::Result<()> {
-        self.call(0, |set, caller| set.set_mode(mode & 0o777, caller))
+    /// EINVAL if there is no such set; EPERM if it is not this user's, or would be another's.
+    pub fn set(self, change: &Change) -> io::Result<()> {
+        let opened = self.opened()?;
+        opened.owned()?;
+        let own = nix::unistd::geteuid().as_raw();
+        if own != 0 && change.uid != own {
+            return Err(Errno::EPERM.into());
+        }
+        let Change { uid, gid, mode } = *change;
+        opened.call(|set, caller| set.change([uid, gid, mode & 0o777], caller))
     }
 
     /// Removes the set; whoever sleeps on it wakes with EIDRM (IPC_RMID).
     ///
     /// # Errors
-    /// EINVAL if there is no such set.
+    /// EINVAL if there is no such set, EPERM if it is not this user's.
     pub fn remove(self) -> io::Result<()> {
-        // Before the table is locked, which opening asks, too.
         let opened = self.opened()?;
-        let removed = FAMILY.remove(self.id, |_| match opened.call(core::Set::remove) {
-            // Removed already, and whoever did that was killed before the table knew.
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Err(Errno::EIDRM.into()),
-            told => told,
-        });
+        opened.owned()?;
+        let unlink = |key| unlink_names::<Found>(key, &opened.segment);
+        let removed = opened.call(|set, caller| set.remove(caller, || unlink(set.hints().key)));
         self.forget();
         removed
     }
@@ -423,7 +475,7 @@ impl Set {
 
     /// As this process has it already, or opened now.
     fn opened(self) -> io::Result<Arc<Opened>> {
-        let own = |opened: &&Arc<Opened>| opened.id == self.id && opened.lease.is_own();
+        let own = |opened: &&Arc<Opened>| opened.id == self.id && opened.seat.is_own();
         let find = || OPEN.lock().unwrap_or_else(PoisonError::into_inner).iter().find(own).cloned();
         let known = while_nobody_forks(find);
         if let Some(known) = known {
@@ -433,11 +485,11 @@ impl Set {
             self.forget();
             return Err(Errno::EINVAL.into());
         }
-        let new = Arc::new(Opened::new(FAMILY.find(self.id)?)?);
+        let new = Arc::new(Opened::new(self.id)?);
         // Another thread may have been quicker; then its number is this process's.
         let (opened, others) = while_nobody_forks(|| {
             let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
-            let others = open.extract_if(.., |opened| !opened.lease.is_own()).collect::<Vec<_>>();
+            let others = open.extract_if(.., |opened| !opened.seat.is_own()).collect::<Vec<_>>();
             let opened = open.iter().find(own).cloned();
             if opened.is_none() {
                 open.push(new.clone());

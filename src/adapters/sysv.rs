@@ -1,269 +1,239 @@
-//! Keys and identifiers as System V has them (sysvipc(7)): a key that programs agree on, an identifier that the system
-//! gives, objects that stay until they are removed. What an object is, its segment, is the business of its adapter.
+//! Keys and identifiers of System V IPC (sysvipc(7)).
 //!
-//! Each family of objects has a table in shared memory, one of each user: a word for each index, with the key and a
-//! sequence. An identifier is `sequence:16 | index:15`; the sequence of an index changes when its object is removed, so an
-//! identifier that somebody kept names nothing, and not the next object that comes to stand there. The table is changed
-//! under a lock of the kernel's, which ends with its holder, and by one store at a time:
-//!
-//! ```text
-//!   make     the object's segment gets its name; then the word says that there is one: a maker killed in between
-//!            leaves a segment that the next one made at this index takes away
-//!   remove   the object itself is told that it is gone; then the word; then the segment's name goes. Whoever finds an
-//!            object that says it is gone, or none, removes the word
-//! ```
+//! A kind of object stands in POSIX shared memory under its identifier, and, if it has a key, under that, too: two names of
+//! one file. It gets the name with the key first, which says in one step whose the key is. Whoever finds a key without its
+//! identifier, because the maker was killed between the two, adds that. An identifier is the number of the file, which
+//! the file system gives out one after the other: it comes again only after 2^31 files.
 #![forbid(unsafe_code)]
 
 use crate::adapters::pipe::errno;
 use crate::error::Error;
-use crate::layout::{
-    FLAG_PERSISTENT, KIND_TABLE, MAGIC, RING_OFFSET, SegmentHeader, TABLE_SLOTS, TableSlot, VERSION, Wakeup,
-};
-use crate::liveness::Hold;
 use crate::segment::{self, Place, Segment, Trust};
-use crate::sync::Shared;
 use nix::errno::Errno;
+use nix::sys::stat::stat;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-/// What programs agree on to find the same object.
-pub type Key = i32;
+/// Makes a new object, which nobody can find by a key.
+pub const IPC_PRIVATE: i32 = 0;
 
-/// Not a key: each object made with it is another, and nobody finds it by its key (IPC_PRIVATE).
-pub const PRIVATE: Key = 0;
+/// What to do with a key, and how not to wait (sysvipc(7), with the system's values).
+pub mod flags {
+    /// Make it if there is none with this key.
+    pub const IPC_CREAT: i32 = libc::IPC_CREAT;
+    /// With [`IPC_CREAT`]: EEXIST if there is one.
+    pub const IPC_EXCL: i32 = libc::IPC_EXCL;
+    /// Fail where the call would wait.
+    pub const IPC_NOWAIT: i32 = libc::IPC_NOWAIT;
+    /// Cut a message that is too long.
+    pub const MSG_NOERROR: i32 = libc::MSG_NOERROR;
+    /// Any type but this.
+    pub const MSG_EXCEPT: i32 = libc::MSG_EXCEPT;
+    /// Copy the message at an index and leave it.
+    pub const MSG_COPY: i32 = libc::MSG_COPY;
+}
 
-/// Byte of the table locked by whoever reads or changes it.
-const GATE: usize = 2;
-/// Bits of an identifier that are the index; as Linux has them (IPCMNI_SHIFT).
-const INDEX_BITS: u32 = 15;
+/// A key made of a file that exists: the low 16 bits of its inode's number, the low 8 of its device's, and the low 8 of
+/// `project` in front (ftok(3)). Two files may well have the same key; with a `project` whose low 8 bits are 0, POSIX
+/// promises nothing.
+///
+/// # Errors
+/// As stat(2).
+pub fn ftok(path: impl AsRef<Path>, project: i32) -> io::Result<i32> {
+    let file = stat(path.as_ref())?;
+    let key = file.st_ino as u32 & 0xffff | (file.st_dev as u32 & 0xff) << 16 | (project as u32) << 24;
+    Ok(key.cast_signed())
+}
 
 /// Whether to make an object, in the call that looks for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Obtain {
     /// Only one that is there: else ENOENT.
     Existing,
-    /// The one that is there, or a new one (IPC_CREAT).
+    /// The one that is there, or a new one (IPC_CREAT, O_CREAT).
     OrCreate,
-    /// Only a new one: EEXIST if there is one (IPC_CREAT and IPC_EXCL).
+    /// Only a new one: EEXIST if there is one (with IPC_EXCL, O_EXCL, too).
     CreateNew,
 }
 
-/// The key of a file that exists and a number of the program's own, of which the low 8 bits count and should not be 0
-/// (ftok(3)). Nearly unique: two files may have the same.
-///
-/// # Errors
-/// Whatever stat(2) says of the path.
-pub fn ftok(path: impl AsRef<Path>, project: i32) -> io::Result<Key> {
-    let stat = nix::sys::stat::stat(path.as_ref())?;
-    Ok((project & 0xff) << 24 | ((stat.st_dev & 0xff) as i32) << 16 | (stat.st_ino & 0xffff) as i32)
-}
-
-/// An object of a family, as the table has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) id: i32,
-    pub(super) key: Key,
-}
-
-/// One kind of objects with keys and identifiers: `sem`, `msg`.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Family(pub(super) &'static str);
-
-/// What stands at an index: `used:1 | sequence:31 | key:32`, of the sequence the low 16 bits in the identifier.
-#[derive(Clone, Copy)]
-struct Word(u64);
-
-impl Word {
-    const USED: u64 = 1 << 63;
-
-    fn is_used(self) -> bool {
-        self.0 & Self::USED != 0
-    }
-
-    fn key(self) -> Key {
-        self.0 as u32 as Key
-    }
-
-    fn id(self, index: usize) -> i32 {
-        (((self.0 >> 32 & 0xffff) as i32) << INDEX_BITS) | index as i32
-    }
-
-    fn taken(self, key: Key) -> Word {
-        Word(self.0 & !0xffff_ffff | u64::from(key as u32) | Self::USED)
-    }
-
-    fn freed(self) -> Word {
-        Word((self.0 & !Self::USED & !0xffff_ffff).wrapping_add(1 << 32) & !Self::USED)
+impl Obtain {
+    /// What the flags of msgget(2) and its like say.
+    pub(super) fn of(flags: i32) -> Obtain {
+        match flags {
+            _ if flags & flags::IPC_CREAT == 0 => Obtain::Existing,
+            _ if flags & flags::IPC_EXCL == 0 => Obtain::OrCreate,
+            _ => Obtain::CreateNew,
+        }
     }
 }
 
-/// The table, locked.
-struct Table<'a> {
-    slots: &'a Shared<[TableSlot]>,
-    family: Family,
+/// One kind of objects, as this process has one open.
+pub(super) trait Object: Sized {
+    /// How segments of this kind are called.
+    const KIND: &'static str;
+
+    /// What is in a mapped segment; EINVAL if it is something else. `fd` is its descriptor.
+    fn in_segment(fd: OwnedFd, segment: Segment) -> io::Result<Self>;
+
+    /// The key that stands in it.
+    fn key(&self) -> i32;
+
+    /// Where it stands.
+    fn segment(&self) -> &Segment;
+
+    /// Does `work` with the lock of the object in hand: EINVAL, and it is not done, if the object was removed.
+    fn while_there<T>(&mut self, work: impl FnOnce(&Segment, BorrowedFd<'_>) -> T) -> io::Result<T>;
+
+    /// Does `work` with the lock of the object in hand, removed or not.
+    fn alone(&mut self, work: impl FnOnce(&Segment)) -> io::Result<()>;
 }
 
-impl Table<'_> {
-    fn word(&self, index: usize) -> Word {
-        Word(self.slots[index].get())
+/// The object with this key, or a new one. `check` says whether one that is there will do; `make` makes the segment of a
+/// new one, without a name yet.
+pub(super) fn get<T: Object>(
+    key: i32,
+    how: Obtain,
+    check: impl Fn(&T) -> io::Result<()>,
+    make: impl Fn(Place) -> io::Result<(OwnedFd, Segment)>,
+) -> io::Result<T> {
+    if key == IPC_PRIVATE {
+        return new(key, &make)?.ok_or_else(|| Errno::ENOSPC.into());
     }
-
-    fn entries(&self) -> impl Iterator<Item = (usize, Word)> {
-        (0..self.slots.len()).map(|index| (index, self.word(index))).filter(|(_, word)| word.is_used())
-    }
-
-    /// The word of this identifier, if it names anything.
-    fn find(&self, id: i32) -> Option<(usize, Word)> {
-        let index = usize::try_from(id).ok()? & ((1 << INDEX_BITS) - 1);
-        let word = (index < self.slots.len()).then(|| self.word(index))?;
-        (word.is_used() && word.id(index) == id).then_some((index, word))
-    }
-
-    fn make(&self, key: Key, make: impl FnOnce(Place) -> io::Result<()>) -> io::Result<i32> {
-        let free = (0..self.slots.len()).find(|&index| !self.word(index).is_used()).ok_or(Errno::ENOSPC)?;
-        let word = self.word(free).taken(key);
-        let place = self.family.object(word.id(free));
-        // What somebody left who was killed while making one, or who lost the table.
-        let _ = segment::unlink_segment(&place);
-        make(place)?;
-        self.slots[free].set(word.0);
-        Ok(word.id(free))
-    }
-
-    fn clear(&self, index: usize) {
-        let word = self.word(index);
-        self.slots[index].set(word.freed().0);
-        let _ = segment::unlink_segment(&self.family.object(word.id(index)));
-    }
-}
-
-impl Family {
-    fn place(self, rest: &str) -> Place {
-        Place::Named(format!("/slipring-{}-{}{rest}", self.0, nix::unistd::geteuid()))
-    }
-
-    /// Where the object of this identifier lives.
-    pub(super) fn object(self, id: i32) -> Place {
-        self.place(&format!("-{id}"))
-    }
-
-    /// Looks for the object of `key`, and makes one if there is none and it is to be made; its identifier. `check` says
-    /// whether an object that was found will do: with EIDRM that it is gone. `make` makes the named segment.
-    pub(super) fn get(
-        self,
-        key: Key,
-        how: Obtain,
-        make: impl FnOnce(Place) -> io::Result<()>,
-        check: impl FnOnce(Place) -> io::Result<()>,
-    ) -> io::Result<i32> {
-        self.with(|table| {
-            let found = table.entries().find(|(_, word)| key != PRIVATE && word.key() == key);
-            if let Some((index, word)) = found {
-                let id = word.id(index);
-                match check(self.object(id)) {
-                    Err(error) if is_gone(&error) => table.clear(index),
-                    _ if how == Obtain::CreateNew => return Err(Errno::EEXIST.into()),
-                    checked => return checked.map(|()| id),
+    loop {
+        match find::<T>(key)? {
+            Some(_) if how == Obtain::CreateNew => return Err(Errno::EEXIST.into()),
+            Some(found) => return check(&found).map(|()| found),
+            None if how == Obtain::Existing => return Err(Errno::ENOENT.into()),
+            None => {
+                if let Some(made) = new(key, &make)? {
+                    return Ok(made);
                 }
-            }
-            if how == Obtain::Existing && key != PRIVATE {
-                return Err(Errno::ENOENT.into());
-            }
-            table.make(key, make)
-        })
-    }
-
-    /// The object of this identifier: EINVAL if there is none.
-    pub(super) fn find(self, id: i32) -> io::Result<Entry> {
-        self.with(|table| {
-            let (_, word) = table.find(id).ok_or(Errno::EINVAL)?;
-            Ok(Entry { id, key: word.key() })
-        })
-    }
-
-    /// Removes an object; `tell` tells the object itself, and so all who have it open: with EIDRM that it knew.
-    pub(super) fn remove(self, id: i32, tell: impl FnOnce(Place) -> io::Result<()>) -> io::Result<()> {
-        self.with(|table| {
-            let (index, _) = table.find(id).ok_or(Errno::EINVAL)?;
-            let told = tell(self.object(id));
-            let gone = matches!(&told, Err(error) if is_gone(error));
-            if told.is_ok() || gone {
-                table.clear(index);
-            }
-            if gone { Err(Errno::EINVAL.into()) } else { told }
-        })
-    }
-
-    /// All objects of this user, by index.
-    pub(super) fn list(self) -> io::Result<Vec<Entry>> {
-        self.with(|table| {
-            Ok(table.entries().map(|(index, word)| Entry { id: word.id(index), key: word.key() }).collect())
-        })
-    }
-
-    /// Does `work` with the table, alone.
-    fn with<T>(self, work: impl FnOnce(&Table<'_>) -> io::Result<T>) -> io::Result<T> {
-        let place = self.place("");
-        let (fd, segment) = loop {
-            let opened = Segment::open_file(&place, Trust::Kernel)
-                .and_then(|fd| Segment::open(place.clone(), fd, Trust::Kernel));
-            match opened {
-                Ok(open) => break open,
-                Err(Error::NotFound { .. }) => match create(place.clone()) {
-                    Ok(()) | Err(Error::Exists { .. }) => {}
-                    Err(error) => return Err(errno(error)),
-                },
-                Err(error) => return Err(errno(error)),
-            }
-        };
-        let header = segment.header();
-        let is_table = header.kind == KIND_TABLE && header.capacity == TABLE_SLOTS as u64;
-        let slots = segment.shared_slice(RING_OFFSET, TABLE_SLOTS).filter(|_| is_table).ok_or(Errno::EIO)?;
-        let gate = Hold::new(&segment, fd.as_fd()).map_err(errno)?;
-        let mut work = Some(work);
-        loop {
-            let once = || work.take().map(|work| work(&Table { slots: &slots, family: self }));
-            match gate.alone_at(&segment, GATE, once) {
-                Ok(Some(done)) => return done,
-                // The kernel's calls that this stands in for are never interrupted.
-                Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::Interrupted => {}
-                Ok(None) => return Err(Errno::EIO.into()),
-                Err(error) => return Err(errno(error)),
             }
         }
     }
 }
 
-fn is_gone(error: &io::Error) -> bool {
-    let gone = [Errno::EIDRM, Errno::ENOENT];
-    error.raw_os_error().is_some_and(|raw| gone.contains(&Errno::from_raw(raw)))
+/// The object with this identifier: EINVAL if there is none.
+pub(super) fn of_id<T: Object>(id: i32) -> io::Result<T> {
+    open(&place_of_id(T::KIND, id)?).map_err(|error| match error.raw_os_error() {
+        Some(libc::ENOENT) => Errno::EINVAL.into(),
+        _ => error,
+    })
 }
 
-/// The header of a segment of `kind` for `len` bytes behind the control lines, without what is particular to the kind.
-pub(super) fn header(kind: u32, len: u64, mode: u32) -> SegmentHeader {
-    SegmentHeader {
-        magic: MAGIC,
-        version: VERSION,
-        kind,
-        segment_len: RING_OFFSET as u64 + len,
-        ring_offset: RING_OFFSET as u64,
-        data_offset: RING_OFFSET as u64,
-        wakeup: Wakeup::Futex.code(),
-        flags: FLAG_PERSISTENT,
-        creator_pid: std::process::id(),
-        creator_uid: nix::unistd::geteuid().as_raw(),
-        mode,
-        created_ns: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_nanos() as u64),
-        ..SegmentHeader::default()
+/// The identifiers of all objects of this kind and this user, sorted.
+pub(super) fn list<T: Object>() -> io::Result<Vec<i32>> {
+    let names = segment::names().map_err(errno)?;
+    let mut ids: Vec<_> = names.iter().filter_map(|name| id_in_name(T::KIND, name)).collect();
+    ids.sort_unstable();
+    Ok(ids)
+}
+
+/// The identifier of what is in a segment, which no other has: the number of its file.
+pub(super) fn id_of(segment: &Segment) -> i32 {
+    (segment.stat().st_ino & i32::MAX as u64) as i32
+}
+
+/// Takes the names of a removed object away, by the holder of its lock: nobody else takes the same names away, and a name
+/// that leads here keeps doing so.
+pub(super) fn unlink_names<T: Object>(key: i32, segment: &Segment) {
+    for place in [place_of_key(T::KIND, key), place_of_id(T::KIND, id_of(segment))].into_iter().flatten() {
+        // What cannot be taken away is found to be removed by whoever finds it.
+        let _ = segment.unlink_as(&place);
     }
 }
 
-fn create(place: Place) -> crate::error::Result<()> {
-    let len = TABLE_SLOTS * size_of::<TableSlot>();
-    let mut header = SegmentHeader { capacity: TABLE_SLOTS as u64, ..header(KIND_TABLE, len as u64, 0o600) };
-    header.checksum = header.expected_checksum();
-    let (fd, segment) = Segment::create(place, header, 0o600)?;
-    segment.publish(fd.as_fd())
+fn open<T: Object>(place: &Place) -> io::Result<T> {
+    let fd = Segment::open_file(place, Trust::Kernel).map_err(errno)?;
+    let (fd, segment) = Segment::open(place.clone(), fd, Trust::Kernel).map_err(errno)?;
+    T::in_segment(fd, segment)
+}
+
+/// The object with this key.
+fn find<T: Object>(key: i32) -> io::Result<Option<T>> {
+    let place = place_of_key(T::KIND, key)?;
+    loop {
+        let mut object = match open::<T>(&place) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(None),
+            opened => opened?,
+        };
+        // Whoever removed it, or made it, may have been killed half way: what is left to do is done here. With the lock
+        // in hand: a removal in between would leave nothing to give a name to.
+        let id = place_of_id(T::KIND, id_of(object.segment()))?;
+        match object.while_there(|segment, fd| segment.publish_as(fd, &id)) {
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                let its = object.key();
+                object.alone(|segment| unlink_names::<T>(its, segment))?;
+                if object.segment().is_named() {
+                    // It says that it has another key.
+                    return Err(Errno::EIO.into());
+                }
+            }
+            there => match there? {
+                Ok(()) | Err(Error::Exists { .. }) => return Ok(Some(object)),
+                Err(error) => return Err(errno(error)),
+            },
+        }
+    }
+}
+
+/// A new object; `None` if somebody else was quicker.
+fn new<T: Object>(key: i32, make: impl Fn(Place) -> io::Result<(OwnedFd, Segment)>) -> io::Result<Option<T>> {
+    let at_first = place_of_key(T::KIND, key)?;
+    let (fd, segment) = match make(at_first.clone()) {
+        Err(error) if error.raw_os_error() == Some(libc::EEXIST) => return Ok(None),
+        made => made?,
+    };
+    let id = place_of_id(T::KIND, id_of(&segment))?;
+    if key != IPC_PRIVATE {
+        match segment.publish_as(fd.as_fd(), &at_first) {
+            Err(Error::Exists { .. }) => return Ok(None),
+            published => published.map_err(errno)?,
+        }
+    }
+    match segment.publish_as(fd.as_fd(), &id) {
+        // Whoever found the key was quicker.
+        Err(Error::Exists { .. }) if segment.is_named_as(&id) => {}
+        published => published.map_err(|error| {
+            let _ = segment.unlink_as(&at_first);
+            errno(error)
+        })?,
+    }
+    T::in_segment(fd, segment).map(Some)
+}
+
+/// Whether a process of this user may do to an object of `owner` what these permission bits (4 read, 2 write) stand for.
+pub(super) fn permitted(owner: u64, mode: u32, wanted: u32) -> io::Result<()> {
+    let own = nix::unistd::geteuid().as_raw();
+    let granted = match own {
+        0 => 0o7,
+        _ if u64::from(own) == owner => mode >> 6,
+        _ => mode,
+    };
+    if wanted & !granted & 0o6 == 0 { Ok(()) } else { Err(Errno::EACCES.into()) }
+}
+
+/// Where an object of this kind and identifier lives, of this process's user.
+fn place_of_id(kind: &str, id: i32) -> io::Result<Place> {
+    place(kind, &format!("id.{id}"))
+}
+
+/// The same for a key.
+fn place_of_key(kind: &str, key: i32) -> io::Result<Place> {
+    place(kind, &format!("key.{key:08x}"))
+}
+
+fn place(kind: &str, which: &str) -> io::Result<Place> {
+    Place::named(&format!("{}{which}", of_user(kind))).map_err(|_| Errno::EINVAL.into())
+}
+
+/// How the names of this kind and this process's user begin.
+fn of_user(kind: &str) -> String {
+    format!("/{kind}.{}.", nix::unistd::geteuid())
+}
+
+/// The identifier in a segment's name, as `slipring ls` finds it.
+fn id_in_name(kind: &str, name: &str) -> Option<i32> {
+    name.strip_prefix(&of_user(kind))?.strip_prefix("id.")?.parse().ok()
 }

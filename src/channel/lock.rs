@@ -53,10 +53,6 @@ pub struct Who<'a> {
 pub struct Held {
     word: u64,
     /// Whether the last holder died with it, and so may have left what it guards unfinished.
-    #[allow(
-        dead_code,
-        reason = "what a pipe's locks guard is always in order; the models look at it, a queue will"
-    )]
     pub after_death: bool,
 }
 

@@ -20,14 +20,16 @@ use crate::layout::{
 };
 use crate::ring::mpmc::Taken;
 use crate::ring::sweep::{adopt, sort_by_age, sweep};
-use crate::sync::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::Ordering::{Acquire, Release};
 use crate::sync::{Pace, yield_now};
 use crate::view::SlotView;
 use std::time::Duration;
 
-/// How long a newcomer tries again for a place that somebody just comes to, leaves or sweeps. That takes microseconds, or
-/// milliseconds in a ring of very many slots; who takes longer is stopped.
+/// How long a newcomer tries again, at least, for a place that somebody just comes to, leaves or sweeps. That takes
+/// microseconds; in a ring of very many slots as long as the newcomer's own first round took, which sweeps the same slots,
+/// and some times that: who takes longer is stopped.
 const PASSING: Duration = Duration::from_millis(50);
+const ROUNDS: u32 = 4;
 
 /// One participant's place among the others.
 pub struct Members {
@@ -47,7 +49,8 @@ impl Members {
     pub fn attach(view: SlotView, seat: Seat, role: u32) -> Result<Self, NoPlace> {
         let (pid, now_ns) = (seat.pid, seat.now_ns);
         let members = Members { view, host: seat.host, me: usize::MAX, inherited: false };
-        let mut pace = Pace::new();
+        let started = Pace::new();
+        let mut clock = None;
         let mut last = false;
         loop {
             let mut passing = false;
@@ -69,7 +72,9 @@ impl Members {
             if last || !passing {
                 return Err(NoPlace);
             }
-            last = pace.passed(PASSING);
+            let (pace, patience) = clock
+                .get_or_insert_with(|| (Pace::new(), PASSING.max(started.elapsed().saturating_mul(ROUNDS))));
+            last = pace.passed(*patience);
             yield_now();
         }
     }
@@ -83,9 +88,11 @@ impl Members {
             return if class == Class::Attached { Settled::No } else { Settled::Passing };
         }
         self.mend(party);
-        let fits = || {
-            let now = Class::of(self.parties()[party].state());
-            now == Class::Free || now == class
+        // What looks attached from here on is another one, and dead: unswept.
+        let fits = || match Class::of(self.parties()[party].state()) {
+            Class::Free => true,
+            Class::Left => class == Class::Left,
+            Class::Attached => false,
         };
         if !fits() {
             self.host.give_back(party);
@@ -96,7 +103,8 @@ impl Members {
             return Settled::Yes;
         }
         self.host.give_back(party);
-        // Others have shares, perhaps to become the lease: whoever gives up last gets it.
+        // Others have shares, perhaps to become the lease: whoever gives up last gets it. Unless one came in between, and
+        // died: then from the start.
         let taken = self.host.take(party);
         if taken && fits() {
             return Settled::Yes;
@@ -110,10 +118,15 @@ impl Members {
     fn seated(mut self, party: usize, role: u32, pid: u32, now_ns: u64) -> Self {
         self.me = party;
         self.parties()[party].attach(pid, role, now_ns);
-        // ord(own) Relaxed: a hint that only ever gains bits.
-        self.view.header.census.seen.fetch_or(role, Relaxed);
+        self.note_down(role);
         self.changed();
         self
+    }
+
+    /// Somebody has this role, or had it.
+    fn note_down(&self, role: u32) {
+        // ord(members.seen) Release -> Census::roles: the word before the bit.
+        self.view.header.census.seen.fetch_or(role, Release);
     }
 
     /// A participant that can do nothing, for a clone that found no place.
@@ -179,6 +192,8 @@ impl Members {
         let died = word.state() == ATTACHED;
         if died {
             let kept = sweep(&self.view, party as u32).kept > 0;
+            // It may have been killed before it got to that. Before the word: once that tells of a death nobody comes here.
+            self.note_down(word.role());
             self.becomes(party, word, if kept { ORPHANED } else { DIED });
         }
         died
@@ -214,6 +229,11 @@ impl Members {
         (0..self.parties().len()).filter(|&party| self.standing(party, role) == Standing::Lives).count()
     }
 
+    /// What everybody has said last.
+    fn words(&self) -> impl Iterator<Item = PartyWord> + '_ {
+        self.parties().iter().map(Party::state)
+    }
+
     /// How a place stands as to this role, by its word and its lease.
     fn standing(&self, party: usize, role: u32) -> Standing {
         let word = self.parties()[party].state();
@@ -237,12 +257,13 @@ impl Members {
     /// latest of those whose places nobody else has taken. `None` as well if nobody ever had it: somebody may come.
     #[must_use]
     pub fn ended(&self, role: u32) -> Option<Option<u32>> {
-        // A clone may take a place that was looked at already before its original gives up one that was not. So nobody is
-        // gone unless the table stood still. One that never does is alive.
-        let before = self.changes();
         if self.view.header.census.roles() & role == 0 {
             return None;
         }
+        // Somebody may come to a place that was looked at already before another gives up one that was not. So nobody is
+        // gone unless every word stood still meanwhile; the count of changes comes behind the words, and may never come.
+        // One that never stands still is alive.
+        let before: Vec<_> = self.words().collect();
         let mut latest: Option<(u64, PartyWord)> = None;
         for (index, party) in self.parties().iter().enumerate() {
             match self.standing(index, role) {
@@ -253,7 +274,8 @@ impl Members {
                 _ => {}
             }
         }
-        if self.changes() != before {
+        // No word comes again: each attachment has its number, of 27 bits, and is never attached a second time.
+        if self.words().ne(before) {
             return None;
         }
         let died = latest.filter(|(_, word)| !matches!(word.state(), CLOSED | ABANDONED));
@@ -343,8 +365,8 @@ enum Standing {
 impl Census {
     /// Roles that somebody ever had.
     pub fn roles(&self) -> u32 {
-        // ord(own) Relaxed: a hint; a participant is there before its bit, and then the table tells.
-        self.seen.load(Relaxed)
+        // ord(members.seen) Acquire <- Members::note_down: who has the role is in the table by then.
+        self.seen.load(Acquire)
     }
 }
 

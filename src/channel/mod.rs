@@ -1,10 +1,12 @@
 //! The handles that users hold: a ring verb, then a wake-up. What a handle must know of the other side, whether it
 //! left or died, is asked here, never on the path of a message.
 
+pub mod line;
 pub mod loan;
 pub mod lock;
 pub mod members;
 pub mod mpmc;
+pub mod queue;
 pub mod semaphore;
 pub mod semset;
 pub mod spsc;

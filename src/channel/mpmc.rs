@@ -13,7 +13,7 @@ use crate::layout::SlotKind::{self, Peeked, Reading};
 use crate::layout::{RECEIVER, SENDER};
 use crate::ring::mpmc::{Claim, Side, Taken};
 use crate::ring::sweep::keep;
-use crate::sync::{Deadline, Pace, TRIES_PER_LEASE_CHECK, fork_epoch};
+use crate::sync::{Deadline, MAX_VOIDS, PATIENCE_MAX, Pace, TRIES_PER_LEASE_CHECK, fork_epoch};
 use crate::view::SlotView;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -133,11 +133,15 @@ impl End {
         if let Some(suspect) = self.side.suspect() {
             self.look_at(suspect);
         }
-        taken.inspect_err(|error| {
-            if matches!(error, RecvError::Corrupt(_)) {
-                self.space.notify(); // A message of an impossible length is gone, and its slot free.
-            }
-        })
+        taken.inspect_err(|error| self.not_taken(error))
+    }
+
+    /// A message of an impossible length is gone, and its slot free.
+    #[inline(always)]
+    fn not_taken(&self, error: &RecvError) {
+        if matches!(error, RecvError::Corrupt(_)) {
+            self.space.notify();
+        }
     }
 
     /// Somebody was in the way: stopped, slow, or dead?
@@ -265,10 +269,10 @@ impl Sender {
     }
 
     /// How often in a row a sender that keeps to the protocol may be passed over. A receiver that does so waits twice as
-    /// long the next time, until nobody is passed over any more who is not stopped between claim and commit. That are six
-    /// times for each receiver at most, and then a thousand stops, each at that moment: there is no such bad luck.
+    /// long the next time, until nobody is passed over any more who is not stopped between claim and commit.
     pub(super) fn most_voids(&self) -> u32 {
-        (1 << 10) + 6 * self.end.side.view().geometry.participants
+        let by_each_receiver = PATIENCE_MAX.ilog2() + 1;
+        MAX_VOIDS + by_each_receiver * self.end.side.view().geometry.participants
     }
 
     /// Sends a copy of `message`, waiting for room as long as it takes.
@@ -404,8 +408,8 @@ impl Sender {
     /// Never blocks.
     ///
     /// # Errors
-    /// As [`Sender::try_send`], with how many were dropped all the same; `Full` only if there is nothing to drop, since
-    /// the slots are in the hands of other participants.
+    /// As [`Sender::try_send`], with how many were dropped all the same; `Full` if there is nothing to drop, since the slots
+    /// are in the hands of other participants, or if a whole ring of messages was dropped and others took each place.
     pub fn force_send(&mut self, message: &[u8]) -> Result<u64, (u64, SendError)> {
         let (mut dropped, mut voids) = (0, 0);
         self.check(message.len()).map_err(|error| (dropped, error))?;
@@ -416,6 +420,9 @@ impl Sender {
                     return Err((dropped, self.end.side.voided_for_ever().into()));
                 }
                 Ok(_) => voids += 1,
+                Err(SendError::Full) if dropped >= self.end.side.view().slots() => {
+                    return Err((dropped, SendError::Full));
+                }
                 Err(SendError::Full) => match self.end.take(Reading, usize::MAX) {
                     Ok(oldest) => {
                         self.end.release(&oldest);
@@ -934,7 +941,10 @@ impl Receiver {
         // There were none before.
         self.end.loans += self.pending.len() as u32;
         if let Some(taken) = taken {
-            return taken.inspect_err(|_| self.end.items.notify());
+            return taken.inspect_err(|error| {
+                self.end.not_taken(error);
+                self.end.items.notify();
+            });
         }
         if let Some(taken) = self.next_pending(room)? {
             return Ok(taken);

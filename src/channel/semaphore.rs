@@ -1,44 +1,53 @@
 //! A semaphore in 32 bytes of shared memory: permits that are posted and waited for. It knows no participants and takes
 //! no locks, so any process that has the memory may use it, a signal's handler may post, and anybody may be killed.
 //!
-//! `state` is the number of permits and a bit, SLEEPERS: somebody may sleep on this word. The number is exact whatever
-//! else happens: a permit is one exchange, in either direction. All the rest decides only *who* takes it:
+//! One word has it all, `state`: how many permits are *free*, for whoever comes; how many are *granted*, to sleepers that were
+//! woken for them; and a bit, SLEEPERS: somebody may sleep. Sleepers sleep on granted and SLEEPERS, the word's lower half.
+//! Each change is one exchange of the whole word, so the sum is exact whatever else happens, and
 //!
 //! ```text
-//!   take     v > claims                        -> v - 1     exchange
-//!            v > 0, woken on this word         -> v - 1     exchange, after giving up the claim
-//!   sleep    otherwise: set SLEEPERS by exchange, look again, sleep as long as the word is exactly that
-//!   post     v, no SLEEPERS                    -> v + 1     exchange
-//!            v, SLEEPERS: one claim more, then -> v + 1 and wake one: one system call
-//!            it woke nobody: the claim goes, SLEEPERS goes by exchange; wake who fell asleep on it meanwhile
+//!   SLEEPERS stands only while nothing is free
+//!
+//!   take     free > 0                 -> free - 1            who comes
+//!   sleep    free = 0                 -> SLEEPERS            then asleep, if the lower half is still what it was
+//!   post     no SLEEPERS              -> free + 1
+//!            SLEEPERS                 -> granted + 1, and the kernel wakes one: both in one system call
+//!            it woke nobody           -> granted - 1, free + 1, no SLEEPERS; wakes who fell asleep in between
+//!   woken    granted > 0              -> granted - 1         who was woken
+//!            free > 0                 -> free - 1            somebody else took what was granted: the same for us
 //! ```
 //!
-//! So a post while somebody sleeps hands its permit over: it is claimed before it is there, none but a woken one takes it,
-//! and the kernel chooses whom to wake: the highest scheduling priority, then who sleeps longest. (Between giving up its
-//! claim and taking, two instructions apart, one who was woken can be overtaken; it sleeps again then.)
+//! So a post while somebody sleeps hands its permit over. Nobody who comes can take it, and the kernel chooses who is woken:
+//! the highest scheduling priority, then who sleeps longest. A wake-up is not lost: who is about to sleep has seen a lower half
+//! with SLEEPERS, and if a post came after that, either it found SLEEPERS and changed granted, or SLEEPERS had been taken
+//! away together with a permit becoming free: in each case the kernel finds another word and does not let it sleep. If it
+//! finds the same, since what was granted was taken or SLEEPERS is back, then nothing is free that nobody takes, and a
+//! sleeper is right to sleep. Who posts cannot be killed between the permit and the wake-up.
 //!
-//! Who posts cannot be killed between the permit and the wake-up. Who was woken can, before it takes: then the permit is
-//! there, nobody is on the way to it, and others may sleep. Nobody can know (it may be stopped, too), so a claim *lapses*:
-//! [`LAPSE_MS`] after the last hand-over whoever comes may take, and wakes the next if there is more. One who was slower than
-//! that finds nothing and sleeps again; no permit is lost or made by it. And one sleeper comes by itself: whoever came last
-//! *keeps watch*: a post wakes it, too, once it has woken another, and as long as there are permits in other hands it sleeps in slices. It is the last
-//! in the queue, so that this costs no place in it. The next one to come relieves it first, and goes to sleep behind it. If
-//! the watch was killed or gave up, the next call of anybody finds what lapsed; so a sleeper is left behind only if one just
-//! woken is killed and, before, the watch or, in between, the poster, and nobody calls any more.
+//! Who was woken can be killed before it takes. Then a permit is granted, and nobody is on the way to it. Nobody can know (it
+//! may be stopped, too), so a grant *lapses*: [`LAPSE_MS`] after the last one, whoever comes may take granted permits as well.
+//! One who was slower than that finds nothing and sleeps again; no permit is lost or made by it. And one sleeper comes by
+//! itself: whoever came last *keeps watch*. A post wakes it, too, once it has woken another, and while permits are granted
+//! it sleeps in slices. It is the last in the queue, so that this costs no place in it. The next one to come relieves it
+//! first, and goes to sleep behind it.
+//!
+//! What is left: a sleeper sleeps on beside a granted permit, until the next call of anybody, if who was woken for it is
+//! killed before it takes it, and so is, or gave up, who kept watch, or else the poster between its two wake-ups.
 #![forbid(unsafe_code)]
 
 use crate::event::SLICE;
 use crate::layout::Permits;
-use crate::sync::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use crate::sync::{Moment, Slept, coarse_ms, futex_add_and_wake, futex_sleep, futex_wake};
+use crate::sync::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::{Moment, Slept, coarse_ms, futex_wait_interruptible, futex_wake};
 use std::time::Duration;
 
 /// The most permits (SEM_VALUE_MAX).
 pub const VALUE_MAX: u32 = i32::MAX as u32;
-const SLEEPERS: u32 = 1 << 31;
-/// More than ever are in hand while somebody sleeps. Up to here, adding one without a look cannot spill into the bit.
-const PLENTY: u32 = 1 << 30;
-/// For how long a permit that was handed over is left to whoever was woken.
+/// Somebody may sleep.
+pub const SLEEPERS: u64 = 1 << 31;
+/// One free permit. One granted is 1.
+pub const FREE: u64 = 1 << 32;
+/// For how long a permit is left to whoever was woken for it.
 pub const LAPSE_MS: u32 = 2 * SLICE.as_millis() as u32;
 /// For how long whoever comes to keep watch waits for the one that it relieves.
 const RELIEF: Duration = Duration::from_millis(1);
@@ -59,25 +68,32 @@ pub enum NoPermit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overflow;
 
+fn free(state: u64) -> u64 {
+    state / FREE
+}
+
+fn granted(state: u64) -> u64 {
+    state & (SLEEPERS - 1)
+}
+
 impl Permits {
     /// Begins with so many permits, at most [`VALUE_MAX`], while nobody else uses it.
     pub fn init(&self, value: u32) {
-        for word in [&self.claims, &self.handed_ms, &self.watch, &self.relieved] {
+        for word in [&self.granted_ms, &self.watch, &self.relieved] {
             // ord(own) Relaxed: nobody else uses it yet.
             word.store(0, Relaxed);
         }
         // ord(own) Relaxed: whoever passes the memory on orders it.
-        self.state.store(value.min(VALUE_MAX), Relaxed);
+        self.state.store(u64::from(value.min(VALUE_MAX)) * FREE, Relaxed);
     }
 
     /// How many permits a newcomer could take: those that were not handed to sleepers.
     #[must_use]
     pub fn value(&self) -> u32 {
-        // ord(sem.claim) Acquire <-> Permits::announce: the claims on what we see, as whoever changes the word had them.
-        let value = self.state.load(Acquire) & VALUE_MAX;
-        // ord(own) Relaxed: may be stale at once.
-        let claims = self.claims.load(Relaxed);
-        if value == 0 || claims > 0 && self.has_lapsed() { value } else { value.saturating_sub(claims) }
+        // ord(own) Relaxed: may be stale at once, and whether it lapsed, too.
+        let state = self.state.load(Relaxed);
+        let lapsed = if granted(state) > 0 && self.has_lapsed() { granted(state) } else { 0 };
+        (free(state) + lapsed).min(VALUE_MAX.into()) as u32
     }
 
     /// Takes a permit if there is one for a newcomer.
@@ -103,130 +119,100 @@ impl Permits {
     pub fn post(&self) -> Result<(), Overflow> {
         // ord(own) Relaxed: a guess, which the exchange verifies.
         let mut state = self.state.load(Relaxed);
-        loop {
-            let value = state & VALUE_MAX;
-            if value == VALUE_MAX {
-                return Err(Overflow);
-            }
-            if state & SLEEPERS != 0 && value < PLENTY {
+        while free(state) + granted(state) < VALUE_MAX.into() {
+            if state & SLEEPERS != 0 {
                 self.hand_over();
                 return Ok(());
             }
-            // ord(sem.permit) Release <-> Permits::take: what we did before whoever takes it goes on.
+            // ord(sem.permit) Release -> Permits::take: what we did before whoever takes it goes on.
             // ord(own) Relaxed on failure: again with what was found.
-            match self.state.compare_exchange(state, state + 1, Release, Relaxed) {
-                Ok(_) => break,
+            match self.state.compare_exchange(state, state + FREE, Release, Relaxed) {
+                Ok(_) => return Ok(()),
                 Err(found) => state = found,
             }
         }
-        if state & SLEEPERS != 0 {
-            futex_wake(&self.state, 1);
-        }
-        Ok(())
+        Err(Overflow)
     }
 
     #[cold]
     fn hand_over(&self) {
-        self.claim();
-        // The permit and the wake-up: a full barrier, and so Release as the exchange in `post`, and after the claim.
-        if futex_add_and_wake(&self.state) > 0 {
-            futex_wake(&self.watch, 1);
-        } else {
-            self.unclaim();
-            self.open();
-        }
+        // ord(own) Relaxed: ordered by the word with the grant.
+        self.granted_ms.store(coarse_ms(), Relaxed);
+        // ord(sem.permit) Release -> Permits::take: as in `post`; and when it was granted.
+        let woken = self.state.add_and_wake(Release);
+        if woken > 0 { self.wake_the_watch() } else { self.free(1) }
     }
 
-    /// Hands unclaimed permits to who sleeps, if anybody does; if not, SLEEPERS goes.
-    fn open(&self) {
-        loop {
-            // ord(sem.claim) AcqRel <-> Permits::announce: an RMW, so that either we see who announced itself, or it our claims.
-            let state = self.state.fetch_or(0, AcqRel);
-            // ord(own) Relaxed: a hint.
-            if state & SLEEPERS == 0 || state & VALUE_MAX <= self.claims.load(Relaxed) {
-                return;
-            }
-            self.claim();
-            if futex_wake(&self.state, 1) > 0 {
-                futex_wake(&self.watch, 1);
-                return;
-            }
-            self.unclaim();
-            // ord(sem.claim) AcqRel <-> Permits::announce: as above.
-            // ord(own) Relaxed on failure: looks again.
-            if self.state.compare_exchange(state, state & VALUE_MAX, AcqRel, Relaxed).is_ok() {
-                // Who fell asleep on that word since nobody was found would not be woken by the next post.
-                futex_wake(&self.state, EVERYBODY);
-                return;
-            }
-        }
-    }
-
-    /// Takes a permit; `woken`: whether one was handed to us.
-    #[inline]
-    fn take(&self, woken: bool) -> bool {
-        if woken {
-            // Before the permit: else who comes between finds a claim on nothing, and sleeps for it.
-            self.unclaim();
-        }
-        // ord(sem.claim) Acquire <-> Permits::announce: the claims on what we see, as whoever changes the word had them.
-        let mut state = self.state.load(Acquire);
-        while state & VALUE_MAX > 0 {
-            // ord(own) Relaxed: a hint, see the head of this file.
-            let claimed = !woken && state & VALUE_MAX <= self.claims.load(Relaxed);
-            if claimed && !self.has_lapsed() {
-                return false;
-            }
-            // ord(sem.permit) AcqRel <-> Permits::post: see what was done before it was posted; and our claim is gone for
-            // whoever finds it taken.
-            // ord(sem.claim) Acquire <-> Permits::announce: on failure, the claims on what was found.
-            match self.state.compare_exchange(state, state - 1, AcqRel, Acquire) {
+    /// What was granted to nobody is anybody's; as much of it as others have not taken.
+    fn free(&self, count: u64) {
+        // ord(own) Relaxed: a guess, which the exchange verifies.
+        let mut state = self.state.load(Relaxed);
+        while granted(state) > 0 {
+            let count = count.min(granted(state));
+            // ord(own) Relaxed: who acquires it acquires what it was granted with, since all changes are exchanges.
+            // ord(own) Relaxed on failure: again with what was found.
+            match self.state.compare_exchange(
+                state,
+                (state & !SLEEPERS) - count + count * FREE,
+                Relaxed,
+                Relaxed,
+            ) {
                 Ok(_) => {
-                    if woken || claimed {
-                        self.pass_on(claimed);
+                    if state & SLEEPERS != 0 {
+                        // Who fell asleep since nobody was found would not be woken by the next post.
+                        self.state.wake(EVERYBODY);
                     }
-                    return true;
+                    return;
                 }
                 Err(found) => state = found,
             }
         }
-        false
+    }
+
+    /// Once another was woken: it looks after that one.
+    fn wake_the_watch(&self) {
+        futex_wake(&self.watch, 1);
+    }
+
+    /// Takes a permit; `woken`: whether one was granted to us.
+    #[inline]
+    fn take(&self, woken: bool) -> bool {
+        loop {
+            // ord(sem.permit) Acquire <- Permits::hand_over: when it was granted, or it would seem to have lapsed.
+            let state = self.state.load(Acquire);
+            let next = match () {
+                () if woken && granted(state) > 0 => state - 1,
+                () if free(state) > 0 => state - FREE,
+                () if granted(state) > 0 && self.has_lapsed() => state - 1,
+                () => return false,
+            };
+            // ord(sem.permit) Acquire <- Permits::post: see what was done before it was posted.
+            // ord(own) Relaxed on failure: again with what is there.
+            if self.state.compare_exchange(state, next, Acquire, Relaxed).is_ok() {
+                let left = granted(next);
+                if !woken && 0 < left && left < granted(state) {
+                    self.pass_on(left);
+                }
+                return true;
+            }
+        }
     }
 
     #[cold]
     fn has_lapsed(&self) -> bool {
-        // ord(own) Relaxed: a hint.
-        coarse_ms().wrapping_sub(self.handed_ms.load(Relaxed)) >= LAPSE_MS
+        // ord(own) Relaxed: behind the word with the grant.
+        coarse_ms().wrapping_sub(self.granted_ms.load(Relaxed)) >= LAPSE_MS
     }
 
-    /// After one was taken that had been handed over: there may be more that are nobody's.
+    /// After one was taken that had lapsed: so have the others. They are for who sleeps, then for anybody.
     #[cold]
-    fn pass_on(&self, lapsed: bool) {
-        if lapsed {
-            // And so have all others that were handed over before.
-            // ord(own) Relaxed: a hint.
-            self.claims.store(0, Relaxed);
-        }
-        self.open();
-    }
-
-    fn claim(&self) {
-        // ord(own) Relaxed: a hint; older than the claim, it would only let it lapse sooner.
-        self.handed_ms.store(coarse_ms(), Relaxed);
-        // ord(own) Relaxed: a hint.
-        self.claims.fetch_add(1, Relaxed);
-    }
-
-    fn unclaim(&self) {
-        // ord(own) Relaxed: an RMW, which reads the newest: an older one may lack the claim that is to go.
-        let mut claims = self.claims.fetch_or(0, Relaxed);
-        while claims > 0 {
-            // ord(own) Relaxed: a hint.
-            // ord(own) Relaxed on failure: again with what was found.
-            match self.claims.compare_exchange(claims, claims - 1, Relaxed, Relaxed) {
-                Ok(_) => return,
-                Err(found) => claims = found,
-            }
+    fn pass_on(&self, count: u64) {
+        // ord(own) Relaxed: a hint for who looks before those who are woken now.
+        self.granted_ms.store(coarse_ms(), Relaxed);
+        let woken = self.state.wake(count as usize);
+        self.wake_the_watch();
+        if (woken as u64) < count {
+            self.free(count - woken as u64);
         }
     }
 
@@ -253,32 +239,49 @@ impl Permits {
             if self.take(woken) {
                 return Ok(());
             }
-            woken = false;
             if until.is_some_and(|moment| moment.left().is_none()) {
                 return Err(NoPermit::TimedOut);
             }
             let state = self.announce();
-            // ord(own) Relaxed: behind the announcement, see there.
-            if state & VALUE_MAX > self.claims.load(Relaxed) {
+            if free(state) > 0 {
+                woken = false;
                 continue;
             }
             self.watch_on(me, watching);
-            // The state comes last: of two words that it was woken on the last one is told.
-            let both = [(&self.watch, me), (&self.state, state)];
-            let words = if *watching { &both[..] } else { &both[1..] };
-            let slice = (*watching && state & VALUE_MAX > 0).then_some(SLICE);
-            let slept = futex_sleep(words, until, slice);
-            woken = slept == Slept::Woken(words.len() - 1);
+            let beside = watching.then_some((&self.watch, me));
+            let slice = (*watching && granted(state) > 0).then_some(SLICE);
+            let slept = self.state.sleep(state as u32, beside, until, slice);
+            woken = slept == Slept::Woken;
             if slept == Slept::Interrupted {
                 return Err(NoPermit::Interrupted);
+            }
+            if slept == Slept::Over && slice.is_some() {
+                self.help();
             }
         }
     }
 
-    /// Says that somebody is about to sleep; the word to sleep on.
-    fn announce(&self) -> u32 {
-        // ord(sem.claim) AcqRel <-> Permits::open: who gave up a claim before sees us and wakes us, or we see that it did.
-        self.state.fetch_or(SLEEPERS, AcqRel) | SLEEPERS
+    /// Who took SLEEPERS away may have been killed before it woke who had fallen asleep.
+    fn help(&self) {
+        // ord(own) Relaxed: the newest or one of this slice, in which that may have happened.
+        if self.state.load(Relaxed) & SLEEPERS == 0 {
+            self.state.wake(EVERYBODY);
+        }
+    }
+
+    /// Says that somebody is about to sleep, unless there is a permit; the state.
+    fn announce(&self) -> u64 {
+        // ord(own) Relaxed: a guess, which the exchange or the kernel verifies.
+        let mut state = self.state.load(Relaxed);
+        while free(state) == 0 && state & SLEEPERS == 0 {
+            // ord(own) Relaxed: it is about this word alone.
+            // ord(own) Relaxed on failure: again with what was found.
+            match self.state.compare_exchange(state, state | SLEEPERS, Relaxed, Relaxed) {
+                Ok(_) => return state | SLEEPERS,
+                Err(found) => state = found,
+            }
+        }
+        state
     }
 
     /// Comes to wait, as the last: whoever kept watch goes to sleep for good first.
@@ -291,7 +294,7 @@ impl Permits {
         let others = self.state.load(Relaxed) & SLEEPERS != 0;
         if others
             && futex_wake(&self.watch, 1) > 0
-            && futex_sleep(&[(&self.relieved, relieved)], None, Some(RELIEF)) == Slept::Interrupted
+            && futex_wait_interruptible(&self.relieved, relieved, RELIEF)
         {
             return Err(NoPermit::Interrupted);
         }

@@ -10,7 +10,7 @@
 //! again. All who sleep on one set are woken by a change in it.
 //!
 //! ```text
-//!   cells   removed  mode  otime (2)  ctime (2)  uid  gid
+//!   cells   removed  mode  otime (2)  ctime (2)  uid  gid  key  nothing
 //!           value of each semaphore      pid of each semaphore's last change
 //!           each row: the process's number        each row: its pid
 //!           each row: what is added to each semaphore when the process is gone
@@ -24,7 +24,7 @@ use crate::event::{Event, Waited, Waiters};
 use crate::layout::{SET_FIXED, SET_SLEEPERS, Wakeup, undo_rows};
 use crate::ring::journal::{self, Change};
 use crate::sync::Deadline;
-use crate::sync::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::Ordering::Relaxed;
 use crate::view::SetView;
 
 /// The highest value (SEMVMX), and how much can be noted to be undone (SEMAEM).
@@ -34,6 +34,9 @@ const REMOVED: usize = 0;
 const MODE: usize = 1;
 const OPERATED: usize = 2;
 const CHANGED: usize = 4;
+const OWNER: usize = 6;
+const GROUP: usize = 7;
+const KEY: usize = 8;
 
 /// One operation on one semaphore, as struct sembuf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +91,12 @@ pub struct Caller<'a> {
 /// What people want to know of a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Facts {
+    /// The key, which never changes; 0 for none.
+    pub key: i32,
+    /// Who owns it.
+    pub uid: u32,
+    /// The owner's group.
+    pub gid: u32,
     /// Permission bits.
     pub mode: u32,
     /// When somebody last operated on it, in seconds since 1970; 0 for never.
@@ -134,13 +143,17 @@ impl Set {
     }
 
     /// Begins with these values, while nobody else sees it.
-    pub fn begin(&self, mode: u32, values: impl Iterator<Item = u16>, now: u64) {
-        journal::set(&self.view, MODE, mode);
+    pub fn begin(&self, facts: &Facts, values: impl Iterator<Item = u16>) {
+        for (cell, value) in
+            [(KEY, facts.key.cast_unsigned()), (OWNER, facts.uid), (GROUP, facts.gid), (MODE, facts.mode)]
+        {
+            journal::set(&self.view, cell, value);
+        }
         for (number, value) in values.enumerate().take(self.view.semaphores) {
             journal::set(&self.view, self.value(number), value.into());
         }
         let mut changes = Vec::new();
-        put(&mut changes, CHANGED, now);
+        put(&mut changes, CHANGED, facts.changed);
         changes.into_iter().for_each(|change| journal::set(&self.view, change.cell, change.value));
     }
 
@@ -152,12 +165,12 @@ impl Set {
         SET_FIXED + self.view.semaphores + number
     }
 
-    fn owner(&self, row: usize) -> usize {
+    fn row_owner(&self, row: usize) -> usize {
         SET_FIXED + 2 * self.view.semaphores + row
     }
 
     fn owner_pid(&self, row: usize) -> usize {
-        self.owner(self.rows) + row
+        self.row_owner(self.rows) + row
     }
 
     fn undo(&self, row: usize, number: usize) -> usize {
@@ -265,7 +278,7 @@ impl Set {
             changes.push(Change { cell: self.pid(number), value: caller.pid });
         }
         if let Some(row) = row {
-            changes.push(Change { cell: self.owner(row), value: caller.who.me });
+            changes.push(Change { cell: self.row_owner(row), value: caller.who.me });
             changes.push(Change { cell: self.owner_pid(row), value: caller.pid });
             for (number, undo) in undone {
                 changes.push(Change { cell: self.undo(row, number), value: undo as u32 });
@@ -277,7 +290,7 @@ impl Set {
 
     /// The row of this process, or a free one.
     fn row(&self, me: u32) -> Option<usize> {
-        let of = |owner| (0..self.rows).find(|&row| self.cell(self.owner(row)) == owner);
+        let of = |owner| (0..self.rows).find(|&row| self.cell(self.row_owner(row)) == owner);
         of(me).or_else(|| of(0))
     }
 
@@ -354,25 +367,32 @@ impl Set {
     /// The set was removed.
     pub fn facts(&self, caller: &Caller<'_>) -> Result<Facts, Stop> {
         let held = self.enter(caller, false)?;
-        let facts =
-            Facts { mode: self.cell(MODE), operated: self.time(OPERATED), changed: self.time(CHANGED) };
+        let facts = self.hints();
         self.leave(held, false);
         Ok(facts)
     }
 
-    /// The permission bits, without the lock: a hint.
+    /// The same without the lock, so that a time may be torn.
     #[must_use]
-    pub fn mode(&self) -> u32 {
-        self.cell(MODE)
+    pub fn hints(&self) -> Facts {
+        Facts {
+            key: self.cell(KEY).cast_signed(),
+            uid: self.cell(OWNER),
+            gid: self.cell(GROUP),
+            mode: self.cell(MODE),
+            operated: self.time(OPERATED),
+            changed: self.time(CHANGED),
+        }
     }
 
-    /// Sets the permission bits (IPC_SET).
+    /// Sets owner, group and permission bits (IPC_SET).
     ///
     /// # Errors
     /// The set was removed.
-    pub fn set_mode(&self, mode: u32, caller: &Caller<'_>) -> Result<(), Stop> {
+    pub fn change(&self, to: [u32; 3], caller: &Caller<'_>) -> Result<(), Stop> {
         let held = self.enter(caller, false)?;
-        let mut changes = vec![Change { cell: MODE, value: mode }];
+        let mut changes: Vec<_> =
+            [OWNER, GROUP, MODE].into_iter().zip(to).map(|(cell, value)| Change { cell, value }).collect();
         put(&mut changes, CHANGED, caller.now);
         journal::commit(&self.view, &changes);
         self.leave(held, false);
@@ -385,13 +405,39 @@ impl Set {
         self.cell(REMOVED) != 0
     }
 
-    /// Says that the set is gone, and wakes all who sleep on it.
+    /// Does `work` with the lock in hand.
+    ///
+    /// # Errors
+    /// It is not done: the set was removed.
+    pub fn while_there<T>(&self, caller: &Caller<'_>, work: impl FnOnce() -> T) -> Result<T, Stop> {
+        let held = self.enter(caller, false)?;
+        let done = work();
+        self.leave(held, false);
+        Ok(done)
+    }
+
+    /// Does `work` with the lock in hand, also if the set was removed.
+    ///
+    /// # Errors
+    /// The set is damaged.
+    pub fn alone(&self, caller: &Caller<'_>, work: impl FnOnce()) -> Result<(), Stop> {
+        let held = self.lock(caller);
+        let recovered = journal::recover(&self.view);
+        if recovered.is_ok() {
+            work();
+        }
+        self.lock.give_back(held);
+        recovered.map(drop).map_err(Stop::Corrupt)
+    }
+
+    /// Says that the set is gone, takes its names away, and wakes all who sleep on it.
     ///
     /// # Errors
     /// It was before.
-    pub fn remove(&self, caller: &Caller<'_>) -> Result<(), Stop> {
+    pub fn remove(&self, caller: &Caller<'_>, unlink: impl FnOnce()) -> Result<(), Stop> {
         let held = self.enter(caller, false)?;
         journal::set(&self.view, REMOVED, 1);
+        unlink();
         self.count_change();
         self.leave(held, true);
         Ok(())
@@ -400,11 +446,14 @@ impl Set {
     /// Ends what a dead process left under this number, by whoever has just been given it, and with it its lease.
     ///
     /// # Errors
-    /// The set was removed.
+    /// The set is damaged.
     pub fn adopt(&self, caller: &Caller<'_>) -> Result<(), Stop> {
         self.lock.disown(caller.who.me);
-        let held = self.enter(caller, false)?;
-        let dead = (0..self.rows).filter(|&row| self.cell(self.owner(row)) == caller.who.me);
+        let held = match self.enter(caller, false) {
+            Err(Stop::NoSet) => return Ok(()),
+            held => held?,
+        };
+        let dead = (0..self.rows).filter(|&row| self.cell(self.row_owner(row)) == caller.who.me);
         let woke = self.undo_rows(dead.collect(), caller.now);
         for place in 0..SET_SLEEPERS {
             if self.cell(self.sleeper(place)) >> 16 == caller.who.me {
@@ -415,15 +464,19 @@ impl Set {
         Ok(())
     }
 
-    /// Takes the lock, carries out what a dead holder began, undoes what the dead left.
-    fn enter(&self, caller: &Caller<'_>, waited: bool) -> Result<Held, Stop> {
-        // As the kernel's own lock of a set, this one is waited for without regard to signals: its holder does not sleep.
-        let held = loop {
+    /// As the kernel's own lock of a set, this one is waited for without regard to signals: its holder does not sleep.
+    fn lock(&self, caller: &Caller<'_>) -> Held {
+        loop {
             match self.lock.take(&caller.who, Deadline::NEVER) {
-                Ok(held) => break held,
+                Ok(held) => return held,
                 Err(NotTaken::Interrupted | NotTaken::TimedOut) => {}
             }
-        };
+        }
+    }
+
+    /// Takes the lock, carries out what a dead holder began, undoes what the dead left.
+    fn enter(&self, caller: &Caller<'_>, waited: bool) -> Result<Held, Stop> {
+        let held = self.lock(caller);
         let entered = match journal::recover(&self.view) {
             Err(fault) => Err(Stop::Corrupt(fault)),
             Ok(_) if self.is_removed() => Err(if waited { Stop::Removed } else { Stop::NoSet }),
@@ -458,7 +511,7 @@ impl Set {
     /// Rows of processes that are gone.
     fn dead_rows(&self, caller: &Caller<'_>) -> impl Iterator<Item = usize> {
         (0..self.rows).filter(|&row| {
-            let owner = self.cell(self.owner(row));
+            let owner = self.cell(self.row_owner(row));
             owner != 0 && owner != caller.who.me && !(caller.who.lives)(owner)
         })
     }
@@ -479,7 +532,7 @@ impl Set {
     /// Undoes what a process that is gone left; whether a value changed.
     fn undo_all(&self, row: usize, now: u64) -> bool {
         let pid = self.cell(self.owner_pid(row));
-        let mut changes = vec![Change { cell: self.owner(row), value: 0 }];
+        let mut changes = vec![Change { cell: self.row_owner(row), value: 0 }];
         let mut changed = false;
         for number in 0..self.view.semaphores {
             let undo = self.cell(self.undo(row, number)) as i32;
@@ -511,15 +564,15 @@ impl Set {
     }
 
     fn changes(&self) -> u32 {
-        // ord(set.change) Acquire <- count_change: a hint for who sleeps; what changed is seen with the lock.
-        self.view.header.changes.0.load(Acquire)
+        // ord(own) Relaxed: a hint for who sleeps; what changed is seen with the lock.
+        self.view.header.changes.0.load(Relaxed)
     }
 
     fn count_change(&self) {
         // ord(own) Relaxed: only whoever has the lock writes it.
         let changes = self.view.header.changes.0.load(Relaxed);
-        // ord(set.change) Release -> changes: the values before it.
-        self.view.header.changes.0.store(changes.wrapping_add(1), Release);
+        // ord(own) Relaxed: as in `changes`.
+        self.view.header.changes.0.store(changes.wrapping_add(1), Relaxed);
     }
 
     /// Says for what we sleep. With the lock; one store, so nothing is left half said.

@@ -239,7 +239,7 @@ impl Producer {
     fn wait_claim(&mut self, max: usize, deadline: impl FnOnce() -> Deadline) -> Result<Claim, SendError> {
         match self.claim_plain(max) {
             Some(claim) => Ok(claim),
-            None => self.wait_claim_slowly(max, deadline()),
+            None => self.wait_claim_slowly(max, deadline),
         }
     }
 
@@ -259,9 +259,13 @@ impl Producer {
 
     #[cold]
     #[inline(never)]
-    fn wait_claim_slowly(&mut self, max: usize, deadline: Deadline) -> Result<Claim, SendError> {
+    fn wait_claim_slowly(
+        &mut self,
+        max: usize,
+        deadline: impl FnOnce() -> Deadline,
+    ) -> Result<Claim, SendError> {
         match self.claim_slowly(max) {
-            Err(SendError::Full) => self.wait_not_full(max, deadline),
+            Err(SendError::Full) => self.wait_not_full(max, deadline()),
             done => done,
         }
     }

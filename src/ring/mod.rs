@@ -8,6 +8,8 @@ pub mod pages;
 mod pin;
 mod scan;
 pub mod spsc;
+pub mod store;
 pub mod sweep;
+mod treap;
 
 pub use scan::observed_bytes;

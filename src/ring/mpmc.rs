@@ -61,6 +61,9 @@ pub struct Side {
     /// How long the next writer in the way is waited for; see `pin`.
     pub(super) patience: u32,
     pub(super) suspect: Option<u32>,
+    /// Where a walk past places in the way last found a free slot, and a full one; see `pin`.
+    pub(super) free_seen: u64,
+    pub(super) full_seen: u64,
 }
 
 /// A slot to fill. Forgetting it costs the slot until the participant leaves or is swept.
@@ -116,7 +119,19 @@ impl Side {
         // ord(mpmc.end) Acquire <- tell: the slots before it are seen as used.
         let head = view.header.head.0.load(Acquire);
         let hints = (view.slots() / 4).clamp(1, HINT_EVERY) - 1;
-        Side { view, me, tail, head, hints, crowd: 0, pauses: 1, patience: 1, suspect: None }
+        Side {
+            view,
+            me,
+            tail,
+            head,
+            hints,
+            crowd: 0,
+            pauses: 1,
+            patience: 1,
+            suspect: None,
+            free_seen: 0,
+            full_seen: 0,
+        }
     }
 
     /// The ring.
@@ -184,7 +199,7 @@ impl Side {
 
     #[inline(always)]
     fn claim_first(&mut self) -> Result<u64, SendError> {
-        let mut looks = MAX_LOOKS;
+        let mut looks = self.looks();
         loop {
             match self.claim_at(self.tail) {
                 Ok(()) => return Ok(self.tail),
@@ -303,7 +318,7 @@ impl Side {
 
     #[inline(always)]
     fn take_first(&mut self, how: SlotKind, room: usize) -> Result<Taken, RecvError> {
-        let mut looks = MAX_LOOKS;
+        let mut looks = self.looks();
         loop {
             let at = self.head;
             // ord(mpmc.state) Acquire <- Side::commit: see the payload and the length.
@@ -400,19 +415,17 @@ impl Side {
         }
     }
 
-    /// Whether no message waits: walks from where this participant was last, which may be long ago, and moves nothing.
+    /// Whether no message waits, from where this participant was last, which may be long ago; moves nothing.
     pub fn holds_nothing(&self) -> bool {
         // ord(mpmc.end) Relaxed <- tell: may be stale at once.
         let from = later(self.head, self.view.header.head.0.load(Relaxed));
-        for at in (0..2 * self.view.slots()).map(|k| from.wrapping_add(k)) {
-            let (kind, ahead) = self.seen_at(at);
-            match (kind, ahead) {
-                (Some(Full), 0) => return false,
-                (Some(Free), 0) | (_, ..0) => return true,
-                _ => {}
-            }
+        match self.seen_at(from) {
+            (Some(Full), 0) => false,
+            (Some(Free), 0) | (_, ..0) => true,
+            // Senders may have been round the ring several times since, past slots that are held.
+            _ => !(0..self.view.slots())
+                .any(|k| matches!(self.seen_at(from.wrapping_add(k)), (Some(Full), 0..))),
         }
-        true
     }
 
     /// Messages and operations in flight, roughly.
@@ -437,7 +450,7 @@ impl Side {
     }
 
     /// What is at a position, and by how many laps its slot is ahead of it.
-    fn seen_at(&self, at: u64) -> (Option<SlotKind>, i64) {
+    pub(super) fn seen_at(&self, at: u64) -> (Option<SlotKind>, i64) {
         // ord(mpmc.state) Relaxed <- Side::commit: a look; nothing is accessed on the strength of it.
         let word = SlotWord(self.view.state(self.view.slot(at)).load(Relaxed));
         (word.kind(), word.ahead_of(self.view.lap(at)))
@@ -447,6 +460,12 @@ impl Side {
     #[must_use]
     pub fn voided_for_ever(&self) -> Corrupt {
         self.endless(self.tail)
+    }
+
+    /// What a verb may look at, and pause, before it takes the ring for damaged.
+    #[inline(always)]
+    fn looks(&self) -> u32 {
+        MAX_LOOKS.saturating_add((self.view.slots() as u32).saturating_mul(4))
     }
 
     /// Takes so many looks from those that a verb has left.

@@ -17,7 +17,7 @@ use crate::sync::{MAX_LOOKS, PATIENCE_MAX, PATIENCE_MIN, PAUSES_MAX, spin_hint};
 pub(super) const LOOKS_PER_ATTEMPT: u32 = 16;
 const LOOKS_PER_PAUSE: u32 = 16;
 /// Whoever has no more looks left does not pause: it has met more than others can have done meanwhile.
-const HURRY: u32 = MAX_LOOKS / 2;
+const HURRY: u32 = MAX_LOOKS / 8 * 7;
 
 impl Side {
     /// The slot at the tail was not free for its position: `Ok` to try again.
@@ -65,14 +65,20 @@ impl Side {
 
     /// The slot at `at` is held from the lap before. Whether a later one is free: else it would be pinned in vain, and its
     /// position lost to those that come.
-    fn free_behind(&self, at: u64, looks: &mut u32) -> Result<bool, SendError> {
+    fn free_behind(&mut self, at: u64, looks: &mut u32) -> Result<bool, SendError> {
+        if self.still_is(Free, self.free_seen, at) {
+            return Ok(true);
+        }
         for k in 1..self.view.slots() {
             self.spend(looks, 1, at)?;
             let next = at.wrapping_add(k);
             // ord(mpmc.state) Relaxed <- Side::let_go: advice, old at once; the exchange of the held word is what counts.
             let word = SlotWord(self.view.state(self.view.slot(next)).load(Relaxed));
             match (word.kind(), word.ahead_of(self.view.lap(next))) {
-                (Some(Free), 0) => return Ok(true),
+                (Some(Free), 0) => {
+                    self.free_seen = next;
+                    return Ok(true);
+                }
                 (Some(Full | Writing), -1) => return Err(SendError::Full),
                 (Some(kind), -1) if kind.is_held() => {}
                 (None, _) => return Err(Corrupt::new("slot state", word.0, next).into()),
@@ -80,6 +86,12 @@ impl Side {
             }
         }
         Err(SendError::Full)
+    }
+
+    /// Whether what a walk from an earlier place ended at is behind `at`, too: many places in the way in a row would be
+    /// walked over once for each.
+    fn still_is(&self, kind: SlotKind, seen: u64, at: u64) -> bool {
+        seen != at && seen.wrapping_sub(at) < self.view.slots() && self.seen_at(seen) == (Some(kind), 0)
     }
 
     fn step_over_held(&mut self, at: u64, word: SlotWord, kind: SlotKind) {
@@ -118,7 +130,10 @@ impl Side {
     }
 
     /// The slot at `at` is being written. Whether a later one is full, so that it may not be waited for.
-    fn full_behind(&self, at: u64, writing: SlotWord, looks: &mut u32) -> Result<bool, RecvError> {
+    fn full_behind(&mut self, at: u64, writing: SlotWord, looks: &mut u32) -> Result<bool, RecvError> {
+        if self.still_is(Full, self.full_seen, at) {
+            return Ok(true);
+        }
         for k in 1..self.view.slots() {
             self.spend(looks, 1, at)?;
             let next = at.wrapping_add(k);
@@ -126,7 +141,10 @@ impl Side {
             let word = SlotWord(self.view.state(self.view.slot(next)).load(Acquire));
             match (word.kind(), word.ahead_of(self.view.lap(next))) {
                 (None, _) => return Err(Corrupt::new("slot state", word.0, next).into()),
-                (Some(Full), 0) => return Ok(true),
+                (Some(Full), 0) => {
+                    self.full_seen = next;
+                    return Ok(true);
+                }
                 (Some(Writing | Pinned | PeekedPinned), 0) => {}
                 (Some(Free), 0) | (_, ..0) => return Err(RecvError::Empty),
                 // A message behind was there and is gone: then this position was void before, or is by now.
@@ -146,8 +164,10 @@ impl Side {
     fn step_over_writer(&mut self, at: u64, word: SlotWord, looks: &mut u32) -> Result<(), Corrupt> {
         let state = self.view.state(self.view.slot(at));
         let patience = (PATIENCE_MIN + (self.view.max_len() / 1024) as u32) * self.patience;
-        for _ in 0..if *looks > HURRY { patience } else { 0 } {
-            self.spend(looks, LOOKS_PER_PAUSE, at)?;
+        let patience = if *looks > HURRY { patience } else { 0 };
+        // Whole, however long it is, and never so dear that nothing is left to pass it over.
+        self.spend(looks, LOOKS_PER_PAUSE.saturating_mul(patience).min(looks.saturating_sub(HURRY)), at)?;
+        for _ in 0..patience {
             spin_hint();
             // ord(mpmc.state) Relaxed <- Side::commit: the caller looks again.
             if state.load(Relaxed) != word.0 {

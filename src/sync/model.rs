@@ -50,6 +50,8 @@ pub const PAUSES_MAX: u32 = 0;
 pub const MAX_ATTEMPTS: u32 = 1 << 10;
 /// Looks of one verb of an MPMC ring.
 pub const MAX_LOOKS: u32 = 1 << 14;
+/// Claims that are passed over for no reason, in a row.
+pub const MAX_VOIDS: u32 = 1;
 
 /// What a payload write leaves in the header words that it covers: no header, and not 0.
 pub const STALE: u64 = 0x5354_414c_4542_5954;
@@ -356,6 +358,18 @@ impl Asleep {
         }
     }
 
+    fn has(&self, who: &loom::thread::Thread) -> bool {
+        self.list().iter().any(|sleeper| sleeper.id() == who.id())
+    }
+
+    /// Whether it was still there.
+    fn leave(&self, who: &loom::thread::Thread) -> bool {
+        let mut list = self.list();
+        let before = list.len();
+        list.retain(|sleeper| sleeper.id() != who.id());
+        list.len() < before
+    }
+
     fn wake(&self, most: usize) -> usize {
         let woken: Vec<_> = {
             let mut list = self.list();
@@ -392,6 +406,13 @@ pub fn futex_wait_interruptible(word: &AtomicU32, expected: u32, slice: Duration
     false
 }
 
+/// As [`futex_wait`]; no signal comes in a model.
+#[track_caller]
+pub fn futex_wait_until_handler(word: &AtomicU32, expected: u32, slice: Duration) -> bool {
+    futex_wait(word, expected, slice);
+    false
+}
+
 /// Wakes up to `most` of those who sleep on `word`, the longest asleep first; how many it woke.
 #[track_caller]
 pub fn futex_wake(word: &AtomicU32, most: usize) -> usize {
@@ -399,55 +420,112 @@ pub fn futex_wake(word: &AtomicU32, most: usize) -> usize {
     word.asleep.wake(most)
 }
 
-/// Adds 1 to `word` and wakes the first of those who sleep on it, in one step; how many it woke.
-#[track_caller]
-pub fn futex_add_and_wake(word: &AtomicU32) -> usize {
-    word.asleep.queue.take();
-    word.value.fetch_add(1, weaken::order(Ordering::AcqRel));
-    word.asleep.wake(1)
+/// A 64-bit word on whose lower half threads can sleep.
+pub struct FutexU64 {
+    word: AtomicU64,
+    asleep: Asleep,
 }
 
-/// How a sleep on some words ended.
+impl FutexU64 {
+    /// With this value.
+    #[must_use]
+    #[track_caller]
+    pub fn new(value: u64) -> Self {
+        FutexU64 { word: AtomicU64::new(value), asleep: Asleep::new() }
+    }
+
+    /// As core's.
+    #[track_caller]
+    pub fn load(&self, order: Ordering) -> u64 {
+        self.word.load(order)
+    }
+
+    /// As core's.
+    #[track_caller]
+    pub fn store(&self, value: u64, order: Ordering) {
+        self.word.store(value, order);
+    }
+
+    /// As core's.
+    #[track_caller]
+    pub fn compare_exchange(
+        &self,
+        from: u64,
+        to: u64,
+        success: Ordering,
+        failure: Ordering,
+    ) -> Result<u64, u64> {
+        self.word.compare_exchange(from, to, success, failure)
+    }
+
+    /// Adds 1 and wakes the first of those who sleep, in one step; how many it woke. Ordered as `order` says, no more.
+    #[track_caller]
+    pub fn add_and_wake(&self, order: Ordering) -> usize {
+        self.asleep.queue.take();
+        self.word.value.fetch_add(1, weaken::order(order));
+        self.asleep.wake(1)
+    }
+
+    /// Wakes up to `most` of those who sleep, the longest asleep first; how many it woke.
+    #[track_caller]
+    pub fn wake(&self, most: usize) -> usize {
+        self.asleep.queue.take();
+        self.asleep.wake(most)
+    }
+
+    /// Sleeps in one step if the lower half is `expected`, and `beside`, if any, has its value, until it is woken on either.
+    /// There is no clock, so a slice never ends; but where the model says that they do ([`slices_end`]), each ends at
+    /// once and is how time passes.
+    #[track_caller]
+    pub fn sleep(
+        &self,
+        expected: u32,
+        beside: Option<(&AtomicU32, u32)>,
+        _until: Option<&Moment>,
+        slice: Option<Duration>,
+    ) -> Slept {
+        if let Some(slice) = slice.filter(|_| SLICES_END.get()) {
+            set_coarse_ms(coarse_ms() + slice.as_millis() as u32);
+            return Slept::Over;
+        }
+        let me = loom::thread::current();
+        // One word after the other, as the kernel does it.
+        if let Some((word, value)) = beside {
+            word.asleep.queue.take();
+            if newest(&word.value) != value {
+                return Slept::Changed;
+            }
+            word.asleep.list().push(me.clone());
+        }
+        let leave_beside = || beside.is_none_or(|(word, _)| word.asleep.leave(&me));
+        self.asleep.queue.take();
+        let never = u64::MAX;
+        let newest = self.word.value.compare_exchange(never, never, Ordering::Relaxed, Ordering::Relaxed);
+        if newest.unwrap_or_else(|found| found) as u32 != expected {
+            return if leave_beside() { Slept::Changed } else { Slept::WokenBeside };
+        }
+        self.asleep.list().push(me.clone());
+        loop {
+            let (here, there) = (self.asleep.has(&me), beside.is_none_or(|(word, _)| word.asleep.has(&me)));
+            if !(here && there) {
+                self.asleep.leave(&me);
+                leave_beside();
+                return if here { Slept::WokenBeside } else { Slept::Woken };
+            }
+            loom::thread::park();
+        }
+    }
+}
+
+/// How a sleep ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "as on the machine")]
 pub enum Slept {
-    Woken(usize),
+    Woken,
+    WokenBeside,
     Changed,
     Interrupted,
     Over,
-}
-
-/// Sleeps in one step if each of the words has its value, until it is woken on any. There is no clock, so a slice never
-/// ends; but where the model says that they do ([`slices_end`]), each ends at once and is how time passes.
-#[track_caller]
-pub fn futex_sleep(words: &[(&AtomicU32, u32)], _until: Option<&Moment>, slice: Option<Duration>) -> Slept {
-    if let Some(slice) = slice.filter(|_| SLICES_END.get()) {
-        set_coarse_ms(coarse_ms() + slice.as_millis() as u32);
-        return Slept::Over;
-    }
-    let me = loom::thread::current();
-    let id = me.id();
-    let leave = || words.iter().for_each(|(word, _)| word.asleep.list().retain(|other| other.id() != id));
-    // One word after the other, as the kernel does it.
-    for (at, (word, expected)) in words.iter().enumerate() {
-        word.asleep.queue.take();
-        if newest(&word.value) != *expected {
-            let sleeps = |word: &AtomicU32| word.asleep.list().iter().any(|other| other.id() == id);
-            let woken = words[..at].iter().rposition(|(word, _)| !sleeps(word));
-            leave();
-            return woken.map_or(Slept::Changed, Slept::Woken);
-        }
-        word.asleep.list().push(me.clone());
-    }
-    let woken =
-        || words.iter().rposition(|(word, _)| !word.asleep.list().iter().any(|other| other.id() == id));
-    loop {
-        if let Some(on) = woken() {
-            leave();
-            return Slept::Woken(on);
-        }
-        loom::thread::park();
-    }
 }
 
 thread_local! {
@@ -736,6 +814,12 @@ impl Pace {
     #[allow(clippy::new_without_default, reason = "the present is no default")]
     pub fn new() -> Self {
         Pace
+    }
+
+    /// None.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        Duration::ZERO
     }
 
     /// Whether `time` has passed since the last yes.

@@ -35,10 +35,14 @@ pub const PATIENCE_MAX: u32 = 32;
 /// in a row mean that memory is being scribbled on.
 pub const MAX_ATTEMPTS: u32 = 1 << 20;
 
-/// Looks at slots in one verb of an MPMC ring: a fraction of a second's worth. An attempt costs several, and so does a
-/// pause; an attempt fails only when another participant got further. So who has used up so many is led around by memory
-/// that is being scribbled on.
-pub const MAX_LOOKS: u32 = 1 << 24;
+/// Looks at slots in one verb of an MPMC ring, beside a few at each: a fraction of a second's worth. An attempt costs
+/// several, and so does a pause; an attempt fails only when another participant got further. So who has used up so many is
+/// led around by memory that is being scribbled on.
+pub const MAX_LOOKS: u32 = 1 << 21;
+
+/// How often in a row a sender is passed over at most, for no other reason than that it is stopped between its claim and
+/// its commit each time: there is no such bad luck.
+pub const MAX_VOIDS: u32 = 1 << 10;
 
 /// Empty probes between two looks at the clock and at the peer's state word while spinning.
 pub const PROBES_PER_CHECK: u32 = 1024;
@@ -329,11 +333,12 @@ pub fn futex_wait_interruptible(word: &AtomicU32, expected: u32, slice: Duration
     use rustix::thread::{ClockId, futex};
     let until = rustix_now().saturating_add(slice);
     let until = futex::Timespec { tv_sec: until.as_secs() as i64, tv_nsec: i64::from(until.subsec_nanos()) };
-    let mut wait = futex::Wait::new();
-    wait.val = expected.into();
-    wait.uaddr = futex::WaitPtr::new(core::ptr::from_ref(word).cast_mut().cast());
-    wait.flags = futex::WaitFlags::SIZE_U32;
-    match futex::waitv(&[wait], futex::WaitvFlags::empty(), Some(&until), ClockId::Monotonic) {
+    match futex::waitv(
+        &[wait_for(word, expected)],
+        futex::WaitvFlags::empty(),
+        Some(&until),
+        ClockId::Monotonic,
+    ) {
         Err(Errno::INTR) => true,
         // Before Linux 5.16, or behind a filter of system calls: also a handler with SA_RESTART ends the sleep.
         Err(Errno::NOSYS | Errno::PERM) => {
@@ -345,34 +350,161 @@ pub fn futex_wait_interruptible(word: &AtomicU32, expected: u32, slice: Duration
     }
 }
 
+/// As [`futex_wait`]; true if a signal handler ran, however it was installed, as it ends the calls of System V IPC, which
+/// are never restarted (signal(7)): FUTEX_WAIT with a time-out does just that.
+pub fn futex_wait_until_handler(word: &AtomicU32, expected: u32, slice: Duration) -> bool {
+    use rustix::thread::futex;
+    let slice = futex::Timespec { tv_sec: slice.as_secs() as i64, tv_nsec: i64::from(slice.subsec_nanos()) };
+    futex::wait(word, futex::Flags::empty(), expected, Some(&slice)) == Err(rustix::io::Errno::INTR)
+}
+
 /// Wakes up to `most` of those who sleep on `word`; how many it woke.
 pub fn futex_wake(word: &AtomicU32, most: usize) -> usize {
+    wake(word, most)
+}
+
+fn wake(word: &core::sync::atomic::AtomicU32, most: usize) -> usize {
     use rustix::thread::futex;
     let most = most.min(i32::MAX as usize) as u32;
     // FUTEX_WAKE fails for addresses that are no mapped words; then nobody sleeps there either.
     futex::wake(word, futex::Flags::empty(), most).unwrap_or(0)
 }
 
-/// Adds 1 to `word` and wakes the first of those who sleep on it, both in one system call (FUTEX_WAKE_OP), so that no kill
-/// comes between; how many it woke. A full barrier.
-pub fn futex_add_and_wake(word: &AtomicU32) -> usize {
-    use rustix::thread::futex::{self, WakeOp, WakeOpCmp};
-    // The second wake-up is for a word that was -2048 before, which no count is.
-    const NEVER: u16 = 0x800;
-    let woken = futex::wake_op(word, futex::Flags::empty(), 1, 0, word, WakeOp::Add, WakeOpCmp::Eq, 1, NEVER);
-    woken.unwrap_or_else(|_| {
-        // Behind a filter of system calls; what is added must not be lost.
-        // ord(own) AcqRel: as the system call.
-        word.fetch_add(1, Ordering::AcqRel);
-        futex_wake(word, 1)
-    })
+/// A word of which the lower half is one that processes can sleep on.
+#[repr(transparent)]
+pub struct FutexU64(AtomicU64);
+
+impl FutexU64 {
+    /// With this value.
+    #[must_use]
+    pub const fn new(value: u64) -> Self {
+        FutexU64(AtomicU64::new(value))
+    }
+
+    /// As core's.
+    #[inline(always)]
+    pub fn load(&self, order: Ordering) -> u64 {
+        self.0.load(order)
+    }
+
+    /// As core's.
+    #[inline(always)]
+    pub fn store(&self, value: u64, order: Ordering) {
+        self.0.store(value, order);
+    }
+
+    /// As core's.
+    #[inline(always)]
+    pub fn compare_exchange(
+        &self,
+        from: u64,
+        to: u64,
+        success: Ordering,
+        failure: Ordering,
+    ) -> Result<u64, u64> {
+        self.0.compare_exchange(from, to, success, failure)
+    }
+
+    /// The lower half, for the kernel's eyes alone: nothing here looks at it as a word of its own.
+    fn lower(&self) -> &core::sync::atomic::AtomicU32 {
+        let at = core::ptr::from_ref(self).cast::<core::sync::atomic::AtomicU32>();
+        // SAFETY: inside the word, aligned, and an atomic of the same bytes; one further where the lower half comes last.
+        unsafe { &*at.add(usize::from(cfg!(target_endian = "big"))) }
+    }
+
+    /// Adds 1 to the lower half and wakes the first of those who sleep on it, both in one system call (FUTEX_WAKE_OP), so
+    /// that no kill comes between; how many it woke. Ordered as `order` says, at least: it is a full barrier.
+    pub fn add_and_wake(&self, order: Ordering) -> usize {
+        use rustix::thread::futex::{self, WakeOp, WakeOpCmp};
+        // The second wake-up is for a word that was -2048 before, which no count is.
+        const NEVER: u16 = 0x800;
+        let (word, flags) = (self.lower(), futex::Flags::empty());
+        let woken = futex::wake_op(word, flags, 1, 0, word, WakeOp::Add, WakeOpCmp::Eq, 1, NEVER);
+        woken.unwrap_or_else(|_| {
+            // Behind a filter of system calls; what is added must not be lost.
+            self.0.fetch_add(1, order);
+            self.wake(1)
+        })
+    }
+
+    /// Wakes up to `most` of those who sleep on the lower half; how many it woke.
+    pub fn wake(&self, most: usize) -> usize {
+        wake(self.lower(), most)
+    }
+
+    /// Sleeps as long as the lower half is `expected`, and `beside`, if any, has its value; until `until`, and for `slice` at
+    /// most, if any. In the queue of each word: the kernel wakes by scheduling priority, then who came first.
+    pub fn sleep(
+        &self,
+        expected: u32,
+        beside: Option<(&AtomicU32, u32)>,
+        until: Option<&Moment>,
+        slice: Option<Duration>,
+    ) -> Slept {
+        use rustix::io::Errno;
+        use rustix::thread::{ClockId, futex};
+        let left = until.map(|moment| moment.left().unwrap_or_default());
+        let (clock, end) = match (slice, left) {
+            (Some(slice), left) if left.is_none_or(|left| left > slice) => {
+                (Clock::Monotonic, Some(rustix_now().saturating_add(slice)))
+            }
+            _ => until.map_or((Clock::Monotonic, None), |moment| (moment.clock, Some(moment.since_zero()))),
+        };
+        let end = end.map(|end| futex::Timespec {
+            tv_sec: i64::try_from(end.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(end.subsec_nanos()),
+        });
+        // This word comes last: of several that it was woken on the last one is told.
+        let own = wait_for(self.lower(), expected);
+        let waits = [beside.map_or_else(futex::Wait::new, |(word, value)| wait_for(word, value)), own];
+        let waits = if beside.is_some() { &waits[..] } else { &waits[1..] };
+        let id = if clock == Clock::Realtime { ClockId::Realtime } else { ClockId::Monotonic };
+        match futex::waitv(waits, futex::WaitvFlags::empty(), end.as_ref(), id) {
+            Ok(index) if index + 1 == waits.len() => Slept::Woken,
+            Ok(_) => Slept::WokenBeside,
+            // Before Linux 5.16: on this word alone, and for no longer than a slice, so that the other is seen, too.
+            Err(Errno::NOSYS | Errno::PERM) => {
+                let short = slice.unwrap_or(OLD_SLICE).min(left.unwrap_or(Duration::MAX));
+                let short = futex::Timespec { tv_sec: 0, tv_nsec: i64::from(short.subsec_nanos()) };
+                ended(
+                    futex::wait(self.lower(), futex::Flags::empty(), expected, Some(&short))
+                        .map(|()| Slept::Woken),
+                )
+            }
+            Err(errno) => ended(Err(errno)),
+        }
+    }
 }
 
-/// How a sleep on some words ended.
+/// A second is the most that fits where only its nanoseconds are passed on.
+const OLD_SLICE: Duration = Duration::from_millis(40);
+
+fn wait_for(word: &core::sync::atomic::AtomicU32, expected: u32) -> rustix::thread::futex::Wait {
+    use rustix::thread::futex;
+    let mut wait = futex::Wait::new();
+    wait.val = expected.into();
+    wait.uaddr = futex::WaitPtr::new(core::ptr::from_ref(word).cast_mut().cast());
+    wait.flags = futex::WaitFlags::SIZE_U32;
+    wait
+}
+
+fn ended(slept: rustix::io::Result<Slept>) -> Slept {
+    use rustix::io::Errno;
+    match slept {
+        Ok(slept) => slept,
+        Err(Errno::INTR) => Slept::Interrupted,
+        Err(Errno::TIMEDOUT) => Slept::Over,
+        Err(_) => Slept::Changed,
+    }
+}
+
+/// How a sleep ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Slept {
-    /// Woken on this word; on the last of those that it was woken on.
-    Woken(usize),
+    /// Woken on the word.
+    Woken,
+    /// Woken on the word beside it alone.
+    WokenBeside,
     /// A word had another value than was expected.
     Changed,
     /// A handler ran that was not installed with SA_RESTART.
@@ -380,52 +512,6 @@ pub enum Slept {
     /// The time was over.
     Over,
 }
-
-/// Sleeps as long as each of the words has its value, until `until`, and for `slice` at most, if any. In the queue of
-/// each word: the kernel wakes by scheduling priority, then who came first.
-pub fn futex_sleep(words: &[(&AtomicU32, u32)], until: Option<&Moment>, slice: Option<Duration>) -> Slept {
-    use rustix::io::Errno;
-    use rustix::thread::{ClockId, futex};
-    let left = until.map(|moment| moment.left().unwrap_or_default());
-    let (clock, end) = match (slice, left) {
-        (Some(slice), left) if left.is_none_or(|left| left > slice) => {
-            (Clock::Monotonic, Some(rustix_now().saturating_add(slice)))
-        }
-        _ => until.map_or((Clock::Monotonic, None), |moment| (moment.clock, Some(moment.since_zero()))),
-    };
-    let end = end.map(|end| futex::Timespec {
-        tv_sec: i64::try_from(end.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: i64::from(end.subsec_nanos()),
-    });
-    let waits: Waits = core::array::from_fn(|i| {
-        let mut wait = futex::Wait::new();
-        if let Some((word, expected)) = words.get(i) {
-            wait.val = (*expected).into();
-            wait.uaddr = futex::WaitPtr::new(core::ptr::from_ref(*word).cast_mut().cast());
-            wait.flags = futex::WaitFlags::SIZE_U32;
-        }
-        wait
-    });
-    let id = if clock == Clock::Realtime { ClockId::Realtime } else { ClockId::Monotonic };
-    let slept = match futex::waitv(&waits[..words.len()], futex::WaitvFlags::empty(), end.as_ref(), id) {
-        // Before Linux 5.16: on the last word alone, and for no longer than a slice, so that the others are seen, too.
-        Err(Errno::NOSYS | Errno::PERM) => {
-            let Some(&(word, expected)) = words.last() else { return Slept::Over };
-            let short = Duration::from_millis(40).min(left.unwrap_or(Duration::MAX));
-            let short = futex::Timespec { tv_sec: 0, tv_nsec: i64::from(short.subsec_nanos()) };
-            futex::wait(word, futex::Flags::empty(), expected, Some(&short)).map(|()| words.len() - 1)
-        }
-        slept => slept,
-    };
-    match slept {
-        Ok(index) => Slept::Woken(index),
-        Err(Errno::INTR) => Slept::Interrupted,
-        Err(Errno::TIMEDOUT) => Slept::Over,
-        Err(_) => Slept::Changed,
-    }
-}
-
-type Waits = [rustix::thread::futex::Wait; 2];
 
 /// Milliseconds of the coarse monotonic clock, modulo 2^32. Async-signal-safe.
 #[must_use]
@@ -571,9 +657,15 @@ impl Pace {
         Pace(Instant::now())
     }
 
+    /// The time since the last yes.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+
     /// Whether `time` has passed since the last yes.
     pub fn passed(&mut self, time: Duration) -> bool {
-        let passed = self.0.elapsed() >= time;
+        let passed = self.elapsed() >= time;
         if passed {
             self.0 = Instant::now();
         }

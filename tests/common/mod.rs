@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid};
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
@@ -78,6 +78,32 @@ pub fn until(what: &str, mut done: impl FnMut() -> bool) {
         assert!(Instant::now() < end, "{what}: not within {LIMIT:?}");
         std::thread::sleep(Duration::from_micros(200));
     }
+}
+
+/// The system's number for what went wrong.
+pub fn errno<T>(result: io::Result<T>) -> i32 {
+    result.map(drop).unwrap_err().raw_os_error().unwrap()
+}
+
+/// Waits until it sleeps and has slept for a while.
+pub fn nap(child: &Child) {
+    until("it sleeps", || child.sleeps());
+    std::thread::sleep(Duration::from_millis(15));
+    until("it sleeps", || child.sleeps());
+}
+
+/// Holds what came, for each of so many numbers of each sender, against how many each sender has said that it sent: nothing
+/// came that was not sent, and no more is lost than receivers were killed, each with one message in hand.
+pub fn assert_lost_at_most(most_lost: usize, sent: &Board, got: &Board, senders: usize, most: usize) {
+    let (mut all, mut lost) = (0, 0);
+    for sender in 0..senders {
+        let said = sent.get(sender) as usize;
+        let came = (0..most).filter(|number| got.get(sender * most + number) > 0).count();
+        (all, lost) = (all + came, lost + said.saturating_sub(came));
+        assert!(came <= said + 1, "sender {sender} sent {said}, {came} came");
+    }
+    println!("{all} messages, {lost} lost with {most_lost} killed receivers");
+    assert!(all > 0 && lost <= most_lost);
 }
 
 /// What `work` gives, if it ends within `limit`; a work that hangs fails the test instead of hanging it.
@@ -244,6 +270,20 @@ impl Child {
         move || {
             let _ = kill(pid, Signal::SIGUSR1);
         }
+    }
+
+    /// What it says after a wait, which began before or begins now, was ended by a handler. A signal between two sleeps of
+    /// one call ends nothing (docs/semantics.md), so it comes again and again.
+    pub fn interrupted(&mut self) -> u64 {
+        until("it sleeps", || self.sleeps());
+        let interrupter = self.interrupter();
+        let interrupting = meanwhile(move || {
+            interrupter();
+            std::thread::sleep(Duration::from_millis(50));
+        });
+        let said = self.hear();
+        drop(interrupting);
+        said
     }
 
     /// Any signal.
@@ -457,6 +497,41 @@ pub fn owned(fd: std::os::fd::RawFd) -> OwnedFd {
 pub fn is_asleep(tid: Pid) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/self/task/{tid}/stat")).unwrap_or_default();
     stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('S'))
+}
+
+/// What `work` gives in another thread, which is asleep before `then` runs; and how long after `then` it ended.
+pub fn asleep_until<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+    then: impl FnOnce(),
+) -> (T, Duration) {
+    let (result, (), time) = asleep_then(work, then);
+    (result, time)
+}
+
+/// The same, and what `then` gives.
+pub fn asleep_then<T: Send + 'static, U>(
+    work: impl FnOnce() -> T + Send + 'static,
+    then: impl FnOnce() -> U,
+) -> (T, U, Duration) {
+    let (tell, told) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        tell.send(nix::unistd::gettid()).unwrap();
+        let result = work();
+        (result, Instant::now())
+    });
+    let tid = told.recv().unwrap();
+    until("the thread sleeps", || {
+        // Asleep for good, and not for a lock or a page on the way.
+        is_asleep(tid)
+            && (0..20).all(|_| {
+                std::thread::sleep(Duration::from_micros(500));
+                is_asleep(tid)
+            })
+    });
+    let start = Instant::now();
+    let then = then();
+    let (result, end) = thread.join().unwrap();
+    (result, then, end.saturating_duration_since(start))
 }
 
 /// Message `i` of a numbered stream: the number, then bytes that depend on it, of a length that depends on it.

@@ -1,5 +1,6 @@
 //! A descriptor with arbitrary bytes behind it, taken for a ring: bare noise, or a ring of ours with fields changed and
-//! its checksum made right again. Opening may refuse; whatever it accepts must bear every verb.
+//! its checksum made right again. Opening may refuse; whatever it accepts must bear every verb that cannot wait, until one
+//! finds a fault.
 
 use crate::below;
 use crate::crowd::SLOTS;
@@ -7,7 +8,9 @@ use crate::victim::{CAPACITY, any_word};
 use arbitrary::Unstructured;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use slipring::{Align, Error, Options, Ring, Trust, Wakeup};
+use slipring::mpmc::{Receiver, Sender};
+use slipring::spsc::{Consumer, Producer};
+use slipring::{Align, Corrupt, Error, Options, RecvError, Ring, SendError, Trust, Wakeup};
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
@@ -57,9 +60,20 @@ pub(crate) fn run(input: &[u8]) -> u64 {
     };
     let info = ring.info();
     assert!(info.used_bytes <= info.capacity, "{info:?}");
-    match info.kind {
-        "spsc" => bears_a_producer_and_a_consumer(&ring, info.max_len as usize),
-        _ => bears_senders_and_receivers(&ring, info.max_len as usize),
+    let max_len = info.max_len as usize;
+    let mut buffer = vec![0; max_len];
+    let ended = match info.kind {
+        "spsc" => [
+            attached(ring.consumer()).map(|mut rx| consume(&mut rx, &mut buffer)),
+            attached(ring.producer()).map(|mut tx| produce(&mut tx, max_len)),
+        ],
+        _ => [
+            attached(ring.receiver()).map(|mut rx| receive(&mut rx, &mut buffer)),
+            attached(ring.sender()).map(|mut tx| send(&mut tx, max_len)),
+        ],
+    };
+    for fault in ended.into_iter().flatten().filter_map(Result::err) {
+        assert!(fault.to_string().contains(fault.field), "a fault names its field");
     }
     1
 }
@@ -73,47 +87,71 @@ fn attached<T>(handle: Result<T, Error>) -> Option<T> {
     }
 }
 
-fn bears_a_producer_and_a_consumer(ring: &Ring, max_len: usize) {
-    let mut buffer = vec![0; max_len];
-    if let Some(mut rx) = attached(ring.consumer()) {
-        for _ in 0..4 {
-            let _ = rx.try_recv(&mut buffer);
-            if let Ok(frame) = rx.try_frame() {
-                buffer[..frame.len()].copy_from_slice(&frame);
-            }
-        }
-    }
-    if let Some(mut tx) = attached(ring.producer()) {
-        let _ = tx.try_send(b"a message");
-        if let Ok(mut grant) = tx.try_reserve(max_len) {
-            grant.fill(1);
-            grant.commit_all();
-        }
+/// A fault ends it: whoever has found one gives the ring up. Any other refusal is an answer.
+fn received<T>(result: Result<T, RecvError>) -> Result<Option<T>, Corrupt> {
+    match result {
+        Err(RecvError::Corrupt(fault)) => Err(fault),
+        other => Ok(other.ok()),
     }
 }
 
-fn bears_senders_and_receivers(ring: &Ring, max_len: usize) {
-    let mut buffer = vec![0; max_len];
-    if let Some(mut rx) = attached(ring.receiver()) {
-        for _ in 0..4 {
-            let _ = rx.try_recv(&mut buffer);
-            if let Ok(frame) = rx.try_frame() {
-                buffer[..frame.len()].copy_from_slice(&frame);
-            }
-        }
-        if let Ok(delivery) = rx.try_peek() {
-            buffer[..delivery.len()].copy_from_slice(&delivery);
-        }
-        let _ = rx.try_recv_batch(9, |message| buffer[..message.len()].copy_from_slice(message));
+fn sent<T>(result: Result<T, SendError>) -> Result<Option<T>, Corrupt> {
+    match result {
+        Err(SendError::Corrupt(fault)) => Err(fault),
+        other => Ok(other.ok()),
     }
-    if let Some(mut tx) = attached(ring.sender()) {
-        let _ = tx.try_send(&[7; 8][..max_len.min(8)]);
-        let _ = tx.try_send_batch(&[[1; 4]; 3]);
-        if let Ok(mut grant) = tx.try_reserve(max_len) {
-            grant.fill(1);
+}
+
+fn consume(rx: &mut Consumer, buffer: &mut [u8]) -> Result<(), Corrupt> {
+    for _ in 0..4 {
+        received(rx.try_recv(buffer))?;
+        if let Some(frame) = received(rx.try_frame())? {
+            buffer[..frame.len()].copy_from_slice(&frame);
         }
-        let _ = tx.force_send(b"a message");
     }
+    if let Some(mut batch) = received(rx.try_batch(4))? {
+        while received(batch.next())?.flatten().is_some() {}
+    }
+    Ok(())
+}
+
+fn produce(tx: &mut Producer, max_len: usize) -> Result<(), Corrupt> {
+    sent(tx.try_send(b"a message"))?;
+    if let Some(mut grant) = sent(tx.try_reserve(max_len))? {
+        grant.fill(1);
+        grant.commit_all();
+    }
+    if let Some(mut batch) = sent(tx.batch())? {
+        sent(batch.push(b"one of many"))?;
+        batch.commit();
+    }
+    Ok(())
+}
+
+fn receive(rx: &mut Receiver, buffer: &mut [u8]) -> Result<(), Corrupt> {
+    for _ in 0..4 {
+        received(rx.try_recv(buffer))?;
+        if let Some(frame) = received(rx.try_frame())? {
+            buffer[..frame.len()].copy_from_slice(&frame);
+        }
+    }
+    if let Some(delivery) = received(rx.try_peek())? {
+        buffer[..delivery.len()].copy_from_slice(&delivery);
+        delivery.ack();
+    }
+    received(rx.try_recv_batch(9, |message| buffer[..message.len()].copy_from_slice(message)))?;
+    Ok(())
+}
+
+fn send(tx: &mut Sender, max_len: usize) -> Result<(), Corrupt> {
+    sent(tx.try_send(&[7; 8][..max_len.min(8)]))?;
+    sent(tx.try_send_batch(&[[1; 4]; 3]))?;
+    if let Some(mut grant) = sent(tx.try_reserve(max_len))? {
+        // Given back: a commit that was passed over would wait for room.
+        grant.fill(1);
+    }
+    sent(tx.force_send(b"a message").map_err(|(_, error)| error))?;
+    Ok(())
 }
 
 /// Rings as `anonymous` makes them. A semaphore's bytes are for trusted peers only: they are not to be changed, and

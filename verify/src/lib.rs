@@ -26,7 +26,7 @@ pub struct Target {
 
 /// All targets.
 pub const TARGETS: [Target; 6] = [
-    Target { name: "attach", run: attach::run, counts: "accepted, which bore every verb" },
+    Target { name: "attach", run: attach::run, counts: "accepted, which bore every verb that cannot wait" },
     Target { name: "command", run: command::run, counts: "understood" },
     Target { name: "crowded", run: hostile::crowded, counts: "verbs" },
     Target { name: "hostile", run: hostile::run, counts: "verbs" },

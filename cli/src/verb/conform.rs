@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use slipring_conform::{Report, pipe, sem, semset};
+use slipring_conform::{Report, pipe, posix_mq, sem, semset, sysv_mq};
 
 use crate::fail::Fail;
 use crate::{out, table};
@@ -26,6 +26,10 @@ enum Mechanism {
     Pipe,
     /// mkfifo(3)
     Fifo,
+    /// mq_open(3)
+    PosixMq,
+    /// msgget(2)
+    SysvMq,
     /// sem_init(3), sem_open(3)
     Sem,
     /// semget(2)
@@ -57,11 +61,21 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64);
     let seed = args.seed.unwrap_or(now);
     let mut reports = Vec::new();
-    for mechanism in [Mechanism::Pipe, Mechanism::Fifo, Mechanism::Sem, Mechanism::Semset] {
+    let all = [
+        Mechanism::Pipe,
+        Mechanism::Fifo,
+        Mechanism::PosixMq,
+        Mechanism::SysvMq,
+        Mechanism::Sem,
+        Mechanism::Semset,
+    ];
+    for mechanism in all {
         if args.mechanism.is_none_or(|only| only == mechanism) {
             let report = match mechanism {
                 Mechanism::Pipe => pipe::compare(false, seed, args.sequences),
                 Mechanism::Fifo => pipe::compare(true, seed, args.sequences),
+                Mechanism::PosixMq => posix_mq::compare(seed, args.sequences),
+                Mechanism::SysvMq => sysv_mq::compare(seed, args.sequences),
                 Mechanism::Sem => Ok(sem::compare(seed, args.sequences)),
                 Mechanism::Semset => Ok(semset::compare(seed, args.sequences)),
             };
@@ -84,14 +98,14 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
 fn text(report: &Report) -> String {
     let mut text = String::new();
     for (row, shows) in &report.rows {
-        text += &format!("{:<6} {row:<4} {}\n", report.mechanism, table::clean(shows));
+        text += &format!("{:<8} {row:<4} {}\n", report.mechanism, table::clean(shows));
     }
     text += &format!(
-        "{:<6} {} random sequences, {} operations, seed {}\n",
+        "{:<8} {} random sequences, {} operations, seed {}\n",
         report.mechanism, report.sequences, report.operations, report.seed
     );
     if let Some(divergence) = &report.divergence {
-        text += &format!("{:<6} DIFFERS in {divergence}\n", report.mechanism);
+        text += &format!("{:<8} DIFFERS in {divergence}\n", report.mechanism);
     }
     text
 }

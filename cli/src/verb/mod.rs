@@ -7,6 +7,7 @@ pub(crate) mod fsck;
 pub(crate) mod ls;
 pub(crate) mod man;
 pub(crate) mod mk;
+pub(crate) mod mq;
 pub(crate) mod pipe;
 pub(crate) mod recv;
 mod recv_many;
@@ -32,6 +33,7 @@ pub(crate) fn run(verb: Verb) -> Result<(), Fail> {
         Verb::Send(args) => send::run(&args),
         Verb::Recv(args) => recv::run(&args),
         Verb::Pipe(args) => pipe::run(&args),
+        Verb::Mq(args) => mq::run(&args),
         Verb::Sem(args) => sem::run(&args),
         Verb::Conform(args) => conform::run(&args),
         Verb::Compare(args) => compare::run(&args),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use slipring::adapters::sem::Semaphore;
 use slipring::adapters::semset::{Operation, Set};
-use slipring::adapters::sysv::{Obtain, PRIVATE};
+use slipring::adapters::sysv::{IPC_PRIVATE, Obtain};
 
 use crate::duration;
 use crate::fail::Fail;
@@ -133,7 +133,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
         Verb::Rm { name } => Semaphore::unlink(name).map_err(failed(name)),
         Verb::Ls => list(),
         Verb::MakeSet { values } => {
-            let set = Set::with_values(PRIVATE, values, Obtain::CreateNew, 0o600);
+            let set = Set::with_values(IPC_PRIVATE, values, Obtain::CreateNew, 0o600);
             out::print(&format!("{}\n", set.map_err(failed("a set"))?.id()))
         }
         Verb::Operate { id, operations, nowait } => {

@@ -242,7 +242,7 @@ impl Storm {
             out_of_order: tally.out_of_order,
             never_sent: tally.phantom,
             worst_stall: verdict.worst_stall.as_secs_f64(),
-            worst_recovery: verdict.worst_recovery.as_secs_f64(),
+            worst_recovery: verdict.times.delivery.max.as_secs_f64(),
             capacity_before: verdict.capacity.0,
             capacity_after: verdict.capacity.1,
             failures,
@@ -328,6 +328,7 @@ mod tests {
     use super::*;
     use slipring_faults::audit::Violation;
     use slipring_faults::storm::Measured;
+    use slipring_faults::summary::Summary;
 
     #[test]
     fn a_violation_is_named_and_a_leak_too() {
@@ -337,10 +338,12 @@ mod tests {
             killed: 1234,
             stopped: 0,
             worst_stall: Duration::from_millis(3),
-            worst_recovery: Duration::from_micros(4500),
             capacity: (64, 64),
             descriptors: (7, 7),
-            times: Measured::default(),
+            times: Measured {
+                delivery: Summary { max: Duration::from_micros(4500), ..Summary::default() },
+                ..Measured::default()
+            },
             complete: true,
             failures: Vec::new(),
             took: Duration::from_secs(2),

@@ -2,7 +2,7 @@
 //! in the hands of somebody killed; what was delivered twice, torn, in the wrong order, or without having been sent.
 //!
 //! Logs may be read in any order among each other, each from its front; nothing of a sender is final before its end.
-//! The memory needed is that of the messages in flight, not of the whole run.
+//! The memory needed is that of the messages in flight, of what was refused, and a little for each of the killed.
 
 mod gone;
 mod messages;

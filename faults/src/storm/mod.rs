@@ -396,9 +396,8 @@ impl<'a> Storm<'a> {
         let Seat { who, ready, .. } = self.seats[seat];
         let doing = self.floor.doing(seat).unwrap_or(Doing::Attach);
         *self.killed_in.entry(doing).or_insert(0) += 1;
-        if !ready && self.floor.attached(seat).load(SeqCst) == 0 {
-            // Never there: its predecessor's place is still empty.
-        } else {
+        // Else it was never there: its predecessor's place is still empty.
+        if ready || self.floor.attached(seat).load(SeqCst) != 0 {
             self.seats[seat].orphaned = at;
         }
         self.read(seat);
@@ -636,7 +635,6 @@ impl<'a> Storm<'a> {
             killed: self.killed,
             stopped: self.stopped,
             worst_stall: Duration::from_nanos(self.worst_stall),
-            worst_recovery: delivery.max,
             capacity: (self.capacity, capacity),
             descriptors: (0, 0),
             times: Measured {

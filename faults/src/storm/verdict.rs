@@ -22,9 +22,6 @@ pub struct Verdict {
     /// The longest time without any delivery while at least one sender and one receiver were neither stopped nor dead.
     /// The machine's scheduling is part of it.
     pub worst_stall: Duration,
-    /// The longest time from a kill to the next delivery, be it by a successor: forking that one, and others' stops, are
-    /// part of it.
-    pub worst_recovery: Duration,
     /// Messages that fit before, and after a drain at the end.
     pub capacity: (u64, u64),
     /// Open file descriptors of this process, before and after.
@@ -55,7 +52,7 @@ impl Verdict {
 pub struct Measured {
     /// In the middle of what the victims were, and how many of each.
     pub killed_in: BTreeMap<Doing, u64>,
-    /// From a kill to the next delivery, whoever gets it.
+    /// From a kill to the next delivery, be it by a successor: forking that one, and others' stops, are part of it.
     pub delivery: Summary,
     /// From a kill to its successor's being attached: forking it and its turn on a core included.
     pub successor: Summary,

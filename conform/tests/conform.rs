@@ -1,19 +1,20 @@
-//! Pipes and FIFOs do what the kernel's do, operation by operation. `SLIPRING_CONFORM_SEQUENCES=100000` plays more
+//! Every mechanism does what the kernel's does, operation by operation. `SLIPRING_CONFORM_SEQUENCES=100000` plays more
 //! random sequences than the usual; `SLIPRING_CONFORM_SEED` repeats them.
 
-use slipring_conform::pipe::compare;
+use slipring_conform::{Report, pipe, posix_mq, sysv_mq};
+use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().expect("a number"))
 }
 
-fn same(named: bool) {
+fn same(compare: impl FnOnce(u64, u64) -> io::Result<Report>) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
     let seed = number("SLIPRING_CONFORM_SEED").unwrap_or(now);
     let sequences = number("SLIPRING_CONFORM_SEQUENCES").unwrap_or(500);
     let start = std::time::Instant::now();
-    let report = compare(named, seed, sequences).unwrap();
+    let report = compare(seed, sequences).unwrap();
     println!(
         "{}: {} scripts, {} random sequences from seed {seed} on, {} operations, {:.1?}",
         report.mechanism,
@@ -30,10 +31,20 @@ fn same(named: bool) {
 
 #[test]
 fn pipes_are_the_kernels() {
-    same(false);
+    same(|seed, sequences| pipe::compare(false, seed, sequences));
 }
 
 #[test]
 fn fifos_are_the_kernels() {
-    same(true);
+    same(|seed, sequences| pipe::compare(true, seed, sequences));
+}
+
+#[test]
+fn posix_message_queues_are_the_kernels() {
+    same(posix_mq::compare);
+}
+
+#[test]
+fn system_v_message_queues_are_the_kernels() {
+    same(sysv_mq::compare);
 }
