@@ -12,35 +12,39 @@
 
 use slipring::adapters::sem::Semaphore;
 use slipring::adapters::sysv::Obtain;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 const TRIES: u32 = 5;
 
-/// Whether it got the resource.
-fn work(name: &str, number: u32, pause: Duration) -> io::Result<bool> {
+/// One worker; whether it got the resource.
+///
+/// # Errors
+/// There is no semaphore of this name, or nobody to tell.
+pub fn work(name: &str, number: u32, pause: Duration, out: &mut impl Write) -> io::Result<bool> {
     let semaphore = Semaphore::open(name)?;
     for _ in 0..TRIES {
         match semaphore.try_wait() {
             Ok(()) => {
-                println!("worker {number}: acquired");
+                writeln!(out, "worker {number}: acquired")?;
                 std::thread::sleep(pause / 2);
-                println!("worker {number}: released");
+                writeln!(out, "worker {number}: released")?;
                 semaphore.post()?;
                 return Ok(true);
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                println!("worker {number}: waiting...");
+                writeln!(out, "worker {number}: waiting...")?;
                 std::thread::sleep(pause);
             }
             Err(error) => return Err(error),
         }
     }
-    println!("worker {number}: gave up");
+    writeln!(out, "worker {number}: gave up")?;
     Ok(false)
 }
 
+#[allow(dead_code, reason = "the test of the examples calls what is inside")]
 fn start(workers: u32, pause: f64) -> io::Result<bool> {
     let name = format!("/slipring-workers-{}", std::process::id());
     let semaphore = Semaphore::obtain(&name, Obtain::CreateNew, 0o600, 1)?;
@@ -58,12 +62,15 @@ fn start(workers: u32, pause: f64) -> io::Result<bool> {
     Ok(all && semaphore.value() == 1)
 }
 
+#[allow(dead_code, reason = "the test of the examples calls what is inside")]
 fn main() -> ExitCode {
     let args: Vec<_> = std::env::args().skip(1).collect();
     let number = |at: usize, default: f64| args.get(at).map_or(Some(default), |text| text.parse().ok());
     let done = match args.first().map(String::as_str) {
         Some("worker") => match (args.get(1), number(2, 0.0), number(3, 1.0)) {
-            (Some(name), Some(own), Some(pause)) => work(name, own as u32, Duration::from_secs_f64(pause)),
+            (Some(name), Some(own), Some(pause)) => {
+                work(name, own as u32, Duration::from_secs_f64(pause), &mut io::stdout())
+            }
             _ => Err(ErrorKind::InvalidInput.into()),
         },
         _ => match (number(0, 3.0), number(1, 1.0)) {

@@ -23,11 +23,13 @@ pub const KIND_PAGES: u32 = 3;
 pub const KIND_POSIX_MQ: u32 = 4;
 /// Kind: a message queue with System V's rules, types to choose from.
 pub const KIND_SYSV_MQ: u32 = 5;
-
 /// Kind: a POSIX semaphore.
 pub const KIND_SEM: u32 = 6;
 /// Kind: a set of semaphores, as System V has them.
 pub const KIND_SEMSET: u32 = 7;
+/// Ring kind: records of any length, as a socket that keeps message boundaries: any number of writers and readers, one
+/// at a time of each. Laid out as [`KIND_PAGES`], its bytes used as one ring.
+pub const KIND_RECORDS: u32 = 9;
 
 /// What people call a segment of this kind that is no ring of messages: the adapter whose it is.
 #[must_use]
@@ -38,6 +40,7 @@ pub fn adapter_of(kind: u32) -> Option<&'static str> {
         KIND_SYSV_MQ => Some("sysv-mq"),
         KIND_SEM => Some("sem"),
         KIND_SEMSET => Some("semset"),
+        KIND_RECORDS => Some("socket"),
         _ => None,
     }
 }
@@ -385,6 +388,10 @@ pub struct Traffic {
     pub writers: AtomicU32,
     /// How often anybody closed an end.
     pub left: AtomicU32,
+    /// Bit 0: nothing more goes through (shutdown(2)). Bit 1: whoever reads sends no more elsewhere (a datagram socket's).
+    pub shut: AtomicU32,
+    /// Whether a writer was told that its bytes were thrown away unread.
+    pub told: AtomicU32,
 }
 
 impl Traffic {
@@ -817,6 +824,8 @@ const _: () = {
     pinned(offset_of!(Traffic, readers), 0);
     pinned(offset_of!(Traffic, writers), 4);
     pinned(offset_of!(Traffic, left), 8);
+    pinned(offset_of!(Traffic, shut), 12);
+    pinned(offset_of!(Traffic, told), 16);
     pinned(offset_of!(PageHeader, head), 0);
     pinned(offset_of!(PageHeader, tail), 128);
     pinned(offset_of!(PageHeader, limit), 256);

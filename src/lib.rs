@@ -71,6 +71,10 @@ static_assertions::assert_impl_all!(adapters::pipe::Reader: Send, Clone);
 static_assertions::assert_impl_all!(adapters::pipe::Writer: Send, Clone);
 static_assertions::assert_impl_all!(adapters::posix_mq::Queue: Send, Clone);
 static_assertions::assert_impl_all!(adapters::sysv_mq::Queue: Send, Clone);
+static_assertions::assert_impl_all!(adapters::socket::StreamListener: Send, Sync);
+static_assertions::assert_impl_all!(adapters::socket::Stream: Send);
+static_assertions::assert_impl_all!(adapters::socket::Seqpacket: Send);
+static_assertions::assert_impl_all!(adapters::socket::Datagram: Send);
 
 /// The examples of the README, as tests.
 #[cfg(doctest)]

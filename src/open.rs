@@ -4,18 +4,20 @@
 use crate::channel::members::NoPlace;
 use crate::channel::mpmc::{Receiver, Sender};
 use crate::channel::spsc::{Consumer, Producer};
+use crate::channel::stream::Stream;
 use crate::channel::{Host, Peer, Seat};
 use crate::error::{Error, Result};
 use crate::layout::{
-    self, Align, CONSUMER, EventLine, FLAG_ASYMMETRIC_FENCES, FLAG_PERSISTENT, KIND_MPMC, KIND_SPSC, MAGIC,
-    MAX_CAPACITY, MAX_PARTICIPANTS, MAX_SLOT_LEN, MAX_SLOTS, MIN_CAPACITY, MpmcHeader, PAGE_LEN,
-    PAGE_WORDS_OFFSET, PARTIES_OFFSET, PRODUCER, QUEUE_SEATS_OFFSET, QueueHeader, RECEIVER, RING_OFFSET,
-    SENDER, SLOT_ALIGN, SLOT_HEADER_LEN, SPSC_DATA_OFFSET, SegmentHeader, SpscHeader, VERSION, Wakeup,
-    cells_offset, nodes_offset, pages_offset, slots_offset,
+    self, Align, CONSUMER, EventLine, FLAG_ASYMMETRIC_FENCES, FLAG_PERSISTENT, KIND_MPMC, KIND_PAGES,
+    KIND_RECORDS, KIND_SPSC, MAGIC, MAX_CAPACITY, MAX_PARTICIPANTS, MAX_SLOT_LEN, MAX_SLOTS, MIN_CAPACITY,
+    MpmcHeader, PAGE_LEN, PAGE_WORDS_OFFSET, PARTIES_OFFSET, PRODUCER, QUEUE_SEATS_OFFSET, QueueHeader,
+    RECEIVER, RING_OFFSET, SENDER, SLOT_ALIGN, SLOT_HEADER_LEN, SPSC_DATA_OFFSET, SegmentHeader, SpscHeader,
+    VERSION, Wakeup, cells_offset, nodes_offset, pages_offset, slots_offset,
 };
 use crate::liveness::{self, Lease};
 use crate::ring::observed_bytes;
 use crate::ring::pages as ring_pages;
+use crate::ring::records;
 use crate::ring::store;
 use crate::ring::sweep;
 use crate::segment::{self, Place, Segment, Trust};
@@ -644,9 +646,9 @@ pub fn slots(segment: &Segment, geometry: SlotGeometry) -> Result<SlotView> {
     Ok(SlotView::new(lines(segment)?, parties, memory, geometry))
 }
 
-/// The stream in a mapped segment, if it is one.
-pub fn pages(segment: &Segment) -> Option<PageView> {
-    let geometry = PageGeometry::of(segment.header()).ok()?;
+/// The stream in a mapped segment, or the ring of records, if it is one of this kind.
+pub fn pages(segment: &Segment, kind: u32) -> Option<PageView> {
+    let geometry = PageGeometry::of(segment.header(), kind).ok()?;
     let pages = geometry.pages as usize;
     let words = segment.shared_slice(PAGE_WORDS_OFFSET, pages)?;
     let memory = segment.memory(pages_offset(geometry.pages), pages * geometry.page_len)?;
@@ -679,8 +681,8 @@ pub struct Party {
 pub struct RingInfo {
     /// Name or path.
     pub name: String,
-    /// The kind of ring: `spsc` or `mpmc`; or whose the segment is: `pipe` (a FIFO's, too), `posix-mq`, `sysv-mq`. Of
-    /// those it is only told how much they hold, and not who uses them.
+    /// The kind of ring: `spsc` or `mpmc`; or whose the segment is: `pipe` (a FIFO's, too), `posix-mq`, `sysv-mq`,
+    /// `socket` (a datagram socket's name). Of those it is only told how much they hold, and not who uses them.
     pub kind: &'static str,
     /// Data bytes. Of an MPMC ring: those of all slots.
     pub capacity: u64,
@@ -761,9 +763,13 @@ impl RingInfo {
         let impossible = |(field, found)| impossible(segment, field, found);
         let common = Common::of(header).map_err(impossible)?;
         let mut info = RingInfo { kind: adapter, max_participants: 0, ..RingInfo::outside(segment, common) };
-        if let Some(view) = pages(segment) {
+        if let Some(view) = pages(segment, KIND_PAGES) {
             (info.capacity, info.max_len) = (view.geometry.limit * PAGE_LEN as u64, PAGE_LEN as u64);
             info.used_bytes = ring_pages::unread(&view).unwrap_or(0) as u64;
+        } else if let Some(view) = pages(segment, KIND_RECORDS) {
+            (info.capacity, info.max_len) =
+                (view.memory.len() as u64, Stream::new(view.clone()).longest_record(0) as u64);
+            info.used_bytes = records::used_now(&view);
         } else if let Some(view) = cells(segment, header.kind) {
             info.capacity = store::get(&view.header.limits.bytes);
             info.max_len = view.geometry.max_len as u64;

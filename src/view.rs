@@ -3,11 +3,11 @@
 #![allow(clippy::disallowed_types, reason = "the facade's atomics, which the lint sees through to core's")]
 
 use crate::layout::{
-    Align, CELL_LENS, FLAG_ASYMMETRIC_FENCES, FLAG_PERSISTENT, FLAGS_KNOWN, KIND_MPMC, KIND_PAGES,
-    KIND_POSIX_MQ, KIND_SPSC, KIND_SYSV_MQ, MAX_CAPACITY, MAX_CELLS, MAX_PAGES, MAX_PARTICIPANTS,
-    MAX_SLOT_LEN, MAX_SLOTS, MIN_CAPACITY, MpmcHeader, Node, PAGE_LEN, PageHeader, Party, Permits,
-    QueueHeader, RING_OFFSET, SET_SLEEPERS, SLOT_ALIGN, SLOT_HEADER_LEN, SPSC_DATA_OFFSET, SegmentHeader,
-    SetHeader, SlotWord, SpscHeader, WaitLine, Wakeup, cells_offset, pages_offset, set_cells, slots_offset,
+    Align, CELL_LENS, FLAG_ASYMMETRIC_FENCES, FLAG_PERSISTENT, FLAGS_KNOWN, KIND_MPMC, KIND_POSIX_MQ,
+    KIND_SPSC, KIND_SYSV_MQ, MAX_CAPACITY, MAX_CELLS, MAX_PAGES, MAX_PARTICIPANTS, MAX_SLOT_LEN, MAX_SLOTS,
+    MIN_CAPACITY, MpmcHeader, Node, PAGE_LEN, PageHeader, Party, Permits, QueueHeader, RING_OFFSET,
+    SET_SLEEPERS, SLOT_ALIGN, SLOT_HEADER_LEN, SPSC_DATA_OFFSET, SegmentHeader, SetHeader, SlotWord,
+    SpscHeader, WaitLine, Wakeup, cells_offset, pages_offset, set_cells, slots_offset,
 };
 use crate::sync::{AnyBytes, AtomicU32, AtomicU64, Memory, Shared};
 
@@ -216,11 +216,11 @@ impl SlotGeometry {
 }
 
 impl PageGeometry {
-    /// The shape that this header describes, or the first field that cannot be.
-    pub fn of(header: &SegmentHeader) -> Result<PageGeometry, Fault> {
+    /// The shape that this header describes, of a ring of this kind, or the first field that cannot be.
+    pub fn of(header: &SegmentHeader, kind: u32) -> Result<PageGeometry, Fault> {
         let bad = |field, found| Err((field, found));
         let (pages, limit) = (header.capacity, u64::from(header.participants));
-        if header.kind != KIND_PAGES {
+        if header.kind != kind {
             return bad("kind", header.kind.into());
         }
         if !pages.is_power_of_two() || pages > MAX_PAGES {

@@ -56,7 +56,7 @@ pub(crate) enum Verb {
     Mq(mq::Args),
     /// Take and post the permits of semaphores
     Sem(sem::Args),
-    /// Compare slipring's pipes, message queues and semaphores with the kernel's, operation by operation
+    /// Compare slipring's pipes, message queues, semaphores and sockets with the kernel's, operation by operation
     Conform(conform::Args),
     /// Measure slipring against the kernel's own mechanisms on this machine
     Compare(compare::Args),

@@ -54,11 +54,19 @@ fn a_writer_without_readers_ends() {
 }
 
 #[test]
-fn pipes_and_fifos_conform_and_a_seed_is_printed() {
+fn pipes_fifos_and_sockets_conform_and_a_seed_is_printed() {
     let done = slipring(["conform", "--sequences", "20", "--seed", "7"]);
     done.is_fine();
-    assert!(done.out().contains("pipe     P4   ") && done.out().contains("fifo     F3   "), "{}", done.out());
-    assert!(done.out().contains("20 random sequences, 1200 operations, seed 7"));
+    assert!(
+        done.out().contains("pipe      P4   ") && done.out().contains("fifo      F3   "),
+        "{}",
+        done.out()
+    );
+    assert!(done.out().contains("datagram  K3   "), "{}", done.out());
+    // What there is to compare is the tool's own to say.
+    let reports = slipring(["conform", "--sequences", "0", "--json"]).json();
+    let ends = done.out().matches("20 random sequences, 1200 operations, seed 7").count();
+    assert_eq!(ends, reports.as_array().unwrap().len());
     let done = slipring(["conform", "fifo", "--sequences", "0", "--json"]);
     done.is_fine();
     let reports = done.json();

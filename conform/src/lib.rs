@@ -10,6 +10,7 @@ pub mod pipe;
 pub mod posix_mq;
 pub mod sem;
 pub mod semset;
+pub mod socket;
 mod sys;
 pub mod sysv_mq;
 
@@ -30,6 +31,8 @@ pub enum Value {
     Message(Vec<u8>, i64),
     /// Several numbers.
     Numbers(Vec<i64>),
+    /// More than one thing, in words.
+    Text(String),
 }
 
 /// What an operation gave, or the errno that it failed with.
@@ -51,6 +54,7 @@ impl Display for Outcome {
             Ok(Value::Bytes(bytes)) => write!(f, "{}", sum(bytes)),
             Ok(Value::Message(bytes, kind)) => write!(f, "{} of {kind}", sum(bytes)),
             Ok(Value::Numbers(numbers)) => write!(f, "{numbers:?}"),
+            Ok(Value::Text(text)) => write!(f, "{text}"),
             Err(errno) => write!(f, "{}", io::Error::from_raw_os_error(*errno)),
         }
     }
@@ -206,42 +210,4 @@ pub struct Report {
 fn content(count: &mut usize, len: usize) -> Vec<u8> {
     *count += 1;
     (0..len).map(|i| (i * 7 + *count * 13) as u8).collect()
-}
-
-impl Report {
-    /// Nothing compared yet.
-    #[must_use]
-    pub fn begin(mechanism: &'static str, seed: u64) -> Report {
-        Report { mechanism, rows: Vec::new(), seed, sequences: 0, operations: 0, divergence: None }
-    }
-
-    /// Plays a script; whether both sides did the same.
-    pub fn script<Op: Display, A: Subject<Op>, B: Subject<Op>>(
-        &mut self,
-        script: &Script<Op>,
-        sides: &mut Lockstep<A, B>,
-    ) -> bool {
-        self.divergence = script.ops.iter().find_map(|op| sides.step(op).err());
-        if self.divergence.is_none() {
-            self.rows.push((script.row, script.shows));
-        }
-        self.divergence.is_none()
-    }
-
-    /// Plays random sequences of `length` operations, each of the next seed, until one differs.
-    pub fn random(
-        &mut self,
-        sequences: u64,
-        length: u64,
-        mut play: impl FnMut(u64) -> Result<(), Box<Divergence>>,
-    ) {
-        for number in 0..sequences {
-            if let Err(divergence) = play(self.seed.wrapping_add(number)) {
-                self.divergence = Some(divergence);
-                return;
-            }
-            self.sequences += 1;
-            self.operations += length;
-        }
-    }
 }

@@ -447,30 +447,21 @@ fn any_op(dice: &mut fastrand::Rng, sets: usize) -> Op {
 /// Operations of one random sequence.
 const LENGTH: u64 = 60;
 
-fn random(seed: u64) -> Result<(), Box<Divergence>> {
-    let of = format!("random sequence of seed {seed}");
-    let mut sides = Lockstep::new(Kernel::default(), Adapter::default(), of);
-    let mut dice = fastrand::Rng::with_seed(seed);
+fn random(sides: &mut Lockstep<Kernel, Adapter>, dice: &mut fastrand::Rng) -> Result<u64, Box<Divergence>> {
     let mut sets = 0;
     for _ in 0..LENGTH {
-        let op = any_op(&mut dice, sets);
+        let op = any_op(dice, sets);
         let done = sides.step(&op)?.0.is_ok();
         sets += usize::from(done && matches!(op, Op::Get { .. }));
     }
-    Ok(())
+    Ok(LENGTH)
 }
 
 /// Compares: all scripts, then so many random sequences from `seed` on.
-#[must_use]
-pub fn compare(seed: u64, sequences: u64) -> Report {
-    let mut report = Report::begin("semset", seed);
-    for script in scripts() {
-        let of = format!("{}, {}", script.row, script.shows);
-        let mut sides = Lockstep::new(Kernel::default(), Adapter::default(), of);
-        if !report.script(&script, &mut sides) {
-            return report;
-        }
-    }
-    report.random(sequences, LENGTH, random);
-    report
+///
+/// # Errors
+/// None.
+pub fn compare(seed: u64, sequences: u64) -> io::Result<Report> {
+    let sides = |_| Ok((Kernel::default(), Adapter::default()));
+    crate::compare("semset", scripts(), seed, sequences, sides, random)
 }

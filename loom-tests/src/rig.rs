@@ -4,10 +4,13 @@
 use crate::channel::spsc::{Consumer, Producer};
 use crate::channel::{Host, Seat};
 use crate::error::{Error, RecvError};
-use crate::layout::{Align, CONSUMER, EventLine, Line, PRODUCER, Party, PartyWord, SpscHeader, Wakeup};
+use crate::layout::{
+    Align, CONSUMER, EventLine, Line, LockLine, PRODUCER, PageHeader, Party, PartyWord, SpscHeader, Traffic,
+    Wakeup,
+};
 use crate::ring::spsc::{ConsumerSide, ProducerSide};
 use crate::sync::{AtomicU32, AtomicU64, Memory, Semaphore, Shared, kill, killing};
-use crate::view::{Geometry, View};
+use crate::view::{Geometry, PageGeometry, PageView, View};
 use loom::sync::atomic::AtomicUsize;
 use loom::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::cell::Cell;
@@ -32,6 +35,33 @@ pub fn event_line() -> EventLine {
         enough: AtomicU64::new(0),
         semaphore: Semaphore::new(),
     }
+}
+
+/// A lock that nobody has.
+#[must_use]
+pub fn lock_line() -> LockLine {
+    LockLine { word: Line(AtomicU64::new(0)), event: event_line() }
+}
+
+/// An empty stream of so many pages of so many bytes; or an empty ring of records.
+#[must_use]
+pub fn stream_view(count: u64, page_len: usize) -> PageView {
+    let zero = || AtomicU32::new(0);
+    let traffic = Traffic { readers: zero(), writers: zero(), left: zero(), shut: zero(), told: zero() };
+    let header = PageHeader {
+        head: Line(AtomicU64::new(0)),
+        tail: Line(AtomicU64::new(0)),
+        limit: Line(AtomicU64::new(count)),
+        items: event_line(),
+        space: event_line(),
+        reading: lock_line(),
+        writing: lock_line(),
+        traffic,
+        partner: event_line(),
+    };
+    let words = Shared::of_all((0..count).map(|_| AtomicU64::new(0)).collect());
+    let geometry = PageGeometry { pages: count, limit: count, page_len, asymmetric: false };
+    PageView::new(Shared::of(header), words, Memory::zeroed(count as usize * page_len), geometry)
 }
 
 /// A place that nobody ever had.

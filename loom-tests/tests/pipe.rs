@@ -5,38 +5,19 @@ use loom::sync::atomic::AtomicBool;
 use loom::thread;
 use slipring_loom::channel::lock::{Held, Lock, Who};
 use slipring_loom::channel::stream::{Call, End, Stop, Stream};
-use slipring_loom::layout::{Line, LockLine, PageHeader, Traffic};
-use slipring_loom::rig::{Leases, event_line};
+use slipring_loom::rig::{Leases, stream_view};
 use slipring_loom::ring::pages;
 use slipring_loom::sync::Ordering::{Acquire, Relaxed, Release};
-use slipring_loom::sync::{AtomicU32, AtomicU64, Deadline, Memory, Shared, yield_now};
-use slipring_loom::view::{PageGeometry, PageView};
+use slipring_loom::sync::{Deadline, yield_now};
+use slipring_loom::view::PageView;
 use slipring_loom::{check, check_bounded};
 use std::sync::Arc;
 
 const PAGE: usize = 16;
 
-fn lock_line() -> LockLine {
-    LockLine { word: Line(AtomicU64::new(0)), event: event_line() }
-}
-
 /// An empty stream of so many pages.
 fn stream(count: u64) -> PageView {
-    let traffic = Traffic { readers: AtomicU32::new(0), writers: AtomicU32::new(0), left: AtomicU32::new(0) };
-    let header = PageHeader {
-        head: Line(AtomicU64::new(0)),
-        tail: Line(AtomicU64::new(0)),
-        limit: Line(AtomicU64::new(count)),
-        items: event_line(),
-        space: event_line(),
-        reading: lock_line(),
-        writing: lock_line(),
-        traffic,
-        partner: event_line(),
-    };
-    let words = Shared::of_all((0..count).map(|_| AtomicU64::new(0)).collect());
-    let geometry = PageGeometry { pages: count, limit: count, page_len: PAGE, asymmetric: false };
-    PageView::new(Shared::of(header), words, Memory::zeroed(count as usize * PAGE), geometry)
+    stream_view(count, PAGE)
 }
 
 fn read(view: &PageView, most: usize) -> Vec<u8> {
@@ -433,6 +414,51 @@ fn whoever_counts_a_departure_knows_that_the_end_is_let_go() {
     })
     .reaches("(0, true)", "before")
     .reaches("(1, true)", "after: the kernel says that it is gone");
+}
+
+#[test]
+fn what_was_written_before_it_was_shut_is_there() {
+    check(|run| {
+        let view = stream(1);
+        let there = view.clone();
+        let writer = thread::spawn(move || {
+            write(&there, &[1; 8]);
+            Stream::new(there).shut(&who(2, &everybody));
+        });
+        let shut = Stream::new(view.clone()).is_shut();
+        run.outcome((shut, brief(&read(&view, PAGE))));
+        writer.join().unwrap();
+    })
+    .reaches(r#"(false, "")"#, "before the write")
+    .reaches(r#"(false, "1")"#, "after it, or between")
+    .reaches(r#"(true, "1")"#, "after all");
+}
+
+#[test]
+fn two_who_shut_at_once_are_both_remembered() {
+    check(|run| {
+        let view = stream(1);
+        let there = Stream::new(view.clone());
+        let other = thread::spawn(move || there.set_mute());
+        let stream = Stream::new(view);
+        stream.shut(&who(1, &everybody));
+        other.join().unwrap();
+        run.outcome((stream.is_shut(), stream.is_mute()));
+    })
+    .reaches("(true, true)", "always: neither bit is lost to the other");
+}
+
+#[test]
+fn what_is_told_once_is_told_to_one() {
+    check(|run| {
+        let view = stream(1);
+        let there = Stream::new(view.clone());
+        let other = thread::spawn(move || there.first_told());
+        let here = Stream::new(view).first_told();
+        run.outcome((here, other.join().unwrap()));
+    })
+    .reaches("(true, false)", "this one")
+    .reaches("(false, true)", "the other");
 }
 
 #[test]

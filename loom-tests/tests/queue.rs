@@ -6,9 +6,9 @@ use slipring_loom::channel::line::{self, Want};
 use slipring_loom::channel::lock::{Lock, Who};
 use slipring_loom::channel::queue::{Call, Queue, Received, Stop, Watch};
 use slipring_loom::layout::{
-    FactsLine, LimitsLine, Line, LinesLine, LockLine, Node, QueueHeader, StoreLine, WaitLine, WatchLine,
+    FactsLine, LimitsLine, LinesLine, Node, QueueHeader, StoreLine, WaitLine, WatchLine,
 };
-use slipring_loom::rig::{Leases, event_line};
+use slipring_loom::rig::{Leases, lock_line};
 use slipring_loom::ring::store::{self, Select, To};
 use slipring_loom::sync::Ordering::Relaxed;
 use slipring_loom::sync::{AtomicU32, AtomicU64, Deadline, Memory, Shared};
@@ -26,7 +26,7 @@ fn word(value: u64) -> AtomicU64 {
 fn queue(cells: u64, count: u64) -> QueueView {
     let zero = || word(0);
     let header = QueueHeader {
-        lock: LockLine { word: Line(zero()), event: event_line() },
+        lock: lock_line(),
         store: StoreLine {
             root: zero(),
             free: zero(),

@@ -251,9 +251,9 @@ fn who_fell_asleep_before_a_killed_poster_said_that_nobody_sleeps_is_woken() {
             .collect();
         // It frees the permit, and is killed before it wakes who has fallen asleep meanwhile.
         let granted = [1, SLEEPERS | 1];
-        let freed = granted.iter().any(|&found| {
-            permits.state.compare_exchange(found, FREE, Relaxed, Relaxed).is_ok()
-        });
+        let freed = granted
+            .iter()
+            .any(|&found| permits.state.compare_exchange(found, FREE, Relaxed, Relaxed).is_ok());
         permits.post().unwrap();
         waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
         run.outcome((freed, permits.state.load(Relaxed) & !SLEEPERS));

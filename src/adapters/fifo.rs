@@ -9,6 +9,7 @@ use crate::adapters::pipe::{
     GATE, Handle, Options, Reader, Writer, byte, end, errno, other, reads, view, writes,
 };
 use crate::channel::stream::{End, Stop};
+use crate::layout::KIND_PAGES;
 use crate::liveness::Hold;
 use crate::segment::{self, Place, Segment, Trust};
 use crate::sync::{Deadline, register_for_heavy_fences};
@@ -112,7 +113,7 @@ impl Fifo {
     fn open(&self, ends: &'static [End], how: Open) -> io::Result<Handle> {
         let fd = Segment::open_file(&self.0, Trust::Kernel).map_err(errno)?;
         let (fd, segment) = Segment::open(self.0.clone(), fd, Trust::Kernel).map_err(errno)?;
-        let view = view(&segment)?;
+        let view = view(&segment, KIND_PAGES)?;
         register_for_heavy_fences();
         let segment = Arc::new(segment);
         // The gate's description is not the end's: it is closed here, and with it the gate is open, come what may.

@@ -5,11 +5,11 @@
 //! description holds a shared lock, which forked children inherit with it, and which the kernel drops with the last of
 //! them (`Hold` in `liveness`). So nothing happens at fork(2), and nobody has to be told of a death.
 //!
-//! To take a lock of the stream a handle needs a number whose lease no other process shares: a seat. It takes one when it
-//! first moves bytes, and a forked child, whose copy of the lease was taken away, takes another.
+//! To take a lock of the stream a handle needs a seat (`seat.rs`). It takes one when it first moves bytes.
 #![forbid(unsafe_code)]
 
 use crate::adapters::seat::Seat;
+use crate::adapters::seen::Seen;
 use crate::channel::lock::{NOBODY, Who};
 use crate::channel::stream::{Call, End, Stop, Stream};
 use crate::error::{self, Error};
@@ -24,8 +24,6 @@ use crate::sync::{Deadline, register_for_heavy_fences};
 use crate::view::PageView;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use rustix::time::{ClockId, clock_gettime};
-use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -44,11 +42,9 @@ pub(super) const READERS: usize = 0;
 pub(super) const WRITERS: usize = 1;
 /// Byte locked by whoever is just opening an end.
 pub(super) const GATE: usize = 2;
+
 /// The seats.
-const SEATS: std::ops::Range<usize> = 3..NOBODY as usize;
-/// A writer asks the kernel whether a reader is left when somebody has closed an end, and when it has not asked for so
-/// long: half of what it takes to notice a killed reader, at most.
-const TRUSTED_FOR: Duration = Duration::from_millis(10);
+pub(super) const SEATS: std::ops::Range<usize> = 3..NOBODY as usize;
 
 /// What a new pipe is like.
 #[derive(Clone, Copy, Debug)]
@@ -94,40 +90,52 @@ impl Options {
         if limit > pages || pages > MAX_PAGES { Err(Errno::EINVAL.into()) } else { Ok((limit, pages)) }
     }
 
-    /// Makes the segment: `kind` of place, mode, and what is in it. Not published yet.
+    /// Makes the segment: its place, its mode, and an empty stream in it. Not published yet.
     pub(super) fn create(&self, place: Place, mode: u32) -> io::Result<(OwnedFd, Segment, PageView)> {
         let (limit, pages) = self.pages()?;
-        let asymmetric = u32::from(register_for_heavy_fences()) * FLAG_ASYMMETRIC_FENCES;
-        let mut header = SegmentHeader {
-            magic: MAGIC,
-            version: VERSION,
-            kind: KIND_PAGES,
-            segment_len: pages_offset(pages) as u64 + pages * PAGE_LEN as u64,
-            ring_offset: RING_OFFSET as u64,
-            data_offset: pages_offset(pages) as u64,
-            capacity: pages,
-            align: PAGE_LEN as u32,
-            wakeup: Wakeup::Futex.code(),
-            flags: asymmetric + FLAG_PERSISTENT,
-            creator_pid: std::process::id(),
-            creator_uid: nix::unistd::geteuid().as_raw(),
-            mode,
-            slot_len: PAGE_LEN as u32,
-            participants: limit as u32,
-            created_ns: open::now_ns(),
-            ..SegmentHeader::default()
-        };
-        header.checksum = header.expected_checksum();
-        let (fd, segment) = Segment::create(place, header, mode).map_err(errno)?;
-        let view = view(&segment)?;
+        let (fd, segment, view) = make(KIND_PAGES, limit, pages, place, mode)?;
         Stream::new(view.clone()).discard();
         Ok((fd, segment, view))
     }
 }
 
+/// Makes a segment of this kind with so many pages, of which `limit` may be in use. Not published yet, all zero.
+pub(super) fn make(
+    kind: u32,
+    limit: u64,
+    pages: u64,
+    place: Place,
+    mode: u32,
+) -> io::Result<(OwnedFd, Segment, PageView)> {
+    let asymmetric = u32::from(register_for_heavy_fences()) * FLAG_ASYMMETRIC_FENCES;
+    let mut header = SegmentHeader {
+        magic: MAGIC,
+        version: VERSION,
+        kind,
+        segment_len: pages_offset(pages) as u64 + pages * PAGE_LEN as u64,
+        ring_offset: RING_OFFSET as u64,
+        data_offset: pages_offset(pages) as u64,
+        capacity: pages,
+        align: PAGE_LEN as u32,
+        wakeup: Wakeup::Futex.code(),
+        flags: asymmetric + FLAG_PERSISTENT,
+        creator_pid: std::process::id(),
+        creator_uid: nix::unistd::geteuid().as_raw(),
+        mode,
+        slot_len: PAGE_LEN as u32,
+        participants: limit as u32,
+        created_ns: open::now_ns(),
+        ..SegmentHeader::default()
+    };
+    header.checksum = header.expected_checksum();
+    let (fd, segment) = Segment::create(place, header, mode).map_err(errno)?;
+    let view = view(&segment, kind)?;
+    Ok((fd, segment, view))
+}
+
 /// Pages for so many bytes, as F_SETPIPE_SZ rounds: up to a power of two, at least one; what has no such power below
 /// 2^32 is invalid.
-fn pages_for(bytes: usize) -> io::Result<u64> {
+pub(super) fn pages_for(bytes: usize) -> io::Result<u64> {
     match bytes {
         0..=PAGE_LEN => Ok(1),
         _ if bytes > 1 << 31 => Err(Errno::EINVAL.into()),
@@ -135,9 +143,9 @@ fn pages_for(bytes: usize) -> io::Result<u64> {
     }
 }
 
-/// The stream in a segment, if it is one.
-pub(super) fn view(segment: &Segment) -> io::Result<PageView> {
-    open::pages(segment).ok_or_else(|| Errno::EINVAL.into())
+/// The stream in a segment, or the ring of records, if it is one.
+pub(super) fn view(segment: &Segment, kind: u32) -> io::Result<PageView> {
+    open::pages(segment, kind).ok_or_else(|| Errno::EINVAL.into())
 }
 
 /// Makes a pipe: what is written to the one end is read from the other (pipe(2)).
@@ -225,8 +233,7 @@ pub(super) struct Handle {
     opened: Arc<Opened>,
     stream: Stream,
     seat: Option<Seat>,
-    /// Departures when this handle last heard from the kernel that a reader is left, and when that was.
-    readers_seen: Cell<Option<(u32, Duration)>>,
+    readers: Seen,
 }
 
 impl Handle {
@@ -250,7 +257,7 @@ impl Handle {
 
     fn on(opened: Arc<Opened>) -> Handle {
         let stream = Stream::new(opened.view.clone());
-        Handle { opened, stream, seat: None, readers_seen: Cell::new(None) }
+        Handle { opened, stream, seat: None, readers: Seen::default() }
     }
 
     pub(super) fn stream(&self) -> &Stream {
@@ -270,7 +277,7 @@ impl Handle {
         // Mapped through a description of its own, or the mapping would keep the end open.
         let unheld = crate::segment::reopen(&Place::Anonymous, hold.fd()).map_err(errno)?;
         let (_, segment) = Segment::open(Place::Anonymous, unheld, Trust::Kernel).map_err(errno)?;
-        let view = view(&segment)?;
+        let view = view(&segment, KIND_PAGES)?;
         Handle::new(hold, Arc::new(segment), view, ends)
     }
 
@@ -291,20 +298,9 @@ impl Handle {
         Ok(())
     }
 
-    /// Whether no reader is left. Clean departures are seen at once, a death within [`TRUSTED_FOR`].
+    /// Whether no reader is left. Clean departures are seen at once, a death a little later.
     fn no_reader(&self) -> bool {
-        let departures = self.stream.departures();
-        let now = clock_gettime(ClockId::MonotonicCoarse);
-        let now = Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs() as u32);
-        if let Some((then, at)) = self.readers_seen.get()
-            && then == departures
-            && now.saturating_sub(at) < TRUSTED_FOR
-        {
-            return false;
-        }
-        let gone = self.opened.nobody_has(End::Reading);
-        self.readers_seen.set((!gone).then_some((departures, now)));
-        gone
+        self.readers.all_gone(self.stream.departures(), || self.opened.nobody_has(End::Reading))
     }
 
     /// Does `verb` as this process, waiting until `deadline`; by default for ever, or not at all with O_NONBLOCK.

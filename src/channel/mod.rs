@@ -6,6 +6,7 @@ pub mod loan;
 pub mod lock;
 pub mod members;
 pub mod mpmc;
+pub mod packets;
 pub mod queue;
 pub mod semaphore;
 pub mod semset;

@@ -12,16 +12,20 @@ use crate::event::{Event, SLICE, Waited, Waiters};
 use crate::layout::Wakeup;
 use crate::ring::pages;
 use crate::sync::Deadline;
-use crate::sync::Ordering::{Acquire, Release};
+use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::view::PageView;
+
+/// Of `Traffic::shut`.
+const SHUT: u32 = 1;
+const MUTE: u32 = 2;
 
 /// A stream as one handle sees it.
 pub struct Stream {
-    view: PageView,
-    reading: Lock,
-    writing: Lock,
-    items: Event,
-    space: Event,
+    pub(super) view: PageView,
+    pub(super) reading: Lock,
+    pub(super) writing: Lock,
+    pub(super) items: Event,
+    pub(super) space: Event,
     partner: Event,
 }
 
@@ -77,7 +81,7 @@ pub struct Call<'a> {
 impl Call<'_> {
     /// The right to do something, waited for no longer than the caller would wait for bytes. Its holder moves bytes and
     /// does not sleep: even who is not to wait waits for it, but not for one that is stopped.
-    fn right(&self, lock: &Lock) -> Result<Held, Stop> {
+    pub(super) fn right(&self, lock: &Lock) -> Result<Held, Stop> {
         if let Some(held) = lock.try_take(self.who.me) {
             return Ok(held);
         }
@@ -91,7 +95,7 @@ impl Call<'_> {
     }
 
     /// Waits on `event` until `ready`, or until the other side is gone: false then.
-    fn wait(&self, event: &Event, ready: impl FnMut() -> bool) -> Result<bool, Stop> {
+    pub(super) fn wait(&self, event: &Event, ready: impl FnMut() -> bool) -> Result<bool, Stop> {
         let deadline = (self.patience)().ok_or(Stop::WouldBlock)?;
         let gone = || (self.alone)().then_some(None);
         match event.wait_interruptible(deadline, ready, gone, Some(Stop::Interrupted)) {
@@ -211,10 +215,22 @@ impl Stream {
         pages::unread(&self.view)
     }
 
+    /// Whether anything is there that was not read; may be stale at once.
+    #[must_use]
+    pub fn has_unread(&self) -> bool {
+        !pages::is_empty(&self.view)
+    }
+
     /// How many pages may be in use.
     #[must_use]
     pub fn limit(&self) -> u64 {
         pages::limit(&self.view)
+    }
+
+    /// How many pages it was made for.
+    #[must_use]
+    pub fn made_for(&self) -> u64 {
+        self.view.geometry.limit
     }
 
     /// Sets how many pages may be in use; false if more are.
@@ -272,6 +288,53 @@ impl Stream {
     pub fn departures(&self) -> u32 {
         // ord(stream.leave) Acquire <- leave: who is counted has let go of its end.
         self.view.header.traffic.left.load(Acquire)
+    }
+
+    /// From now on nothing more goes through; what is in it can be read (shutdown(2)). A write that was quicker is in it,
+    /// unless its writer has been stopped with the right to write.
+    pub fn shut(&self, who: &Who<'_>) {
+        let held = self.writing.take(who, Deadline::after(SLICE));
+        self.set_shut(SHUT);
+        if let Ok(held) = held {
+            self.writing.give_back(held);
+        }
+        self.items.notify_all();
+        self.space.notify_all();
+    }
+
+    /// Notes that whoever reads here sends no more elsewhere.
+    pub fn set_mute(&self) {
+        self.set_shut(MUTE);
+    }
+
+    fn set_shut(&self, bit: u32) {
+        // ord(stream.shut) Release -> shut_bits: what was written before is seen by whoever sees this.
+        self.view.header.traffic.shut.fetch_or(bit, Release);
+    }
+
+    fn shut_bits(&self) -> u32 {
+        // ord(stream.shut) Acquire <- set_shut: everything that was written before it was shut.
+        self.view.header.traffic.shut.load(Acquire)
+    }
+
+    /// Whether nothing more goes through.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_shut(&self) -> bool {
+        self.shut_bits() & SHUT != 0
+    }
+
+    /// Whether whoever reads here sends no more elsewhere.
+    #[must_use]
+    pub fn is_mute(&self) -> bool {
+        self.shut_bits() & MUTE != 0
+    }
+
+    /// Whether this is the first time that anybody is told that what is in here will never be read.
+    #[must_use]
+    pub fn first_told(&self) -> bool {
+        // ord(own) Relaxed: one of those who ask is the first, whoever it is.
+        self.view.header.traffic.told.fetch_or(1, Relaxed) == 0
     }
 
     /// An end was closed: its lock was let go before this says so. Everybody looks who is left.

@@ -6,6 +6,7 @@ pub mod mpmc;
 pub mod observe;
 pub mod pages;
 mod pin;
+pub mod records;
 mod scan;
 pub mod spsc;
 pub mod store;

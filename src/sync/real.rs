@@ -407,9 +407,10 @@ impl FutexU64 {
 
     /// The lower half, for the kernel's eyes alone: nothing here looks at it as a word of its own.
     fn lower(&self) -> &core::sync::atomic::AtomicU32 {
-        let at = core::ptr::from_ref(self).cast::<core::sync::atomic::AtomicU32>();
-        // SAFETY: inside the word, aligned, and an atomic of the same bytes; one further where the lower half comes last.
-        unsafe { &*at.add(usize::from(cfg!(target_endian = "big"))) }
+        let halves = core::ptr::from_ref(self).cast::<core::sync::atomic::AtomicU32>();
+        let lower = halves.wrapping_add(usize::from(cfg!(target_endian = "big")));
+        // SAFETY: inside the word, aligned, and an atomic of the same bytes.
+        unsafe { &*lower }
     }
 
     /// Adds 1 to the lower half and wakes the first of those who sleep on it, both in one system call (FUTEX_WAKE_OP), so

@@ -1,8 +1,10 @@
 //! `slipring conform`: the kernel's mechanisms and slipring's adapters in lock-step, until they differ.
 
+use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use slipring_conform::{Report, pipe, posix_mq, sem, semset, sysv_mq};
+use clap::ValueEnum as _;
+use slipring_conform::{Report, pipe, posix_mq, sem, semset, socket, sysv_mq};
 
 use crate::fail::Fail;
 use crate::{out, table};
@@ -19,6 +21,9 @@ Examples:
   slipring conform pipe --sequences 100000
   slipring conform pipe --seed 1795371983580003222 --sequences 1 --json";
 
+/// Of the column of names: the longest, `seqpacket`.
+const WIDTH: usize = 9;
+
 /// What can be compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Mechanism {
@@ -34,6 +39,26 @@ enum Mechanism {
     Sem,
     /// semget(2)
     Semset,
+    /// unix(7): streams, sequenced records, datagrams
+    Socket,
+}
+
+impl Mechanism {
+    fn compare(self, seed: u64, sequences: u64) -> io::Result<Vec<Report>> {
+        use socket::Kind::{Datagram, Seqpacket, Stream};
+        match self {
+            Mechanism::Pipe => Ok(vec![pipe::compare(false, seed, sequences)?]),
+            Mechanism::Fifo => Ok(vec![pipe::compare(true, seed, sequences)?]),
+            Mechanism::PosixMq => Ok(vec![posix_mq::compare(seed, sequences)?]),
+            Mechanism::SysvMq => Ok(vec![sysv_mq::compare(seed, sequences)?]),
+            Mechanism::Sem => Ok(vec![sem::compare(seed, sequences)?]),
+            Mechanism::Semset => Ok(vec![semset::compare(seed, sequences)?]),
+            Mechanism::Socket => [Stream, Seqpacket, Datagram]
+                .into_iter()
+                .map(|kind| socket::compare(kind, seed, sequences))
+                .collect(),
+        }
+    }
 }
 
 /// `conform` and its options.
@@ -61,29 +86,15 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64);
     let seed = args.seed.unwrap_or(now);
     let mut reports = Vec::new();
-    let all = [
-        Mechanism::Pipe,
-        Mechanism::Fifo,
-        Mechanism::PosixMq,
-        Mechanism::SysvMq,
-        Mechanism::Sem,
-        Mechanism::Semset,
-    ];
-    for mechanism in all {
+    for &mechanism in Mechanism::value_variants() {
         if args.mechanism.is_none_or(|only| only == mechanism) {
-            let report = match mechanism {
-                Mechanism::Pipe => pipe::compare(false, seed, args.sequences),
-                Mechanism::Fifo => pipe::compare(true, seed, args.sequences),
-                Mechanism::PosixMq => posix_mq::compare(seed, args.sequences),
-                Mechanism::SysvMq => sysv_mq::compare(seed, args.sequences),
-                Mechanism::Sem => Ok(sem::compare(seed, args.sequences)),
-                Mechanism::Semset => Ok(semset::compare(seed, args.sequences)),
-            };
-            let report = report.map_err(|error| Fail::io("cannot compare", &error))?;
-            if !args.json {
-                out::print(&text(&report))?;
+            let compared = mechanism.compare(seed, args.sequences);
+            for report in compared.map_err(|error| Fail::io("cannot compare", &error))? {
+                if !args.json {
+                    out::print(&text(&report))?;
+                }
+                reports.push(report);
             }
-            reports.push(report);
         }
     }
     if args.json {
@@ -98,14 +109,14 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
 fn text(report: &Report) -> String {
     let mut text = String::new();
     for (row, shows) in &report.rows {
-        text += &format!("{:<8} {row:<4} {}\n", report.mechanism, table::clean(shows));
+        text += &format!("{:<WIDTH$} {row:<4} {}\n", report.mechanism, table::clean(shows));
     }
     text += &format!(
-        "{:<8} {} random sequences, {} operations, seed {}\n",
+        "{:<WIDTH$} {} random sequences, {} operations, seed {}\n",
         report.mechanism, report.sequences, report.operations, report.seed
     );
     if let Some(divergence) = &report.divergence {
-        text += &format!("{:<8} DIFFERS in {divergence}\n", report.mechanism);
+        text += &format!("{:<WIDTH$} DIFFERS in {divergence}\n", report.mechanism);
     }
     text
 }
