@@ -607,9 +607,7 @@ impl Permits {
 pub struct SetHeader {
     /// The right to look at the cells and to change them.
     pub lock: LockLine,
-    /// Whoever cannot go on sleeps here until a value changes.
-    pub event: EventLine,
-    /// Counts changes of values. Only whoever holds `lock` changes it.
+    /// Counts changes of values, by whoever holds `lock`. Those for whom there is no place sleep on it.
     pub changes: Line<AtomicU32>,
     /// How many entries of the record are to be carried out; see `ring/journal.rs`.
     pub pending: Line<AtomicU32>,
@@ -617,31 +615,40 @@ pub struct SetHeader {
 
 /// The most semaphores of a set (SEMMSL).
 pub const MAX_SEMAPHORES: u64 = 32000;
-/// How many of those who sleep on one set are counted.
-pub const SET_SLEEPERS: usize = 1024;
+/// Places for those who sleep on a set, and the cells of each. In models: two.
+pub const SET_PLACES: usize = if REAL { 1024 } else { 2 };
+/// The same.
+pub const SET_PLACE: usize = 16;
 /// Cells of a set before its values: see `channel/semset.rs`.
-pub const SET_FIXED: usize = 10;
+pub const SET_FIXED: usize = 12;
 
 /// How many processes can have changes to be undone in a set of so many semaphores.
 #[must_use]
 pub const fn undo_rows(semaphores: usize) -> usize {
     let rows = (1 << 16) / if semaphores == 0 { 1 } else { semaphores };
-    if rows > 128 { 128 } else { rows + 2 }
+    let most = if REAL { 128 } else { 2 };
+    if rows > most { most } else { rows + 2 }
 }
 
-/// How many cells a set of so many semaphores has that are changed together.
+/// How many cells a set of so many semaphores has before its places.
 #[must_use]
 pub const fn set_cells(semaphores: usize) -> usize {
     SET_FIXED + 2 * semaphores + undo_rows(semaphores) * (2 + semaphores)
 }
 
 /// Where the cells of a set start.
-pub const SET_CELLS_OFFSET: usize = RING_OFFSET + 640;
+pub const SET_CELLS_OFFSET: usize = RING_OFFSET + 512;
+
+/// How many cells there are with the places.
+#[must_use]
+pub const fn set_cells_with_places(semaphores: usize) -> usize {
+    set_cells(semaphores) + SET_PLACES * SET_PLACE
+}
 
 /// Where the record of a change starts, behind all cells.
 #[must_use]
 pub const fn set_record_offset(semaphores: usize) -> usize {
-    (SET_CELLS_OFFSET + (set_cells(semaphores) + SET_SLEEPERS) * 4).next_multiple_of(128)
+    (SET_CELLS_OFFSET + set_cells_with_places(semaphores) * 4).next_multiple_of(128)
 }
 
 /// Bytes of a set behind `RING_OFFSET`.
@@ -898,10 +905,9 @@ const _: () = {
     pinned(offset_of!(Permits, watch), 12);
     pinned(offset_of!(Permits, relieved), 16);
     pinned(size_of::<Permits>(), 32);
-    pinned(offset_of!(SetHeader, event), 256);
-    pinned(offset_of!(SetHeader, changes), 384);
-    pinned(offset_of!(SetHeader, pending), 512);
-    pinned(size_of::<SetHeader>(), 640);
+    pinned(offset_of!(SetHeader, changes), 256);
+    pinned(offset_of!(SetHeader, pending), 384);
+    pinned(size_of::<SetHeader>(), 512);
     assert!(RING_OFFSET + 1408 <= PAGE_WORDS_OFFSET && PAGE_WORDS_OFFSET.is_multiple_of(8));
     assert!(RING_OFFSET + 640 <= SPSC_DATA_OFFSET && RING_OFFSET + 640 <= PARTIES_OFFSET);
     assert!(RING_OFFSET.is_multiple_of(128) && PARTIES_OFFSET.is_multiple_of(128));

@@ -6,8 +6,8 @@ use crate::layout::{
     Align, CELL_LENS, FLAG_ASYMMETRIC_FENCES, FLAG_PERSISTENT, FLAGS_KNOWN, KIND_MPMC, KIND_POSIX_MQ,
     KIND_SPSC, KIND_SYSV_MQ, MAX_CAPACITY, MAX_CELLS, MAX_PAGES, MAX_PARTICIPANTS, MAX_SLOT_LEN, MAX_SLOTS,
     MIN_CAPACITY, MpmcHeader, Node, PAGE_LEN, PageHeader, Party, Permits, QueueHeader, RING_OFFSET,
-    SET_SLEEPERS, SLOT_ALIGN, SLOT_HEADER_LEN, SPSC_DATA_OFFSET, SegmentHeader, SetHeader, SlotWord,
-    SpscHeader, WaitLine, Wakeup, cells_offset, pages_offset, set_cells, slots_offset,
+    SLOT_ALIGN, SLOT_HEADER_LEN, SPSC_DATA_OFFSET, SegmentHeader, SetHeader, SlotWord, SpscHeader, WaitLine,
+    Wakeup, cells_offset, pages_offset, set_cells, set_cells_with_places, slots_offset,
 };
 use crate::sync::{AnyBytes, AtomicU32, AtomicU64, Memory, Shared};
 
@@ -566,7 +566,7 @@ impl QueueView {
 pub struct SetView {
     /// The control lines.
     pub header: Shared<SetHeader>,
-    /// What changes together; then who sleeps.
+    /// Values and what is to be undone; then the places of those who sleep.
     pub cells: Shared<[AtomicU32]>,
     /// The record of a change.
     pub record: Shared<[AtomicU64]>,
@@ -584,7 +584,7 @@ impl SetView {
         semaphores: usize,
     ) -> Self {
         assert_eq!(record.len(), set_cells(semaphores), "an entry for each cell");
-        assert_eq!(cells.len(), record.len() + SET_SLEEPERS, "the length that was checked");
+        assert_eq!(cells.len(), set_cells_with_places(semaphores), "the length that was checked");
         SetView { header, cells, record, semaphores }
     }
 }

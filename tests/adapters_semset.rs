@@ -6,7 +6,7 @@ mod common;
 #[allow(dead_code, reason = "this file uses a part")]
 mod kernel;
 
-use common::{Board, Dice, alone, fork, interruptible, is_asleep, restartable, until};
+use common::{Board, Dice, alone, errno, fork, interruptible, is_asleep, restartable, until};
 use nix::sys::signal::Signal;
 use slipring::adapters::semset::{Operation, Set};
 use slipring::adapters::sysv::{IPC_PRIVATE, Obtain, ftok};
@@ -115,10 +115,6 @@ const fn undone(number: u16, change: i16) -> kernel::Operation {
     (number, change, false, true)
 }
 
-fn errno<T: std::fmt::Debug>(result: io::Result<T>) -> i32 {
-    result.unwrap_err().raw_os_error().unwrap()
-}
-
 /// A thread that does this, asleep for good, and not for a lock or a page on the way.
 fn asleep<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> std::thread::JoinHandle<T> {
     let (tell, told) = std::sync::mpsc::channel();
@@ -221,17 +217,20 @@ fn signals<S: Semaphores>() {
         }
     });
     child.hear();
-    let settled = || until("it waits", || set.waiting(0).unwrap() == (1, 0) && child.sleeps());
-    settled();
-    // A signal between two sleeps of one call ends nothing (docs/semantics.md), so there may be a second.
-    let interrupter = child.interrupter();
-    let interrupting = common::meanwhile(move || {
+    let settled =
+        |child: &common::Child| until("it waits", || set.waiting(0).unwrap() == (1, 0) && child.sleeps());
+    settled(&child);
+    assert_eq!(child.interrupted(), libc::EINTR as u64, "{}", S::WHOSE);
+    settled(&child);
+    // Calls of System V are not restarted, whatever the handler was installed with. A signal between two sleeps of one call
+    // ends nothing (docs/semantics.md), so there may be a second.
+    let pid = nix::unistd::Pid::from_raw(child.pid() as i32);
+    let restarting = common::meanwhile(move || {
+        let _ = nix::sys::signal::kill(pid, Signal::SIGUSR2);
         std::thread::sleep(Duration::from_millis(50));
-        interrupter();
     });
-    let mut child = child;
     assert_eq!(child.hear(), libc::EINTR as u64, "{}", S::WHOSE);
-    drop(interrupting);
+    drop(restarting);
     child.send(Signal::SIGKILL);
     drop(child);
     until("nobody waits", || set.waiting(0).unwrap() == (0, 0));
@@ -242,6 +241,91 @@ fn a_signals_handler_ends_a_wait_and_a_killed_waiter_is_not_counted() {
     let _alone = alone();
     signals::<kernel::Set>();
     signals::<Set>();
+}
+
+/// A child that takes this, asleep for it; it says when it has it.
+fn taker<S: Semaphores>(set: S, operations: &[kernel::Operation]) -> common::Child {
+    let child = fork(|link| {
+        set.operate(operations, None).unwrap();
+        link.say(1);
+    });
+    common::nap(&child);
+    child
+}
+
+fn served<S: Semaphores>() {
+    let own = own::<S>(&[0, 0]);
+    let set = own.0;
+    let mut first = taker(set, &[by(0, -1), by(1, 1)]);
+    let mut large = taker(set, &[by(0, -3)]);
+    let mut second = taker(set, &[by(0, -1)]);
+    let mut by_the_first = taker(set, &[by(1, -1)]);
+    assert_eq!((set.waiting(0).unwrap(), set.waiting(1).unwrap()), ((3, 0), (1, 0)));
+    set.operate(&[by(0, 1)], None).unwrap();
+    // Without a moment for anybody to wake up in.
+    assert_eq!(
+        set.values().unwrap(),
+        [0, 0],
+        "{}: whoever could go on has it when the call returns",
+        S::WHOSE
+    );
+    assert_eq!(errno(set.operate(&[(0, -1, true, false)], None)), libc::EAGAIN, "nobody is quicker");
+    assert_eq!(set.pid(0).unwrap(), first.pid());
+    assert_eq!((set.waiting(0).unwrap(), set.waiting(1).unwrap()), ((2, 0), (0, 0)));
+    assert_eq!((first.hear(), by_the_first.hear()), (1, 1));
+    // Who needs less may come before who waits longer.
+    set.set_value(0, 2).unwrap();
+    assert_eq!((set.values().unwrap(), second.hear()), (vec![1, 0], 1));
+    set.operate(&[by(0, 2)], None).unwrap();
+    assert_eq!((set.values().unwrap(), large.hear()), (vec![0, 0], 1));
+    [first, large, second, by_the_first].into_iter().for_each(common::Child::join);
+}
+
+#[test]
+fn a_change_is_made_with_all_that_it_makes_possible_for_who_waits() {
+    let _alone = alone();
+    served::<kernel::Set>();
+    served::<Set>();
+}
+
+fn dead_sleepers<S: Semaphores>() {
+    let own = own::<S>(&[0]);
+    let set = own.0;
+    let victim = taker(set, &[by(0, -1)]);
+    let mut other = taker(set, &[by(0, -1)]);
+    victim.kill();
+    set.operate(&[by(0, 1)], None).unwrap();
+    assert_eq!((set.values().unwrap(), other.hear()), (vec![0], 1), "{}", S::WHOSE);
+    other.join();
+}
+
+#[test]
+fn a_killed_sleeper_takes_nothing() {
+    let _alone = alone();
+    dead_sleepers::<kernel::Set>();
+    dead_sleepers::<Set>();
+}
+
+fn many_operations<S: Semaphores>() {
+    static TAKE: [kernel::Operation; 40] = [by(0, -1); 40];
+    let own = own::<S>(&[39]);
+    let set = own.0;
+    let mut child = taker(set, &TAKE);
+    set.operate(&[by(0, 2)], None).unwrap();
+    assert_eq!(child.hear(), 1, "{}", S::WHOSE);
+    child.join();
+    let mut child = fork(|link| link.say(errno(set.operate(&TAKE, None)) as u64));
+    common::nap(&child);
+    set.remove().unwrap();
+    assert_eq!(child.hear(), libc::EIDRM as u64, "{}", S::WHOSE);
+    child.join();
+}
+
+#[test]
+fn calls_of_many_operations_wait_as_well() {
+    let _alone = alone();
+    many_operations::<kernel::Set>();
+    many_operations::<Set>();
 }
 
 // --- E4, E5: keys and identifiers ---

@@ -14,7 +14,6 @@ fn journal_of(cells: usize) -> SetView {
     let line = || Line(AtomicU32::new(0));
     let header = SetHeader {
         lock: LockLine { word: Line(AtomicU64::new(0)), event: event_line() },
-        event: event_line(),
         changes: line(),
         pending: line(),
     };

@@ -27,7 +27,7 @@ use crate::adapters::sysv::{self, Object, Obtain, permitted, unlink_names};
 use crate::channel::lock::{NOBODY, Who};
 use crate::channel::semset::{self as core, Ask, Caller, Stop};
 use crate::layout::{
-    KIND_SEMSET, MAX_SEMAPHORES, RING_OFFSET, SET_CELLS_OFFSET, SET_SLEEPERS, set_cells, set_len,
+    KIND_SEMSET, MAX_SEMAPHORES, RING_OFFSET, SET_CELLS_OFFSET, set_cells, set_cells_with_places, set_len,
     set_record_offset,
 };
 use crate::liveness::while_nobody_forks;
@@ -154,7 +154,7 @@ fn view(segment: &Segment) -> io::Result<SetView> {
         && header.segment_len == RING_OFFSET as u64 + set_len(count);
     let parts = || {
         let header = segment.shared(RING_OFFSET)?;
-        let cells = segment.shared_slice(SET_CELLS_OFFSET, set_cells(count) + SET_SLEEPERS)?;
+        let cells = segment.shared_slice(SET_CELLS_OFFSET, set_cells_with_places(count))?;
         let record = segment.shared_slice(set_record_offset(count), set_cells(count))?;
         Some(SetView::new(header, cells, record, count))
     };

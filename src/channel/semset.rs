@@ -6,25 +6,32 @@
 //! says whether it lives. Whoever has the lock and finds that a process with changes to be undone is gone undoes them: the
 //! next operation of anybody, or a sleeper at the end of its slice.
 //!
-//! Who cannot go on says which semaphore it waits for, lets go of the lock, and sleeps until a value changes; then it tries
-//! again. All who sleep on one set are woken by a change in it.
+//! Who cannot go on writes its operations into a place, lets go of the lock, and sleeps on the place's first cell. Whoever
+//! changes a value does with it what it makes possible, as the kernel does: the operations of those who sleep, who waits
+//! longest first, and again from the first after each that changed a value. That they are done is part of the same change.
+//! So when a call returns, whoever could go on by it has what it wanted, and nobody who comes is quicker.
 //!
 //! ```text
-//!   cells   removed  mode  otime (2)  ctime (2)  uid  gid  key  nothing
+//!   cells   removed  mode  otime (2)  ctime (2)  uid  gid  key  places in use  tickets given  crowd
 //!           value of each semaphore      pid of each semaphore's last change
 //!           each row: the process's number        each row: its pid
 //!           each row: what is added to each semaphore when the process is gone
-//!   behind  each sleeper: number:12 | zero:1 | semaphore:15, one store each
+//!   place   number:16 | how it ended:16   0: free
+//!           not to wait:12 | operations:4 | zero:1 | semaphore:15, the one that it waits for
+//!           ticket   pid   up to twelve operations: undo:1 | number:15 | change:16
 //! ```
+//!
+//! A sleeper that was killed is found when its operations could be done, and they are not; its place is free then. Calls of
+//! more operations than a place has, and those that find no place, are the crowd: they try again after each change.
 #![forbid(unsafe_code)]
 
 use crate::channel::lock::{Held, Lock, NotTaken, Who};
 use crate::error::Corrupt;
-use crate::event::{Event, Waited, Waiters};
-use crate::layout::{SET_FIXED, SET_SLEEPERS, Wakeup, undo_rows};
+use crate::event::SLICE;
+use crate::layout::{SET_FIXED, SET_PLACE, SET_PLACES, undo_rows};
 use crate::ring::journal::{self, Change};
-use crate::sync::Deadline;
 use crate::sync::Ordering::Relaxed;
+use crate::sync::{AtomicU32, Deadline, futex_wait_until_handler, futex_wake};
 use crate::view::SetView;
 
 /// The highest value (SEMVMX), and how much can be noted to be undone (SEMAEM).
@@ -37,6 +44,27 @@ const CHANGED: usize = 4;
 const OWNER: usize = 6;
 const GROUP: usize = 7;
 const KEY: usize = 8;
+const IN_USE: usize = 9;
+const TICKETS: usize = 10;
+const CROWD: usize = 11;
+
+// Cells of a place.
+const STATE: usize = 0;
+const ABOUT: usize = 1;
+const TICKET: usize = 2;
+const PID: usize = 3;
+const OPERATIONS: usize = 4;
+
+// How a wait in a place ended.
+const WAITS: u32 = 0;
+const DONE: u32 = 1;
+const WOULD_BLOCK: u32 = 2;
+const OUT_OF_RANGE: u32 = 3;
+const NO_ROW: u32 = 4;
+const REMOVED_NOW: u32 = 5;
+
+const ZERO: u32 = 0x8000;
+const EVERYBODY: usize = usize::MAX;
 
 /// One operation on one semaphore, as struct sembuf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,11 +152,28 @@ enum Blocked {
     Never(Stop),
 }
 
+impl Blocked {
+    fn stop(self) -> Stop {
+        match self {
+            Blocked::At(_) => Stop::WouldBlock,
+            Blocked::Never(stop) => stop,
+        }
+    }
+
+    /// As a place has it.
+    fn code(self) -> u32 {
+        match self {
+            Blocked::At(_) => WOULD_BLOCK,
+            Blocked::Never(Stop::NoRow) => NO_ROW,
+            Blocked::Never(_) => OUT_OF_RANGE,
+        }
+    }
+}
+
 /// A set as one handle sees it.
 pub struct Set {
     view: SetView,
     lock: Lock,
-    event: Event,
     rows: usize,
 }
 
@@ -138,8 +183,7 @@ impl Set {
     pub fn new(view: SetView) -> Self {
         let header = &view.header;
         let lock = Lock::new(header.project(|header| &header.lock), false);
-        let event = Event::new(header.project(|header| &header.event), Wakeup::Futex, false, Waiters::Many);
-        Set { rows: undo_rows(view.semaphores), lock, event, view }
+        Set { rows: undo_rows(view.semaphores), lock, view }
     }
 
     /// Begins with these values, while nobody else sees it.
@@ -177,8 +221,9 @@ impl Set {
         self.owner_pid(self.rows) + row * self.view.semaphores + number
     }
 
-    fn sleeper(&self, place: usize) -> usize {
-        self.view.record.len() + place
+    /// A cell of a place.
+    fn of_place(&self, place: usize, cell: usize) -> usize {
+        self.view.record.len() + place * SET_PLACE + cell
     }
 
     fn cell(&self, cell: usize) -> u32 {
@@ -208,48 +253,254 @@ impl Set {
         if operations.iter().any(|operation| !self.has(operation.number.into())) {
             return Err(Stop::NoSemaphore);
         }
-        let mut place = None;
-        let mut waited = Ok(());
+        let held = self.enter(caller)?;
+        let at = match self.attempt(operations, caller.who.me, caller.pid, caller.now) {
+            Ok(changes) => {
+                let changed = self.carry_out(&changes);
+                self.leave(held, changed, caller);
+                return Ok(());
+            }
+            Err(Blocked::At(at)) if !at.nowait => at,
+            Err(blocked) => {
+                self.leave(held, false, caller);
+                return Err(blocked.stop());
+            }
+        };
+        match self.queue_up(operations, at, caller) {
+            Some(place) => {
+                self.leave(held, false, caller);
+                self.wait_in(place, caller, deadline)
+            }
+            None => self.wait_in_the_crowd(held, operations, caller, deadline),
+        }
+    }
+
+    /// Sleeps in a place until somebody did our operations.
+    fn wait_in(&self, place: usize, caller: &Caller<'_>, deadline: Deadline) -> Result<(), Stop> {
+        let state = self.of_place(place, STATE);
+        let waits = caller.who.me << 16 | WAITS;
         loop {
-            let held = self.enter(caller, place.is_some())?;
-            let seen = self.changes();
-            let blocked = match (self.attempt(operations, caller), waited) {
-                (Ok(changes), _) => {
-                    let woke = self.carry_out(&changes);
-                    self.forget(&mut place);
-                    self.leave(held, woke);
+            let slept = self.sleep(&self.view.cells[state], waits, caller, deadline);
+            let held = match self.enter(caller) {
+                Err(Stop::NoSet) => return Err(Stop::Removed),
+                held => held?,
+            };
+            let found = self.cell(state);
+            if found >> 16 != caller.who.me {
+                self.leave(held, false, caller);
+                return Err(Stop::Corrupt(Corrupt::new("place", found.into(), place as u64)));
+            }
+            let ended = match found & 0xffff {
+                WAITS => slept.map(|()| None),
+                DONE => Ok(Some(())),
+                WOULD_BLOCK => Err(Stop::WouldBlock),
+                OUT_OF_RANGE => Err(Stop::Range),
+                NO_ROW => Err(Stop::NoRow),
+                _ => Err(Stop::Removed),
+            };
+            if ended != Ok(None) {
+                self.free(place);
+            }
+            self.leave(held, false, caller);
+            if let Some(ended) = ended.transpose() {
+                return ended;
+            }
+        }
+    }
+
+    /// Tries again after each change, beside others who do.
+    fn wait_in_the_crowd(
+        &self,
+        mut held: Held,
+        operations: &[Operation],
+        caller: &Caller<'_>,
+        deadline: Deadline,
+    ) -> Result<(), Stop> {
+        let mut slept = Ok(());
+        loop {
+            let blocked = match self.attempt(operations, caller.who.me, caller.pid, caller.now) {
+                Ok(changes) => {
+                    let changed = self.carry_out(&changes);
+                    self.leave(held, changed, caller);
                     return Ok(());
                 }
-                (Err(Blocked::Never(stop)), _) => Err(stop),
-                (Err(Blocked::At(at)), _) if at.nowait => Err(Stop::WouldBlock),
-                (Err(Blocked::At(_)), Err(stop)) => Err(stop),
-                (Err(Blocked::At(at)), Ok(())) => Ok(at),
+                Err(Blocked::At(at)) if !at.nowait => slept,
+                Err(blocked) => Err(blocked.stop()),
             };
-            match blocked {
-                Ok(at) => self.say(&mut place, at, caller.who.me),
-                Err(stop) => {
-                    self.forget(&mut place);
-                    self.leave(held, false);
-                    return Err(stop);
-                }
+            if blocked.is_err() {
+                self.leave(held, false, caller);
+                return blocked;
             }
-            self.leave(held, false);
-            let changed = || self.changes() != seen;
-            let died = || self.somebody_died(caller).then_some(Ok(()));
-            waited = match self.event.wait_interruptible(deadline, changed, died, Err(Stop::Interrupted)) {
-                Waited::Ready => Ok(()),
-                Waited::Ended(end) => end,
-                Waited::TimedOut => Err(Stop::WouldBlock),
+            journal::set(&self.view, CROWD, 1);
+            let seen = self.changes();
+            self.leave(held, false, caller);
+            slept = self.sleep(&self.view.header.changes.0, seen, caller, deadline);
+            held = match self.enter(caller) {
+                Err(Stop::NoSet) => return Err(Stop::Removed),
+                held => held?,
             };
         }
     }
 
+    /// Sleeps until the word is another, or there is something to do with the lock.
+    fn sleep(
+        &self,
+        word: &AtomicU32,
+        expected: u32,
+        caller: &Caller<'_>,
+        deadline: Deadline,
+    ) -> Result<(), Stop> {
+        loop {
+            // ord(own) Relaxed: a hint; what it means is seen with the lock.
+            if word.load(Relaxed) != expected || self.is_removed() || self.somebody_died(caller) {
+                return Ok(());
+            }
+            // Who died with the lock in hand may have left a change half made, or those whom it serves not served.
+            if let Some(held) = self.lock.take_over(&caller.who) {
+                self.settle(held, caller).map(|held| self.leave(held, false, caller))?;
+                continue;
+            }
+            let Some(slice) = deadline.slice(SLICE) else { return Err(Stop::WouldBlock) };
+            if futex_wait_until_handler(word, expected, slice) {
+                return Err(Stop::Interrupted);
+            }
+        }
+    }
+
+    /// Takes a place, with the lock: the first cell last, so that nothing is half said. `None` if there is none, or the
+    /// operations do not fit.
+    fn queue_up(&self, operations: &[Operation], at: Operation, caller: &Caller<'_>) -> Option<usize> {
+        if operations.len() > SET_PLACE - OPERATIONS {
+            return None;
+        }
+        let is_free = |&place: &usize| self.cell(self.of_place(place, STATE)) == 0;
+        let place = (0..SET_PLACES).find(is_free).or_else(|| {
+            (0..self.in_use()).filter(|&place| !self.lives(place, caller)).for_each(|place| self.free(place));
+            (0..SET_PLACES).find(is_free)
+        })?;
+        let nowait =
+            operations.iter().rev().fold(0, |bits, operation| bits << 1 | u32::from(operation.nowait));
+        let ticket = self.cell(TICKETS).wrapping_add(1);
+        let set = |cell, value| journal::set(&self.view, cell, value);
+        set(TICKETS, ticket);
+        set(self.of_place(place, ABOUT), nowait << 20 | (operations.len() as u32) << 16 | about(at));
+        set(self.of_place(place, TICKET), ticket);
+        set(self.of_place(place, PID), caller.pid);
+        for (index, operation) in operations.iter().enumerate() {
+            let number = u32::from(operation.number) << 16;
+            let word = u32::from(operation.undo) << 31 | number | u32::from(operation.change.cast_unsigned());
+            set(self.of_place(place, OPERATIONS + index), word);
+        }
+        set(IN_USE, self.cell(IN_USE).max(place as u32 + 1));
+        set(self.of_place(place, STATE), caller.who.me << 16 | WAITS);
+        Some(place)
+    }
+
+    fn in_use(&self) -> usize {
+        (self.cell(IN_USE) as usize).min(SET_PLACES)
+    }
+
+    fn free(&self, place: usize) {
+        journal::set(&self.view, self.of_place(place, STATE), 0);
+        let mut in_use = self.in_use();
+        while in_use > 0 && self.cell(self.of_place(in_use - 1, STATE)) == 0 {
+            in_use -= 1;
+        }
+        journal::set(&self.view, IN_USE, in_use as u32);
+    }
+
+    fn lives(&self, place: usize, caller: &Caller<'_>) -> bool {
+        let owner = self.cell(self.of_place(place, STATE)) >> 16;
+        owner == caller.who.me || (caller.who.lives)(owner)
+    }
+
+    /// The places of those who wait, who waits longest first.
+    fn line(&self) -> Vec<usize> {
+        let waits = |&place: &usize| {
+            let state = self.cell(self.of_place(place, STATE));
+            state != 0 && state & 0xffff == WAITS
+        };
+        let mut line: Vec<_> = (0..self.in_use()).filter(waits).collect();
+        let next = self.cell(TICKETS).wrapping_add(1);
+        let age = |place: usize| next.wrapping_sub(self.cell(self.of_place(place, TICKET)));
+        line.sort_by_key(|&place| std::cmp::Reverse(age(place)));
+        line
+    }
+
+    /// What stands in a place.
+    fn operations_in(&self, place: usize) -> Vec<Operation> {
+        let about = self.cell(self.of_place(place, ABOUT));
+        let count = ((about >> 16 & 0xf) as usize).min(SET_PLACE - OPERATIONS);
+        let operation = |index: usize| {
+            let word = self.cell(self.of_place(place, OPERATIONS + index));
+            Operation {
+                number: (word >> 16 & 0x7fff) as u16,
+                change: (word as u16).cast_signed(),
+                nowait: about >> (20 + index) & 1 != 0,
+                undo: word >> 31 != 0,
+            }
+        };
+        (0..count).map(operation).collect()
+    }
+
+    /// Does the operations of those who wait, as far as that is possible now; the places of those who are to be woken.
+    fn serve(&self, caller: &Caller<'_>) -> Vec<usize> {
+        let mut served = Vec::new();
+        let mut line = self.line();
+        let mut next = 0;
+        while let Some(&place) = line.get(next) {
+            next += 1;
+            let state = self.of_place(place, STATE);
+            let (owner, pid) = (self.cell(state) >> 16, self.cell(self.of_place(place, PID)));
+            let operations = self.operations_in(place);
+            if operations.iter().any(|operation| !self.has(operation.number.into())) {
+                // No correct participant wrote that.
+                self.free(place);
+                continue;
+            }
+            let ended = match self.attempt(&operations, owner, pid, caller.now) {
+                Err(Blocked::At(at)) if !at.nowait => {
+                    let cell = self.of_place(place, ABOUT);
+                    journal::set(&self.view, cell, self.cell(cell) & !0xffff | about(at));
+                    continue;
+                }
+                ended => ended,
+            };
+            if !self.lives(place, caller) {
+                self.free(place);
+                continue;
+            }
+            served.push(place);
+            match ended {
+                Ok(mut changes) => {
+                    changes.push(Change { cell: state, value: owner << 16 | DONE });
+                    if self.carry_out(&changes) {
+                        line = self.line();
+                        next = 0;
+                    }
+                }
+                Err(blocked) => journal::set(&self.view, state, owner << 16 | blocked.code()),
+            }
+        }
+        served
+    }
+
+    fn wake(&self, places: &[usize]) {
+        for &place in places {
+            futex_wake(&self.view.cells[self.of_place(place, STATE)], EVERYBODY);
+        }
+    }
+
+    fn wake_the_crowd(&self) {
+        futex_wake(&self.view.header.changes.0, EVERYBODY);
+    }
+
     /// What `operations` change if they are done now.
-    fn attempt(&self, operations: &[Operation], caller: &Caller<'_>) -> Result<Vec<Change>, Blocked> {
+    fn attempt(&self, operations: &[Operation], me: u32, pid: u32, now: u64) -> Result<Vec<Change>, Blocked> {
         let mut values: Vec<(usize, i32)> = Vec::new();
         let mut undone: Vec<(usize, i32)> = Vec::new();
         let row = match operations.iter().any(|operation| operation.undo && operation.change != 0) {
-            true => Some(self.row(caller.who.me).ok_or(Blocked::Never(Stop::NoRow))?),
+            true => Some(self.row(me).ok_or(Blocked::Never(Stop::NoRow))?),
             false => None,
         };
         for operation in operations {
@@ -275,16 +526,16 @@ impl Set {
         let mut changes = Vec::with_capacity(2 * values.len() + undone.len() + 4);
         for &(number, value) in &values {
             changes.push(Change { cell: self.value(number), value: value as u32 });
-            changes.push(Change { cell: self.pid(number), value: caller.pid });
+            changes.push(Change { cell: self.pid(number), value: pid });
         }
         if let Some(row) = row {
-            changes.push(Change { cell: self.row_owner(row), value: caller.who.me });
-            changes.push(Change { cell: self.owner_pid(row), value: caller.pid });
+            changes.push(Change { cell: self.row_owner(row), value: me });
+            changes.push(Change { cell: self.owner_pid(row), value: pid });
             for (number, undo) in undone {
                 changes.push(Change { cell: self.undo(row, number), value: undo as u32 });
             }
         }
-        put(&mut changes, OPERATED, caller.now);
+        put(&mut changes, OPERATED, now);
         Ok(changes)
     }
 
@@ -317,7 +568,7 @@ impl Set {
         if values.clone().any(|(_, value)| !(0..=VALUE_MAX).contains(&value)) {
             return Err(Stop::Range);
         }
-        let held = self.enter(caller, false)?;
+        let held = self.enter(caller)?;
         let mut changes = Vec::new();
         for (number, value) in values {
             changes.push(Change { cell: self.value(number), value: value as u32 });
@@ -327,7 +578,7 @@ impl Set {
         }
         put(&mut changes, CHANGED, caller.now);
         let woke = self.carry_out(&changes);
-        self.leave(held, woke);
+        self.leave(held, woke, caller);
         Ok(())
     }
 
@@ -339,14 +590,14 @@ impl Set {
         if !self.has(number) {
             return Err(Stop::NoSemaphore);
         }
-        let held = self.enter(caller, false)?;
+        let held = self.enter(caller)?;
         let answer = match what {
             Ask::Value => self.cell(self.value(number)),
             Ask::Pid => self.cell(self.pid(number)),
             Ask::WaitingForMore => self.waiting(number, false, caller),
             Ask::WaitingForZero => self.waiting(number, true, caller),
         };
-        self.leave(held, false);
+        self.leave(held, false, caller);
         Ok(answer)
     }
 
@@ -355,9 +606,9 @@ impl Set {
     /// # Errors
     /// The set was removed.
     pub fn values(&self, caller: &Caller<'_>) -> Result<Vec<u16>, Stop> {
-        let held = self.enter(caller, false)?;
+        let held = self.enter(caller)?;
         let values = (0..self.view.semaphores).map(|number| self.cell(self.value(number)) as u16).collect();
-        self.leave(held, false);
+        self.leave(held, false, caller);
         Ok(values)
     }
 
@@ -366,9 +617,9 @@ impl Set {
     /// # Errors
     /// The set was removed.
     pub fn facts(&self, caller: &Caller<'_>) -> Result<Facts, Stop> {
-        let held = self.enter(caller, false)?;
+        let held = self.enter(caller)?;
         let facts = self.hints();
-        self.leave(held, false);
+        self.leave(held, false, caller);
         Ok(facts)
     }
 
@@ -390,12 +641,12 @@ impl Set {
     /// # Errors
     /// The set was removed.
     pub fn change(&self, to: [u32; 3], caller: &Caller<'_>) -> Result<(), Stop> {
-        let held = self.enter(caller, false)?;
+        let held = self.enter(caller)?;
         let mut changes: Vec<_> =
             [OWNER, GROUP, MODE].into_iter().zip(to).map(|(cell, value)| Change { cell, value }).collect();
         put(&mut changes, CHANGED, caller.now);
         journal::commit(&self.view, &changes);
-        self.leave(held, false);
+        self.leave(held, false, caller);
         Ok(())
     }
 
@@ -410,9 +661,9 @@ impl Set {
     /// # Errors
     /// It is not done: the set was removed.
     pub fn while_there<T>(&self, caller: &Caller<'_>, work: impl FnOnce() -> T) -> Result<T, Stop> {
-        let held = self.enter(caller, false)?;
+        let held = self.enter(caller)?;
         let done = work();
-        self.leave(held, false);
+        self.leave(held, false, caller);
         Ok(done)
     }
 
@@ -435,11 +686,18 @@ impl Set {
     /// # Errors
     /// It was before.
     pub fn remove(&self, caller: &Caller<'_>, unlink: impl FnOnce()) -> Result<(), Stop> {
-        let held = self.enter(caller, false)?;
+        let held = self.enter(caller)?;
         journal::set(&self.view, REMOVED, 1);
         unlink();
+        let line = self.line();
+        for &place in &line {
+            let state = self.of_place(place, STATE);
+            journal::set(&self.view, state, self.cell(state) & !0xffff | REMOVED_NOW);
+        }
         self.count_change();
-        self.leave(held, true);
+        self.leave(held, false, caller);
+        self.wake(&line);
+        self.wake_the_crowd();
         Ok(())
     }
 
@@ -449,18 +707,15 @@ impl Set {
     /// The set is damaged.
     pub fn adopt(&self, caller: &Caller<'_>) -> Result<(), Stop> {
         self.lock.disown(caller.who.me);
-        let held = match self.enter(caller, false) {
+        let held = match self.enter(caller) {
             Err(Stop::NoSet) => return Ok(()),
             held => held?,
         };
         let dead = (0..self.rows).filter(|&row| self.cell(self.row_owner(row)) == caller.who.me);
         let woke = self.undo_rows(dead.collect(), caller.now);
-        for place in 0..SET_SLEEPERS {
-            if self.cell(self.sleeper(place)) >> 16 == caller.who.me {
-                journal::set(&self.view, self.sleeper(place), 0);
-            }
-        }
-        self.leave(held, woke);
+        let its = |&place: &usize| self.cell(self.of_place(place, STATE)) >> 16 == caller.who.me;
+        (0..self.in_use()).filter(its).for_each(|place| self.free(place));
+        self.leave(held, woke, caller);
         Ok(())
     }
 
@@ -474,37 +729,47 @@ impl Set {
         }
     }
 
-    /// Takes the lock, carries out what a dead holder began, undoes what the dead left.
-    fn enter(&self, caller: &Caller<'_>, waited: bool) -> Result<Held, Stop> {
-        let held = self.lock(caller);
-        let entered = match journal::recover(&self.view) {
-            Err(fault) => Err(Stop::Corrupt(fault)),
-            Ok(_) if self.is_removed() => Err(if waited { Stop::Removed } else { Stop::NoSet }),
-            Ok(recovered) => Ok(recovered),
-        };
-        match entered {
-            Ok(recovered) => {
-                if recovered {
-                    self.count_change();
-                }
-                let undone = self.undo_rows(self.dead_rows(caller).collect(), caller.now);
-                if recovered || undone {
-                    self.event.notify_all();
-                }
-                Ok(held)
-            }
-            Err(stop) => {
-                self.lock.give_back(held);
-                Err(stop)
-            }
-        }
+    /// Takes the lock, and puts in order what the dead left.
+    fn enter(&self, caller: &Caller<'_>) -> Result<Held, Stop> {
+        self.settle(self.lock(caller), caller)
     }
 
-    /// Gives the lock back; `woke`: somebody may be able to go on now.
-    fn leave(&self, held: Held, woke: bool) {
+    /// Carries out what a dead holder of the lock began, undoes what the dead are to have undone, and serves whoever can go
+    /// on by that.
+    fn settle(&self, held: Held, caller: &Caller<'_>) -> Result<Held, Stop> {
+        let recovered = match journal::recover(&self.view) {
+            Err(fault) => Err(Stop::Corrupt(fault)),
+            Ok(_) if self.is_removed() => Err(Stop::NoSet),
+            Ok(recovered) => Ok(recovered),
+        };
+        let recovered = match recovered {
+            Ok(recovered) => recovered,
+            Err(stop) => {
+                self.lock.give_back(held);
+                return Err(stop);
+            }
+        };
+        let undone = self.undo_rows(self.dead_rows(caller).collect(), caller.now);
+        if recovered || undone || held.after_death {
+            self.count_change();
+            let served = self.serve(caller);
+            self.wake(&served);
+            self.wake_the_crowd();
+        }
+        Ok(held)
+    }
+
+    /// Serves whoever can go on, if a value `changed`, gives the lock back, and wakes them.
+    fn leave(&self, held: Held, changed: bool, caller: &Caller<'_>) {
+        let served = if changed { self.serve(caller) } else { Vec::new() };
+        let crowd = changed && self.cell(CROWD) != 0;
+        if crowd {
+            journal::set(&self.view, CROWD, 0);
+        }
         self.lock.give_back(held);
-        if woke {
-            self.event.notify_all();
+        self.wake(&served);
+        if crowd {
+            self.wake_the_crowd();
         }
     }
 
@@ -575,35 +840,19 @@ impl Set {
         self.view.header.changes.0.store(changes.wrapping_add(1), Relaxed);
     }
 
-    /// Says for what we sleep. With the lock; one store, so nothing is left half said.
-    fn say(&self, place: &mut Option<usize>, at: Operation, me: u32) {
-        let free = || (0..SET_SLEEPERS).find(|&place| self.cell(self.sleeper(place)) == 0);
-        *place = place.or_else(free);
-        if let Some(place) = *place {
-            let zero = u32::from(at.change == 0) << 15;
-            journal::set(&self.view, self.sleeper(place), me << 16 | zero | u32::from(at.number));
-        }
-    }
-
-    fn forget(&self, place: &mut Option<usize>) {
-        if let Some(place) = place.take() {
-            journal::set(&self.view, self.sleeper(place), 0);
-        }
-    }
-
     fn waiting(&self, number: usize, zero: bool, caller: &Caller<'_>) -> u32 {
-        let mut count = 0;
-        for place in 0..SET_SLEEPERS {
-            let word = self.cell(self.sleeper(place));
-            let owner = word >> 16;
-            if word != 0 && owner != caller.who.me && !(caller.who.lives)(owner) {
-                journal::set(&self.view, self.sleeper(place), 0);
-            } else if word != 0 && word & 0x7fff == number as u32 && (word & 0x8000 != 0) == zero {
-                count += 1;
-            }
-        }
-        count
+        let for_this = number as u32 | if zero { ZERO } else { 0 };
+        let (live, dead): (Vec<_>, Vec<_>) =
+            self.line().into_iter().partition(|&place| self.lives(place, caller));
+        dead.into_iter().for_each(|place| self.free(place));
+        let its = |&&place: &&usize| self.cell(self.of_place(place, ABOUT)) & 0xffff == for_this;
+        live.iter().filter(its).count() as u32
     }
+}
+
+/// What a place says of the operation that it waits for.
+fn about(at: Operation) -> u32 {
+    u32::from(at.number) | if at.change == 0 { ZERO } else { 0 }
 }
 
 /// The entry of this semaphore, which begins as `first` says.

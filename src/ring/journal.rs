@@ -72,7 +72,7 @@ pub fn recover(view: &SetView) -> Result<bool, Corrupt> {
         // ord(own) Relaxed: ordered by `pending`.
         let entry = entry.load(Relaxed);
         let cell = (entry >> 32) as usize;
-        if cell >= view.record.len() {
+        if cell >= view.cells.len() {
             return Err(bad("record", entry));
         }
         set(view, cell, entry as u32);
