@@ -2,12 +2,13 @@
 //! slipring's. [`measure`] runs the probes, [`expected`] says what each must find.
 //!
 //! A mechanism that moves bytes is a `Line`, and most probes are the same for all of these; what only some have (a death, an
-//! opening, an order other than that of sending) is theirs.
+//! opening, an order other than that of sending) is theirs. Semaphores and bare memory move nothing and have probes of their own.
 #![forbid(unsafe_code)]
 
 mod adapters;
 mod kernel;
 mod memory;
+mod permits;
 mod rings;
 
 use crate::process::{self, Child};
@@ -114,7 +115,7 @@ pub struct Row {
 type Probe = fn(Column) -> io::Result<Found>;
 
 /// Every mechanism, each of slipring's behind the kernel's.
-const ROWS: [(&str, &str, Probe); 17] = [
+const ROWS: [(&str, &str, Probe); 21] = [
     ("pipe", KERNEL, of_line::<kernel::Pipe>),
     ("pipe", SLIPRING, of_line::<adapters::Pipe>),
     ("fifo", KERNEL, of_line::<kernel::Fifo>),
@@ -123,6 +124,10 @@ const ROWS: [(&str, &str, Probe); 17] = [
     ("sysv-mq", SLIPRING, of_line::<adapters::SysvMq>),
     ("posix-mq", KERNEL, of_line::<kernel::PosixMq>),
     ("posix-mq", SLIPRING, of_line::<adapters::PosixMq>),
+    ("sem", KERNEL, permits::of_permits::<crate::kernel::Semaphore>),
+    ("sem", SLIPRING, permits::of_permits::<slipring::adapters::sem::Semaphore>),
+    ("semset", KERNEL, permits::of_permits::<permits::KernelSet>),
+    ("semset", SLIPRING, permits::of_permits::<permits::AdapterSet>),
     ("shm", KERNEL, memory::probe),
     ("unix-stream", KERNEL, of_line::<kernel::Stream>),
     ("unix-stream", SLIPRING, of_line::<adapters::Stream>),
@@ -190,6 +195,7 @@ pub fn expected(mechanism: &str, of: &str) -> Option<[Expected; 10]> {
         "pipe" | "fifo" | "unix-stream" => ["no", "yes", "yes", "no", "no", "yes"],
         "sysv-mq" => ["no", "yes", "yes", "yes", "types", "no"],
         "posix-mq" => ["no", "yes", "yes", "yes", "priorities", "yes"],
+        "sem" | "semset" => ["no", "yes", "n/a", "n/a", "no", "no"],
         "shm" => ["no", "n/a", "none", "none", "no", "no"],
         "unix-dgram" => ["yes", "yes", "yes", "yes", "no", "yes"],
         "unix-seqpacket" | "ring-spsc" | "ring-mpmc" => ["no", "yes", "yes", "yes", "no", "yes"],
@@ -210,6 +216,8 @@ pub fn expected(mechanism: &str, of: &str) -> Option<[Expected; 10]> {
     let death = match mechanism {
         "pipe" | "fifo" | "unix-stream" | "unix-seqpacket" => "EOF, EPIPE",
         "sysv-mq" | "posix-mq" => "queue stays",
+        "sem" => "permit lost",
+        "semset" => "SEM_UNDO only",
         "unix-dgram" => "ECONNREFUSED",
         "ring-spsc" => "PeerDied, then a successor",
         "ring-mpmc" => "repaired",
@@ -224,6 +232,7 @@ pub fn expected(mechanism: &str, of: &str) -> Option<[Expected; 10]> {
         "unix-dgram" | "unix-seqpacket" if !ours => Number(buffer - 32),
         "unix-dgram" | "unix-seqpacket" => Number(212_992 - 32),
         "shm" => Is("any"),
+        "sem" | "semset" => Is("n/a"),
         _ => Any,
     };
     let holds = match mechanism {
@@ -232,6 +241,8 @@ pub fn expected(mechanism: &str, of: &str) -> Option<[Expected; 10]> {
         "posix-mq" if !ours => Number(setting("/proc/sys/fs/mqueue/msg_default", 10)),
         "sysv-mq" => Number(16384 / 64),
         "posix-mq" => Number(10),
+        "sem" => Number(2_147_483_647),
+        "semset" => Number(32767),
         "shm" => Is("n/a"),
         "ring-mpmc" => Number(rings::SLOTS as u64),
         _ => Any,
