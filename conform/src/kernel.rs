@@ -1,7 +1,7 @@
 //! The system's own semaphores, for comparison: those of the C library, and the kernel's sets. Each call is the system's,
 //! with its errno.
 //!
-//! The only place in this package with unsafe code; the adapters' own tests include it, too.
+//! The adapters' own tests include this file, too.
 #![allow(unsafe_code, reason = "these are calls of the C library")]
 
 use std::ffi::CString;

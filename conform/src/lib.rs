@@ -6,6 +6,7 @@
 #![deny(unsafe_code)]
 
 pub mod kernel;
+pub mod memory;
 pub mod pipe;
 pub mod posix_mq;
 pub mod process;
