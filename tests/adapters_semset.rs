@@ -350,6 +350,20 @@ fn an_identifier_is_not_given_to_another_set() {
 }
 
 #[test]
+fn a_set_takes_one_descriptor_and_gives_it_back() {
+    let _alone = alone();
+    let count = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let before = count();
+    let own = own::<Set>(&[1]);
+    assert_eq!(count(), before, "it is no hold");
+    own.0.operate(&[Operation::new(0, -1).undo()]).unwrap();
+    own.0.operate(&[Operation::new(0, 1)]).unwrap();
+    assert_eq!(count(), before + 1);
+    drop(own);
+    assert_eq!(count(), before);
+}
+
+#[test]
 fn a_key_leads_every_process_to_one_set_with_its_first_values() {
     let _alone = alone();
     let scratch = common::scratch();

@@ -33,7 +33,11 @@ fn permits_are_taken_and_posted_by_scripts() {
     assert_eq!(passed.out(), "0\n");
     slipring(["sem", "post", name]).is_fine();
     let listed = slipring(["sem", "ls"]);
-    assert!(listed.out().contains(&format!("{name} 1\n")), "{}", listed.out());
+    let row = |text: &str| text.lines().find(|line| line.contains(name.as_str())).map(str::to_owned);
+    let listed = row(&listed.out()).expect("it is listed");
+    assert_eq!(listed.split_whitespace().rev().take(3).collect::<Vec<_>>(), ["1", "1", "600"], "{listed}");
+    let listed = slipring(["sem", "ls", "--json"]).out();
+    assert!(listed.contains(name.as_str()) && listed.contains("\"semaphores\""), "{listed}");
     slipring(["sem", "rm", name]).is_fine();
     slipring(["sem", "rm", name]).complains(1, "no such semaphore");
 }
@@ -42,9 +46,10 @@ fn permits_are_taken_and_posted_by_scripts() {
 fn sets_change_together() {
     let script = "set -e; id=$(slipring sem make-set 3 0); trap 'slipring sem rm-set $id' EXIT; \
                   slipring sem operate $id 0:-2 1:+2; slipring sem values $id; \
+                  slipring sem ls | grep -c \" $id \"; \
                   slipring sem operate $id --nowait 0:1 1:-3 || echo $?; slipring sem values $id";
     let done = shell(script);
-    assert_eq!(done.out(), "1 2\n1\n1 2\n");
+    assert_eq!(done.out(), "1 2\n1\n1\n1 2\n");
 }
 
 #[test]

@@ -30,7 +30,7 @@ fn sleep_and_die(permits: &Permits) -> bool {
 
 #[test]
 fn what_was_done_before_a_post_is_seen_after_the_wait() {
-    check(|run| {
+    check_bounded(3, |run| {
         let permits = semaphore(0);
         let data = Arc::new(Plain::new(0));
         let (there, its) = (permits.clone(), data.clone());
@@ -93,7 +93,7 @@ fn two_waiters_and_two_posts_leave_nobody_asleep() {
 
 #[test]
 fn one_who_posts_for_the_next_wakes_it() {
-    check(|run| {
+    check_bounded(3, |run| {
         let permits = semaphore(0);
         let there = permits.clone();
         let other = thread::spawn(move || {
@@ -111,7 +111,7 @@ fn one_who_posts_for_the_next_wakes_it() {
 
 #[test]
 fn a_sleeper_is_not_overtaken_by_whoever_comes() {
-    check(|run| {
+    check_bounded(3, |run| {
         let permits = semaphore(0);
         // Asleep when the post comes, or not yet.
         let there = permits.clone();
@@ -133,7 +133,7 @@ fn a_sleeper_is_not_overtaken_by_whoever_comes() {
 
 #[test]
 fn what_is_granted_has_not_lapsed_for_who_sees_it() {
-    check(|run| {
+    check_bounded(3, |run| {
         let permits = semaphore(0);
         let there = permits.clone();
         let sleeper = thread::spawn(move || sleep_and_die(&there));
@@ -177,7 +177,7 @@ fn a_moment_that_is_none_matters_only_to_who_has_to_wait() {
 }
 
 #[test]
-fn the_permit_of_a_killed_waiter_comes_back_when_its_claim_lapses() {
+fn the_permit_of_a_killed_waiter_comes_back_when_its_grant_lapses() {
     check(|run| {
         let permits = semaphore(0);
         let there = permits.clone();

@@ -229,21 +229,17 @@ impl Semaphore {
         segment::unlink_segment(&place(name)?).map_err(errno)
     }
 
-    /// The names of this user's semaphores and others', sorted. May be stale at once.
-    ///
-    /// # Errors
-    /// Whatever keeps /dev/shm from being read.
-    pub fn names() -> io::Result<Vec<String>> {
-        let names = segment::names().map_err(errno)?;
-        let ours = |name: &String| name[1..].strip_prefix(PREFIX).map(|name| format!("/{name}"));
-        Ok(names.iter().filter_map(ours).collect())
-    }
-
     /// Where it is in this process: every handle on one named semaphore has the same address.
     #[must_use]
     pub fn as_ptr(&self) -> *const Unnamed {
         std::ptr::from_ref(&*self.0.permits).cast()
     }
+}
+
+/// The name that `slipring ls` shows for a semaphore, without what stands before it in shared memory.
+#[must_use]
+pub fn shown(segment: &str) -> Option<String> {
+    segment.strip_prefix('/').and_then(|bare| bare.strip_prefix(PREFIX)).map(|bare| format!("/{bare}"))
 }
 
 /// The place of a name: slashes before it do not count, and there is none in it (shm_overview(7)).

@@ -149,14 +149,10 @@ impl Permits {
         let mut state = self.state.load(Relaxed);
         while granted(state) > 0 {
             let count = count.min(granted(state));
+            let freed = (state & !SLEEPERS) - count + count * FREE;
             // ord(own) Relaxed: who acquires it acquires what it was granted with, since all changes are exchanges.
             // ord(own) Relaxed on failure: again with what was found.
-            match self.state.compare_exchange(
-                state,
-                (state & !SLEEPERS) - count + count * FREE,
-                Relaxed,
-                Relaxed,
-            ) {
+            match self.state.compare_exchange(state, freed, Relaxed, Relaxed) {
                 Ok(_) => {
                     if state & SLEEPERS != 0 {
                         // Who fell asleep since nobody was found would not be woken by the next post.

@@ -31,7 +31,7 @@ use crate::event::SLICE;
 use crate::layout::{SET_FIXED, SET_PLACE, SET_PLACES, undo_rows};
 use crate::ring::journal::{self, Change};
 use crate::sync::Ordering::Relaxed;
-use crate::sync::{AtomicU32, Deadline, futex_wait_until_handler, futex_wake};
+use crate::sync::{Deadline, futex_wait_until_handler, futex_wake};
 use crate::view::SetView;
 
 /// The highest value (SEMVMX), and how much can be noted to be undone (SEMAEM).
@@ -280,7 +280,7 @@ impl Set {
         let state = self.of_place(place, STATE);
         let waits = caller.who.me << 16 | WAITS;
         loop {
-            let slept = self.sleep(&self.view.cells[state], waits, caller, deadline);
+            let slept = self.sleep(Some(place), waits, caller, deadline);
             let held = match self.enter(caller) {
                 Err(Stop::NoSet) => return Err(Stop::Removed),
                 held => held?,
@@ -334,7 +334,7 @@ impl Set {
             journal::set(&self.view, CROWD, 1);
             let seen = self.changes();
             self.leave(held, false, caller);
-            slept = self.sleep(&self.view.header.changes.0, seen, caller, deadline);
+            slept = self.sleep(None, seen, caller, deadline);
             held = match self.enter(caller) {
                 Err(Stop::NoSet) => return Err(Stop::Removed),
                 held => held?,
@@ -342,14 +342,19 @@ impl Set {
         }
     }
 
-    /// Sleeps until the word is another, or there is something to do with the lock.
+    /// Sleeps until the first cell of a place, or for the crowd the count of changes, is another, or there is something to
+    /// do with the lock.
     fn sleep(
         &self,
-        word: &AtomicU32,
+        place: Option<usize>,
         expected: u32,
         caller: &Caller<'_>,
         deadline: Deadline,
     ) -> Result<(), Stop> {
+        let word = match place {
+            Some(place) => &self.view.cells[self.of_place(place, STATE)],
+            None => &self.view.header.changes.0,
+        };
         loop {
             // ord(own) Relaxed: a hint; what it means is seen with the lock.
             if word.load(Relaxed) != expected || self.is_removed() || self.somebody_died(caller) {

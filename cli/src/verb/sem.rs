@@ -4,13 +4,14 @@ use std::io;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use slipring::adapters::sem::Semaphore;
+use slipring::adapters::sem::{self, Semaphore};
 use slipring::adapters::semset::{Operation, Set};
 use slipring::adapters::sysv::{IPC_PRIVATE, Obtain};
 
 use crate::duration;
 use crate::fail::Fail;
-use crate::out;
+use crate::table::{Side, clean, table};
+use crate::{out, render};
 
 /// Shown below the options.
 const EXAMPLES: &str = "\
@@ -71,8 +72,12 @@ enum Verb {
         /// The name
         name: String,
     },
-    /// List all semaphores and sets
-    Ls,
+    /// List the semaphores and sets of this user
+    Ls {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Make a set with these values, print its identifier
     MakeSet {
         /// The value of each semaphore
@@ -131,7 +136,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
         Verb::Post { name } => opened(name)?.post().map_err(failed(name)),
         Verb::Value { name } => out::print(&format!("{}\n", opened(name)?.value())),
         Verb::Rm { name } => Semaphore::unlink(name).map_err(failed(name)),
-        Verb::Ls => list(),
+        Verb::Ls { json } => list(*json),
         Verb::MakeSet { values } => {
             let set = Set::with_values(IPC_PRIVATE, values, Obtain::CreateNew, 0o600);
             out::print(&format!("{}\n", set.map_err(failed("a set"))?.id()))
@@ -166,20 +171,62 @@ fn failed(name: &str) -> impl Fn(io::Error) -> Fail + '_ {
     }
 }
 
-fn list() -> Result<(), Fail> {
-    let failed = |error| Fail::io("cannot list", &error);
-    let mut text = String::from("SEMAPHORE VALUE\n");
-    for name in Semaphore::names().map_err(failed)? {
-        // Removed meanwhile, or another user's.
-        if let Ok(semaphore) = Semaphore::open(&name) {
-            text += &format!("{name} {}\n", semaphore.value());
-        }
+/// A set as it is listed, or a semaphore, which has no key, its name for an identifier, and a value.
+#[derive(serde::Serialize)]
+struct Row {
+    key: Option<i32>,
+    id: String,
+    owner: String,
+    mode: String,
+    semaphores: usize,
+    value: Option<u32>,
+}
+
+impl Row {
+    fn cells(&self) -> Vec<String> {
+        let key = self.key.map_or_else(|| "-".into(), |key| format!("{:#010x}", key.cast_unsigned()));
+        let value = self.value.map_or_else(|| "-".into(), |value| value.to_string());
+        let (owner, mode) = (self.owner.clone(), self.mode.clone());
+        vec![key, clean(&self.id), owner, mode, self.semaphores.to_string(), value]
     }
-    text += "SET KEY MODE SEMAPHORES\n";
-    for set in Set::all().map_err(failed)? {
-        if let Ok(facts) = set.facts() {
-            text += &format!("{} {:#010x} {:03o} {}\n", facts.id, facts.key, facts.mode, facts.semaphores);
-        }
+}
+
+fn list(json: bool) -> Result<(), Fail> {
+    let mut rows = Vec::new();
+    for set in Set::all().map_err(|error| Fail::io("cannot list", &error))? {
+        // One that is removed meanwhile is left out.
+        let Ok(facts) = set.facts() else { continue };
+        rows.push(Row {
+            key: Some(facts.key),
+            id: facts.id.to_string(),
+            owner: render::owner(facts.uid),
+            mode: format!("{:o}", facts.mode),
+            semaphores: facts.semaphores,
+            value: None,
+        });
     }
-    out::print(&text)
+    for listed in slipring::list()? {
+        let (Some(name), Ok(info)) = (sem::shown(&listed.name), &listed.info) else { continue };
+        let Ok(semaphore) = Semaphore::open(&name) else { continue };
+        rows.push(Row {
+            key: None,
+            id: name,
+            owner: render::owner(info.uid),
+            mode: format!("{:o}", info.mode & 0o777),
+            semaphores: 1,
+            value: Some(semaphore.value()),
+        });
+    }
+    if json {
+        return out::json(&rows);
+    }
+    let headings = [
+        ("KEY", Side::Left),
+        ("ID", Side::Left),
+        ("OWNER", Side::Left),
+        ("PERMS", Side::Left),
+        ("SEMAPHORES", Side::Right),
+        ("VALUE", Side::Right),
+    ];
+    out::print(&table(&headings, &rows.iter().map(Row::cells).collect::<Vec<_>>(), true))
 }
