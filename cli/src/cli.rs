@@ -6,7 +6,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::fail::Fail;
 use crate::out;
 use crate::verb::{
-    compare, completions, conform, fsck, ls, man, mk, mq, pipe, recv, rm, sem, send, stat, verify,
+    compare, completions, conform, demo, fsck, ls, man, mk, mq, pipe, recv, rm, sem, send, stat, verify,
 };
 
 /// Exit codes, and where the examples are.
@@ -58,6 +58,8 @@ pub(crate) enum Verb {
     Sem(sem::Args),
     /// Compare slipring's pipes, message queues, semaphores and sockets with the kernel's, operation by operation
     Conform(conform::Args),
+    /// Watch small programs that show how the kernel's mechanisms behave, and slipring's
+    Demo(demo::Args),
     /// Measure slipring against the kernel's own mechanisms on this machine
     Compare(compare::Args),
     /// Kill and stop processes at random while they move messages on this machine, and account for every message

@@ -8,10 +8,12 @@
 pub mod kernel;
 pub mod pipe;
 pub mod posix_mq;
+pub mod process;
+pub mod properties;
 pub mod sem;
 pub mod semset;
 pub mod socket;
-mod sys;
+pub mod sys;
 pub mod sysv_mq;
 
 use serde::Serialize;
