@@ -82,6 +82,39 @@ fn the_server_says_the_time_and_what_it_was_told() {
 }
 
 #[test]
+fn workers_have_the_resource_one_at_a_time_and_give_it_back() {
+    let _alone = alone();
+    let name = common::unique();
+    let semaphore = Semaphore::obtain(&name.0, Obtain::CreateNew, 0o600, 1).unwrap();
+    let start = Instant::now();
+    let (pause, one) = (Duration::from_millis(200), Duration::from_millis(100));
+    let workers: Vec<_> = (1..=3)
+        .map(|number| {
+            common::fork(|link| {
+                let mut out = Vec::new();
+                let got = workers::work(&name.0, number, pause, &mut out).unwrap();
+                let out = String::from_utf8(out).unwrap();
+                assert!(
+                    !got || out.ends_with(&format!("worker {number}: acquired\nworker {number}: released\n"))
+                );
+                link.say(got.into());
+            })
+        })
+        .collect();
+    let got: u32 = workers
+        .into_iter()
+        .map(|mut worker| {
+            let got = worker.hear();
+            worker.join();
+            got as u32
+        })
+        .sum();
+    Semaphore::unlink(&name.0).unwrap();
+    assert!(got >= 1 && start.elapsed() >= one * got, "{got} of them, one after the other");
+    assert_eq!(semaphore.value(), 1);
+}
+
+#[test]
 fn messages_come_in_the_order_that_is_asked_for() {
     let _alone = alone();
     let mut out = Vec::new();
@@ -130,37 +163,4 @@ fn each_client_of_one_queue_gets_its_own_reply() {
         assert!(out.contains(&format!("client {number}: got the reply to request {number}\n")));
     }
     assert!(out.ends_with("left in the queue: 0 messages\n"));
-}
-
-#[test]
-fn workers_have_the_resource_one_at_a_time_and_give_it_back() {
-    let _alone = alone();
-    let name = common::unique();
-    let semaphore = Semaphore::obtain(&name.0, Obtain::CreateNew, 0o600, 1).unwrap();
-    let start = Instant::now();
-    let (pause, one) = (Duration::from_millis(200), Duration::from_millis(100));
-    let workers: Vec<_> = (1..=3)
-        .map(|number| {
-            common::fork(|link| {
-                let mut out = Vec::new();
-                let got = workers::work(&name.0, number, pause, &mut out).unwrap();
-                let out = String::from_utf8(out).unwrap();
-                assert!(
-                    !got || out.ends_with(&format!("worker {number}: acquired\nworker {number}: released\n"))
-                );
-                link.say(got.into());
-            })
-        })
-        .collect();
-    let got: u32 = workers
-        .into_iter()
-        .map(|mut worker| {
-            let got = worker.hear();
-            worker.join();
-            got as u32
-        })
-        .sum();
-    Semaphore::unlink(&name.0).unwrap();
-    assert!(got >= 1 && start.elapsed() >= one * got, "{got} of them, one after the other");
-    assert_eq!(semaphore.value(), 1);
 }
