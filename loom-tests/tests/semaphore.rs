@@ -61,6 +61,30 @@ fn a_permit_is_taken_once() {
 }
 
 #[test]
+fn who_takes_what_another_had_sees_what_that_one_did() {
+    check(|run| {
+        let permits = semaphore(1);
+        let data = Arc::new(Plain::new(0));
+        let (there, its) = (permits.clone(), data.clone());
+        let other = thread::spawn(move || {
+            let got = there.try_wait();
+            if got {
+                its.store(1, Relaxed);
+                there.post().unwrap();
+            }
+            got
+        });
+        // The word may be the same as before, but it is not the same permit.
+        let mine = permits.try_wait();
+        let seen = mine.then(|| data.load(Relaxed));
+        run.outcome((mine, other.join().unwrap(), seen));
+    })
+    .reaches("(true, true, Some(1))", "the other had it, then we")
+    .reaches("(true, false, Some(0))", "we had it")
+    .reaches("(false, true, None)", "we looked while the other had it");
+}
+
+#[test]
 fn two_posts_at_once_make_two_permits() {
     check(|run| {
         let permits = semaphore(0);

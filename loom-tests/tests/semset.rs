@@ -48,6 +48,22 @@ fn a_change_of_several_cells_is_found_whole_or_not_at_all() {
     .reaches("(true, false, Some((1, 2)))", "done");
 }
 
+#[test]
+fn who_comes_after_a_second_death_finds_what_the_first_heir_did() {
+    check(|run| {
+        let view = journal_of(1);
+        view.record[0].store(1, Relaxed);
+        view.header.pending.0.store(1, Relaxed);
+        let there = view.clone();
+        let heir = thread::spawn(move || journal::recover(&there).expect("a sound record"));
+        let again = journal::recover(&view).expect("a sound record");
+        run.outcome((again, journal::cell(&view, 0)));
+        assert!(heir.join().unwrap() || again);
+    })
+    .reaches("(true, 1)", "it had not come to the end, and we did it again")
+    .reaches("(false, 1)", "nothing is left to do");
+}
+
 fn everybody(_: u32) -> bool {
     true
 }
