@@ -164,7 +164,6 @@ impl Event {
         // fence(watch.taken) light <-> look_again: and before we look what is still there.
         light_fence(self.asymmetric);
         // ord(event.sleep) Relaxed <- announce: ordered by the fence pair above.
-        // ord(watch.ask) Relaxed <- Watch::ask: ordered by the fence pair above.
         let v = self.line.state.load(Relaxed);
         if v & (SLEEPING | WATCHED) != 0 {
             self.tell_and_wake(v, count, end, holds_before);
@@ -194,7 +193,7 @@ impl Event {
             // fence(watch.ask) light <-> Watch::ask: what we took is visible before we look whether anybody asked.
             light_fence(self.asymmetric);
         }
-        // ord(watch.ask) Relaxed <- Watch::ask: ordered by the fence pair above; where one waits it is who asked.
+        // ord(event.sleep) Relaxed <- Watch::ask: ordered by the fence pair above; where one waits it is who asked.
         let watched = self.line.state.load(Relaxed) & WATCHED != 0;
         watched && self.settled.replace(Some(head)) != Some(head) && {
             // fence(watch.taken) heavy <-> notify_news: what we took is visible, or what was sent meanwhile.

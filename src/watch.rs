@@ -62,7 +62,7 @@ impl Watch {
     pub fn ask(&self, pid: u32, end: impl FnOnce() -> u64) {
         // ord(own) Relaxed: for people.
         self.line.asker.store(pid, Relaxed);
-        // ord(watch.ask) Relaxed -> Event::notify_news: ordered by the fence pair; an RMW, so it undoes no announcement.
+        // ord(event.sleep) Relaxed -> Event::notify_news: ordered by the fence pair; an RMW, so it undoes no announcement.
         self.line.state.fetch_or(WATCHED, Relaxed);
         // fence(watch.ask) heavy <-> notify_news: we have asked before we look what is there.
         heavy_fence(self.asymmetric);

@@ -212,7 +212,7 @@ const MOST_LINES: usize = 350;
 
 fn length(source: &Source) -> Vec<String> {
     let lines = source.code.lines().filter(|line| !line.trim().is_empty()).count();
-    let algorithm = source.module() == "ring" || source.module() == "event";
+    let algorithm = ["ring", "watch", "event"].contains(&source.module());
     match algorithm && lines > MOST_LINES {
         true => vec![
             source.fault(0, format_args!("{lines} lines of code; an algorithm has at most {MOST_LINES}")),
