@@ -317,6 +317,25 @@ fn a_forked_child_has_not_asked_and_cannot() {
     assert_eq!(Spsc::try_recv(rx.as_mut().unwrap()), Ok(1));
 }
 
+#[test]
+fn a_message_queue_tells_by_an_eventfd_too() {
+    use slipring::adapters::posix_mq::{self, Access, Open};
+    let _alone = alone();
+    let name = unique();
+    let options = posix_mq::Options::new();
+    let mut queue = Open::existing(Access::Both).create(&options).open(&name.0).unwrap();
+    posix_mq::unlink(&name.0).unwrap();
+    let bell = Bell::new();
+    for _ in 0..3 {
+        queue.notify(bell.how()).unwrap();
+        queue.send(b"message", 1).unwrap();
+        bell.rings();
+        queue.receive(&mut [0; 8192]).unwrap();
+    }
+    queue.send(b"message", 1).unwrap();
+    bell.is_silent();
+}
+
 /// Sends one message at a time to an empty ring, each from another process that is killed wherever it is then. Every
 /// message that is there is told within some slices, also when the killed one had not come to that.
 #[test]

@@ -8,7 +8,7 @@ use crate::layout::{SlotKind, SlotWord};
 use crate::ring::mpmc::{is_before, seen};
 use crate::ring::scan::{committed_end, is_behind, stride_of};
 use crate::ring::spsc::PAD;
-use crate::sync::Ordering::Acquire;
+use crate::sync::Ordering::{Acquire, Relaxed};
 use crate::view::{SlotView, View};
 
 /// How often a walk along the records starts anew because the consumer has overtaken it.
@@ -82,8 +82,8 @@ pub fn spsc_holds_before(view: &View, position: u64) -> bool {
 #[must_use]
 pub fn spsc_first(view: &View) -> Option<u64> {
     let head = spsc_head(view);
-    // ord(spsc.commit) Acquire <- ProducerSide::publish: as everybody who looks there.
-    let word = view.memory.word(view.index(head & !(view.align() - 1))).load(Acquire);
+    // ord(spsc.commit) Relaxed <- ProducerSide::publish: a look; nothing is accessed on the strength of it.
+    let word = view.memory.word(view.index(head & !(view.align() - 1))).load(Relaxed);
     (word != 0).then_some(head)
 }
 
