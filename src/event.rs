@@ -171,6 +171,7 @@ impl Event {
     }
 
     #[cold]
+    #[inline(never)]
     fn tell_and_wake(
         &self,
         v: u32,

@@ -99,6 +99,35 @@ fn what_a_consumer_took_after_it_had_asked_is_not_taken_for_a_message_that_is_th
 }
 
 #[test]
+fn a_consumer_that_had_found_nothing_before_it_asks_again_is_told() {
+    check(|run| {
+        let ring = Rig::dense(64);
+        let (mut tx, mut rx) = (ring.producer(), ring.consumer());
+        let (watch, view) = (rx.desk().expect("no forked child").watch, ring.view());
+        let ask = || watch.ask(1, || observe::spsc_end(&view));
+        ask();
+        assert_eq!(rig::try_recv(&mut rx), Err(Empty));
+        watch.withdraw();
+        let producer = thread::spawn(move || {
+            tx.try_send(&[9]).unwrap();
+            done(tx);
+        });
+        ask();
+        let mut next = rig::try_recv(&mut rx);
+        let told = next == Err(Empty);
+        if told {
+            watch.wait(SLICE, || false, || observe::spsc_first(&view));
+            next = rig::try_recv(&mut rx);
+        }
+        run.outcome((told, next));
+        producer.join().unwrap();
+        done(rx);
+    })
+    .reaches("(false, Ok([9]))", "sent before it looked, and perhaps before it asked")
+    .reaches("(true, Ok([9]))", "sent after it looked: told, and there");
+}
+
+#[test]
 fn a_consumer_hears_of_what_a_killed_producer_did_not_tell_with_the_successors_message() {
     check(|run| {
         let ring = Rig::dense(64).mortal();
@@ -249,6 +278,26 @@ fn a_message_behind_one_that_a_sleeper_was_woken_for_is_told() {
         done(asked);
     })
     .reaches("(Ok(1), Ok(2))", "always: the first went to who slept for it, or was told, too");
+}
+
+#[test]
+fn asking_and_taking_it_back_undo_no_sleepers_announcement() {
+    check_bounded(3, |run| {
+        let asked = Asked::not_yet(&[]);
+        let (mut other, mut tx) = (asked.ring.receiver(), asked.ring.sender());
+        let sleeper = thread::spawn(move || {
+            let got = recv(&mut other);
+            done(other);
+            got
+        });
+        asked.ask();
+        asked.watch.withdraw();
+        tx.try_send(&message(1)).unwrap();
+        run.outcome(sleeper.join().unwrap());
+        done(tx);
+        done(asked);
+    })
+    .reaches("Ok(1)", "always: it is woken");
 }
 
 #[test]

@@ -130,14 +130,20 @@ impl End {
 
     #[inline(always)]
     fn take(&mut self, how: SlotKind, room: usize) -> Result<Taken, RecvError> {
-        let mut taken = self.side.take(how, room);
-        if matches!(taken, Err(RecvError::Empty)) && self.items.look_again(self.side.head()) {
-            taken = self.side.take(how, room);
-        }
+        let taken = self.side.take(how, room);
         if let Some(suspect) = self.side.suspect() {
             self.look_at(suspect);
         }
         taken.inspect_err(|error| self.not_taken(error))
+    }
+
+    /// After nothing was found: once more, if somebody asked to be told of the next message.
+    #[cold]
+    fn settle(&mut self, how: SlotKind, room: usize) -> Result<Taken, RecvError> {
+        match self.items.look_again(self.side.head()) {
+            true => self.take(how, room),
+            false => Err(RecvError::Empty),
+        }
     }
 
     /// A message of an impossible length is gone, and its slot free.
@@ -900,8 +906,10 @@ impl Receiver {
     /// Nothing for now, or nothing for good?
     #[cold]
     fn nothing_there(&mut self, how: SlotKind, room: usize) -> Result<Taken, RecvError> {
-        if !self.end.is_time_to_look() {
-            return Err(self.over.unwrap_or(RecvError::Empty));
+        match self.end.settle(how, room) {
+            Err(RecvError::Empty) if self.end.is_time_to_look() => {}
+            Err(RecvError::Empty) => return Err(self.over.unwrap_or(RecvError::Empty)),
+            done => return done,
         }
         let end = ended(&self.end.members);
         self.over = end;
@@ -974,7 +982,11 @@ impl Receiver {
             Waited::Ended(error) => error,
             _ => RecvError::TimedOut,
         };
-        self.end.take(how, room).map_err(|error| {
+        let taken = self.end.take(how, room).or_else(|error| match error {
+            RecvError::Empty => self.end.settle(how, room),
+            error => Err(error),
+        });
+        taken.map_err(|error| {
             if error == RecvError::Empty {
                 return over;
             }
