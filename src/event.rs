@@ -190,11 +190,8 @@ impl Event {
     /// more first, since somebody asked to be told of the next message. Whoever sends that must know what was taken.
     #[inline(always)]
     pub fn look_again(&self, head: u64) -> bool {
-        if self.waiters == Waiters::Many {
-            // fence(watch.ask) light <-> Watch::ask: what we took is visible before we look whether anybody asked.
-            light_fence(self.asymmetric);
-        }
-        // ord(event.sleep) Relaxed <- Watch::ask: ordered by the fence pair above; where one waits it is who asked.
+        // Who took a message has given its room back since, and run a light fence for whoever waits for that.
+        // ord(event.sleep) Relaxed <- Watch::ask: ordered by that fence and its heavy one.
         let watched = self.line.state.load(Relaxed) & WATCHED != 0;
         watched && self.settled.replace(Some(head)) != Some(head) && {
             // fence(watch.taken) heavy <-> notify_news: what we took is visible, or what was sent meanwhile.
