@@ -6,10 +6,12 @@
 
 use crate::log::{Event, Log, now};
 use crate::words::Words;
+use nix::unistd::{SysconfVar, sysconf};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
 
 /// For how long a process has had a core, and for how long it has waited for one.
 pub struct Usage(File);
@@ -50,6 +52,25 @@ impl Usage {
         let text = std::str::from_utf8(&text[..len]).unwrap_or("");
         text.split_ascii_whitespace().nth(nth).and_then(|word| word.parse().ok()).unwrap_or(0)
     }
+}
+
+/// What the hypervisor has taken of all cores together since the machine was started (`steal` of /proc/stat), which no
+/// process's account shows. The kernel counts it in ticks, of which there are a hundred a second.
+///
+/// # Errors
+/// Without /proc.
+pub fn stolen() -> Result<Duration, String> {
+    let text = std::fs::read_to_string("/proc/stat").map_err(|e| format!("/proc/stat: {e}"))?;
+    let ticks = stolen_ticks(&text).ok_or("/proc/stat has no time stolen by a hypervisor")?;
+    let hertz = sysconf(SysconfVar::CLK_TCK).ok().flatten().unwrap_or(100).max(1).unsigned_abs();
+    Ok(Duration::from_millis(ticks.saturating_mul(1000) / hertz))
+}
+
+/// `cpu user nice system idle iowait irq softirq steal ...`, the sum of all cores first.
+fn stolen_ticks(text: &str) -> Option<u64> {
+    let mut sum = text.lines().next()?.split_ascii_whitespace();
+    (sum.next()? == "cpu").then_some(())?;
+    sum.nth(7)?.parse().ok()
 }
 
 /// Whether a process sleeps and could be woken: it neither has a core nor wants one.
@@ -107,21 +128,31 @@ impl Gauge {
             self.last = at;
             return;
         }
+        self.account(raw, Usage::delay);
+    }
+
+    fn account(&mut self, raw: u64, delay: impl FnOnce(&Usage) -> u64) {
         // A time without a core between two of these readings is in both differences, or in that of the clock alone.
         let begin = now();
-        let delay = self.usage.delay();
+        let delay = delay(&self.usage);
         let end = now();
-        let stopped = self.stops.0[self.stops.1].load(SeqCst);
-        // Neither stopped meanwhile, nor kept waiting by who reads the log.
-        let own = stopped == self.stopped && stopped.is_multiple_of(2) && self.waits == self.log.waits();
-        if raw >= SLOW && own {
+        if self.is_own() && raw >= SLOW {
             // Counted from the last sample on, at which no stall had begun.
             let net = (end - self.sampled.0).saturating_sub(delay - self.sampled.1).min(raw);
             self.log.write(Event::Slow { raw, net });
         }
-        (self.stopped, self.waits) = (stopped, self.log.waits());
+        // Also a stop since `begin` would be taken for a part of the next stall.
+        if !self.is_own() {
+            return self.restart();
+        }
         self.sampled = (begin, delay);
         self.last = now();
+    }
+
+    /// Neither stopped since the last sample, nor kept waiting by who reads the log.
+    fn is_own(&self) -> bool {
+        let stopped = self.stops.0[self.stops.1].load(SeqCst);
+        stopped == self.stopped && stopped.is_multiple_of(2) && self.waits == self.log.waits()
     }
 }
 
@@ -159,6 +190,38 @@ mod tests {
             let long = found.iter().filter(|(raw, _)| u128::from(*raw) >= pause.as_nanos());
             assert!(long.into_iter().all(|(_, net)| u128::from(*net) >= pause.as_nanos() / 2), "{found:?}");
         }
+    }
+
+    #[test]
+    fn what_was_stolen_is_the_eighth_of_all_cores() {
+        let text = "cpu  900 1 2 3 4 5 6 77 8 9\ncpu0 1 2 3 4 5 6 7 8 9 10\n";
+        assert_eq!(stolen_ticks(text), Some(77));
+        assert_eq!(stolen_ticks("cpu 1 2 3 4\n"), None);
+        let before = stolen().unwrap();
+        assert!(stolen().unwrap() >= before);
+    }
+
+    /// A signal is often taken at the end of a system call: that which reads the delay is one.
+    #[test]
+    fn a_stop_while_the_delay_is_read_is_no_part_of_the_next_stall() {
+        let pause = std::time::Duration::from_millis(20);
+        let (log, words) = (Log::new(64), Arc::new(Words::new(1)));
+        let mut gauge = Gauge::new(log.clone(), (words.clone(), 0));
+        let mut continued = 0;
+        gauge.account(0, |usage| {
+            let delay = usage.delay();
+            words[0].store(1, SeqCst);
+            std::thread::sleep(pause);
+            words[0].store(2, SeqCst);
+            continued = now();
+            delay
+        });
+        assert!(gauge.sampled.0 >= continued, "the sample is behind the stop");
+        // A stall for want of a core, as long as the stop was.
+        let raw = pause.as_nanos() as u64;
+        gauge.account(raw, |usage| usage.delay() + raw);
+        let found = slow(&log);
+        assert!(matches!(found[..], [(long, net)] if long == raw && net < raw / 2), "{found:?}");
     }
 
     /// Of two that want the same core for as long, one waits while the other has it, and the accounts say so.

@@ -3,6 +3,7 @@
 pub(crate) mod compare;
 pub(crate) mod completions;
 pub(crate) mod conform;
+pub(crate) mod demo;
 pub(crate) mod fsck;
 pub(crate) mod ls;
 pub(crate) mod man;
@@ -13,6 +14,7 @@ pub(crate) mod recv;
 mod recv_many;
 mod recv_one;
 pub(crate) mod rm;
+pub(crate) mod sem;
 pub(crate) mod send;
 mod send_lines;
 pub(crate) mod stat;
@@ -33,7 +35,9 @@ pub(crate) fn run(verb: Verb) -> Result<(), Fail> {
         Verb::Recv(args) => recv::run(&args),
         Verb::Pipe(args) => pipe::run(&args),
         Verb::Mq(args) => mq::run(&args),
+        Verb::Sem(args) => sem::run(&args),
         Verb::Conform(args) => conform::run(&args),
+        Verb::Demo(args) => demo::run(&args),
         Verb::Compare(args) => compare::run(&args),
         Verb::Verify(args) => verify::run(&args),
         Verb::Completions(args) => completions::run(&args),

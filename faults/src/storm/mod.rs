@@ -13,7 +13,7 @@ use crate::audit::Auditor;
 use crate::ends::{Doing, Kind, Listener, Put, Take, Talker};
 use crate::log::{Event, Log, now};
 use crate::payload::mix;
-use crate::schedule::{SLOW, Usage, is_asleep};
+use crate::schedule::{SLOW, Usage, is_asleep, stolen};
 use crate::summary::Times;
 use crate::words::Words;
 use participant::{DRAINING, Floor, SENDING};
@@ -234,6 +234,7 @@ struct Storm<'a> {
     next_who: u32,
     dice: u64,
     begin: u64,
+    stolen_before: Duration,
     killed: u64,
     stopped: u64,
     capacity: u64,
@@ -269,6 +270,7 @@ impl<'a> Storm<'a> {
             next_who: 1,
             dice: mix(plan.seed),
             begin: now(),
+            stolen_before: stolen()?,
             killed: 0,
             stopped: 0,
             capacity: 0,
@@ -321,6 +323,7 @@ impl<'a> Storm<'a> {
 
     fn rage(&mut self, progress: &mut impl FnMut(&Progress) -> bool) -> Result<(), String> {
         self.begin = now();
+        self.stolen_before = stolen()?;
         (0..self.seats.len()).try_for_each(|seat| self.spawn(seat))?;
         let end = self.begin + self.plan.at_most.as_nanos() as u64;
         let (mut next_fault, mut next_word) = (self.begin, self.begin);
@@ -618,6 +621,7 @@ impl<'a> Storm<'a> {
 
     fn conclude(mut self, failure: Option<String>) -> Verdict {
         let took = Duration::from_nanos(now() - self.begin);
+        let stolen = stolen().unwrap_or_default().saturating_sub(self.stolen_before);
         let complete = self.is_enough();
         let mut failures: Vec<_> = failure.into_iter().chain(std::mem::take(&mut self.failures)).collect();
         let capacity = self.fill_and_drain().unwrap_or_else(|error| {
@@ -644,6 +648,7 @@ impl<'a> Storm<'a> {
                 stall: self.stall.summary(),
                 net_stall: self.net_stall.summary(),
                 net_silence: Duration::from_nanos(self.net_silence),
+                stolen,
             },
             complete,
             failures,
