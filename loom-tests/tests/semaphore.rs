@@ -166,7 +166,10 @@ fn what_is_granted_has_not_lapsed_for_who_sees_it() {
         let overtaken = permits.try_wait();
         poster.join().unwrap();
         // Let it go, if it still sleeps or is about to.
-        permits.state.store(FREE, Relaxed);
+        let mut state = permits.state.load(Relaxed);
+        while let Err(found) = permits.state.compare_exchange(state, FREE, Relaxed, Relaxed) {
+            state = found;
+        }
         let by_us = permits.state.wake(usize::MAX) > 0;
         let handed_over = sleeper.join().unwrap() && !by_us;
         run.outcome((handed_over, overtaken));

@@ -299,11 +299,13 @@ impl Permits {
 
     /// If another keeps watch now, it waits for us to go on.
     fn watch_on(&self, me: u32, watching: &mut bool) {
-        // ord(own) Relaxed: an RMW, which reads the newest: who woke us on this word has changed it before.
-        if *watching && self.watch.fetch_or(0, Relaxed) != me {
+        // ord(own) Relaxed: if it is another by now, the kernel does not let us sleep on it.
+        if *watching && self.watch.load(Relaxed) != me {
             *watching = false;
+            // ord(own) Relaxed: a hint; two who are relieved at once may count as one.
+            let relieved = self.relieved.load(Relaxed);
             // ord(own) Relaxed: the kernel orders it for whoever sleeps on it.
-            self.relieved.fetch_add(1, Relaxed);
+            self.relieved.store(relieved.wrapping_add(1), Relaxed);
             futex_wake(&self.relieved, 1);
         }
     }
