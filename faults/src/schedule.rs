@@ -1,56 +1,15 @@
-//! What the scheduler does, told from what the ring does: for how long a process could have gone on and had no core
-//! (`run_delay` of /proc/PID/schedstat, see proc(5)), and with it the stalls of a participant, measured by itself.
+//! What the scheduler does, told from what the ring does: the stalls of a participant, measured by itself, without the time
+//! in which it had no core (`usage` has the account of that).
 //!
 //! What a hypervisor takes away is in no process's `run_delay`, and stays in every figure here.
 #![allow(clippy::disallowed_types, reason = "an observer's own words")]
 
-use crate::log::{Event, Log, now};
+use crate::log::{Event, Log};
+use crate::usage::{Lap, Stopwatch};
 use crate::words::Words;
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
-
-/// For how long a process has had a core, and for how long it has waited for one.
-pub struct Usage(File);
-
-impl Usage {
-    /// Of the calling thread.
-    ///
-    /// # Errors
-    /// If the kernel does not count it (`CONFIG_SCHED_INFO`), or /proc is absent.
-    pub fn own() -> std::io::Result<Usage> {
-        File::open("/proc/thread-self/schedstat").map(Usage)
-    }
-
-    /// Of the first thread of another process.
-    ///
-    /// # Errors
-    /// As above, and if it is gone.
-    pub fn of(pid: i32) -> std::io::Result<Usage> {
-        File::open(format!("/proc/{pid}/schedstat")).map(Usage)
-    }
-
-    /// How long it has waited, in nanoseconds, since it began; 0 of one that is gone. Of another process the wait that lasts
-    /// is not in it yet.
-    #[must_use]
-    pub fn delay(&self) -> u64 {
-        self.word(1)
-    }
-
-    /// How long it has had a core, in nanoseconds; of another process it may be some milliseconds old.
-    #[must_use]
-    pub fn on_core(&self) -> u64 {
-        self.word(0)
-    }
-
-    fn word(&self, nth: usize) -> u64 {
-        let mut text = [0; 96];
-        let len = self.0.read_at(&mut text, 0).unwrap_or(0);
-        let text = std::str::from_utf8(&text[..len]).unwrap_or("");
-        text.split_ascii_whitespace().nth(nth).and_then(|word| word.parse().ok()).unwrap_or(0)
-    }
-}
+use std::time::Duration;
 
 /// Whether a process sleeps and could be woken: it neither has a core nor wants one.
 #[must_use]
@@ -63,7 +22,7 @@ pub fn is_asleep(pid: i32) -> bool {
 /// A shorter time between two answers is not written down.
 pub const SLOW: u64 = 100_000;
 /// The delay is read at most so often, so as to cost nothing beside the verbs.
-const SAMPLE: u64 = 500_000;
+const SAMPLE: Duration = Duration::from_micros(500);
 
 /// Watches the time between a participant's answers. What it finds goes into the participant's log.
 pub struct Gauge {
@@ -72,9 +31,7 @@ pub struct Gauge {
     /// The word that counts this participant's stops and continuations.
     stops: (Arc<Words>, usize),
     stopped: u64,
-    usage: Usage,
-    sampled: (u64, u64),
-    last: u64,
+    watch: Stopwatch,
 }
 
 impl Gauge {
@@ -84,8 +41,8 @@ impl Gauge {
     /// Without /proc.
     #[must_use]
     pub fn new(log: Log, stops: (Arc<Words>, usize)) -> Gauge {
-        let usage = Usage::own().expect("/proc/thread-self/schedstat");
-        let mut gauge = Gauge { waits: 0, log, stops, stopped: 0, usage, sampled: (0, 0), last: 0 };
+        let watch = Stopwatch::new(Duration::from_nanos(SLOW), SAMPLE).expect("/proc/thread-self/schedstat");
+        let mut gauge = Gauge { waits: 0, log, stops, stopped: 0, watch };
         gauge.restart();
         gauge
     }
@@ -94,40 +51,29 @@ impl Gauge {
     pub fn restart(&mut self) {
         self.stopped = self.stops.0[self.stops.1].load(SeqCst);
         self.waits = self.log.waits();
-        self.sampled = (now(), self.usage.delay());
-        self.last = now();
+        self.watch.restart();
     }
 
     /// A verb has answered. Of a long time since the last answer, what the kernel gave to others is taken off: `net` is at
     /// most by half a millisecond too large, never too small.
     pub fn answered(&mut self) {
-        let at = now();
-        let raw = at - self.last;
-        if raw < SLOW && at - self.sampled.0 < SAMPLE {
-            self.last = at;
-            return;
-        }
-        // A time without a core between two of these readings is in both differences, or in that of the clock alone.
-        let begin = now();
-        let delay = self.usage.delay();
-        let end = now();
+        let Some(Lap { gross, net }) = self.watch.lap() else { return };
+        let [raw, net] = [gross, net].map(|time| time.as_nanos() as u64);
         let stopped = self.stops.0[self.stops.1].load(SeqCst);
         // Neither stopped meanwhile, nor kept waiting by who reads the log.
         let own = stopped == self.stopped && stopped.is_multiple_of(2) && self.waits == self.log.waits();
         if raw >= SLOW && own {
-            // Counted from the last sample on, at which no stall had begun.
-            let net = (end - self.sampled.0).saturating_sub(delay - self.sampled.1).min(raw);
             self.log.write(Event::Slow { raw, net });
         }
         (self.stopped, self.waits) = (stopped, self.log.waits());
-        self.sampled = (begin, delay);
-        self.last = now();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::now;
+    use crate::usage::Usage;
     use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
     use nix::unistd::Pid;
 
