@@ -21,15 +21,13 @@ use crowd::Crowd;
 use slipring::{Options, Ring, Trust};
 use std::fs::File;
 use std::time::{Duration, Instant};
-use usage::{Stopwatch, stolen, whereabouts};
+use usage::{Stolen, Stopwatch, whereabouts};
 use victim::{Tally, Victim};
 
 /// Verbs between two reports of a victim, and most writes of the adversary between two of its pauses.
 const REPORT_EVERY: u64 = 64;
 /// Whoever computes or sleeps for longer in one verb, none of which is to wait for more than 50 us, hangs.
 const HANG: Duration = Duration::from_secs(1);
-/// So often the time that was stolen is read: by so much too much may be taken off a verb's time.
-const STOLEN_EVERY: Duration = Duration::from_millis(100);
 /// The fields that faults may name.
 const FIELDS: [&str; 4] = ["head", "record header", "slot state", "slot length"];
 
@@ -97,18 +95,13 @@ fn live(board: &Board, victim: usize, link: &Link, mut attacked: impl Attacked) 
     link.say(0);
     let mut dice = Dice::new(victim as u64 + 1);
     let mut watch = Stopwatch::new(Duration::from_micros(100), Duration::from_millis(1)).unwrap();
-    let mut taken = (Instant::now(), stolen().unwrap());
+    let mut stolen = Stolen::new();
     while board.get(STOP) == 0 {
         for _ in 0..REPORT_EVERY {
             attacked.verb(&mut dice);
             let Some(lap) = watch.lap() else { continue };
-            let mut net = lap.net;
-            if taken.0.elapsed() > STOLEN_EVERY {
-                let now = stolen().unwrap();
-                net = net.saturating_sub(now - taken.1);
-                taken = (Instant::now(), now);
-                watch.restart();
-            }
+            let net = lap.net.saturating_sub(stolen.lately());
+            watch.restart();
             for (word, time) in [(GROSS, lap.gross), (NET, net)] {
                 let time = time.as_nanos() as u64;
                 board.set(at(victim, word), time.max(board.get(at(victim, word))));

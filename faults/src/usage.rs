@@ -68,6 +68,45 @@ fn stolen_ticks(text: &str) -> Option<u64> {
     sum.nth(7)?.parse().ok()
 }
 
+/// What was stolen while something took long.
+pub struct Stolen {
+    since: Instant,
+    before: Duration,
+}
+
+impl Stolen {
+    /// So often it is looked at.
+    const EVERY: Duration = Duration::from_millis(100);
+
+    /// From now on.
+    ///
+    /// # Panics
+    /// Without /proc.
+    #[must_use]
+    pub fn new() -> Stolen {
+        Stolen { since: Instant::now(), before: stolen().unwrap_or_else(|why| panic!("{why}")) }
+    }
+
+    /// What was stolen since at most a tenth of a second before what took longer than that began; nothing of what was
+    /// shorter. To be called behind each.
+    ///
+    /// # Panics
+    /// Without /proc.
+    pub fn lately(&mut self) -> Duration {
+        if self.since.elapsed() < Self::EVERY {
+            return Duration::ZERO;
+        }
+        let last = std::mem::replace(self, Stolen::new());
+        self.before.saturating_sub(last.before)
+    }
+}
+
+impl Default for Stolen {
+    fn default() -> Self {
+        Stolen::new()
+    }
+}
+
 /// How long something took.
 #[derive(Clone, Copy, Debug)]
 pub struct Lap {

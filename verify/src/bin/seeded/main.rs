@@ -68,7 +68,7 @@ fn run(args: &Args) -> Result<bool, String> {
         chosen.iter().for_each(|bug| println!("{}  ({}): {}", bug.name, bug.file, bug.gate));
         return Ok(true);
     }
-    let start = Instant::now();
+    let (start, when) = (Instant::now(), page::when(root())?);
     let copy = Copy::make(root(), args.dir.as_deref())?;
     let (mut caught, mut faults) = (0, 0);
     for bug in &chosen {
@@ -86,7 +86,7 @@ fn run(args: &Args) -> Result<bool, String> {
             }
         };
         println!("{}: {}: {text}  ({:.0?})", bug.name, bug.gate, begun.elapsed());
-        page.set(bug, text);
+        page.set(bug, text, &when);
         page.write(&bugs)?;
     }
     let not = chosen.len() - caught - faults;
