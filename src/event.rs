@@ -70,6 +70,10 @@ const EVERYBODY: usize = usize::MAX;
 /// which a sleeper learns of a death. A look costs some system calls: `tests/liveness.rs` measures what a sleeper uses.
 pub const SLICE: Duration = Duration::from_millis(20);
 
+/// The longest sleep of one to whom what it waits for may come without a wake-up. Others stall no longer than that beside
+/// one that is stopped; it costs a wait some 250 looks a second, for as long as this lasts.
+pub const SHORT_SLICE: Duration = Duration::from_millis(4);
+
 /// A sched_yield(2) that took so long gave the core to somebody else than the peer.
 const SLOW_YIELD: Duration = Duration::from_micros(500);
 /// For how many waits there are then no yields; doubled each time, halved after each wait that needed no more.
@@ -97,6 +101,26 @@ pub enum Waited<E> {
     Ended(E),
     /// The deadline has passed; look once more.
     TimedOut,
+}
+
+/// How thoroughly to look whether what is waited for is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// One of many: what takes long may be left to the next.
+    Glance,
+    /// Between the announcement of a sleep and the sleep: nothing may be missed.
+    Whole,
+}
+
+/// What a look found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// What is waited for.
+    Ready,
+    /// Nothing; whoever brings it wakes us.
+    Nothing,
+    /// Nothing, but it may come without a wake-up: to be slept on for [`SHORT_SLICE`] only.
+    Soon,
 }
 
 /// How many may wait on one event at the same time.
@@ -223,6 +247,18 @@ impl Event {
         strategy: WaitStrategy,
         deadline: Deadline,
         mut ready: impl FnMut() -> bool,
+        check: impl FnMut() -> Option<E>,
+    ) -> Waited<E> {
+        let ready = |_| if ready() { Found::Ready } else { Found::Nothing };
+        self.wait_looking(strategy, deadline, ready, check)
+    }
+
+    /// As [`Event::wait`], for one whose looks may be dear, or may find what nobody will wake it for.
+    pub fn wait_looking<E>(
+        &self,
+        strategy: WaitStrategy,
+        deadline: Deadline,
+        mut ready: impl FnMut(Look) -> Found,
         mut check: impl FnMut() -> Option<E>,
     ) -> Waited<E> {
         match strategy {
@@ -244,6 +280,7 @@ impl Event {
         mut check: impl FnMut() -> Option<E>,
         interrupted: E,
     ) -> Waited<E> {
+        let mut ready = |_| if ready() { Found::Ready } else { Found::Nothing };
         self.park(deadline, &mut ready, &mut check, Some(interrupted))
     }
 
@@ -253,7 +290,7 @@ impl Event {
         deadline: Deadline,
         probes: u32,
         pause: impl Fn(),
-        ready: &mut impl FnMut() -> bool,
+        ready: &mut impl FnMut(Look) -> Found,
         check: &mut impl FnMut() -> Option<E>,
     ) -> Waited<E> {
         // Most waits end here, without a look at the clock.
@@ -281,7 +318,7 @@ impl Event {
     fn park<E>(
         &self,
         deadline: Deadline,
-        ready: &mut impl FnMut() -> bool,
+        ready: &mut impl FnMut(Look) -> Found,
         check: &mut impl FnMut() -> Option<E>,
         mut interrupted: Option<E>,
     ) -> Waited<E> {
@@ -290,6 +327,8 @@ impl Event {
         }
         // Where many wait: whether the last sleep took a permit that may have come for more than one.
         let mut owes = false;
+        // Short slices are no reason to ask for the peer more often.
+        let mut pace: Option<Pace> = None;
         loop {
             let slice = deadline.slice(SLICE);
             if slice.is_none() && !owes {
@@ -299,12 +338,21 @@ impl Event {
             // fence(event.sleep) heavy <-> notify_many: we are announced before we look again.
             heavy_fence(self.asymmetric);
             // Behind the fence the end, too: a peer that closes notifies once, and may have found nobody announced.
-            let over = if ready() { Some(Waited::Ready) } else { check().map(Waited::Ended) };
+            let found = ready(Look::Whole);
+            let asks = pace.as_mut().is_none_or(|pace| pace.passed(SLICE)) || slice.is_none();
+            let over = match found {
+                Found::Ready => Some(Waited::Ready),
+                _ if asks => check().map(Waited::Ended),
+                _ => None,
+            };
             if let Some(over) = over {
                 self.pass_on(owes);
                 return over;
             }
             let Some(slice) = slice else { return Waited::TimedOut };
+            let soon = found == Found::Soon;
+            pace = soon.then(|| pace.unwrap_or_else(Pace::new));
+            let slice = if soon { slice.min(SHORT_SLICE) } else { slice };
             let mut end = None;
             match self.wakeup {
                 Wakeup::None => sync::yield_now(),
@@ -316,7 +364,7 @@ impl Event {
                 Wakeup::Futex => sync::futex_wait(&self.line.state, announced, slice),
                 Wakeup::Semaphore => owes = self.line.semaphore.wait(slice) && self.waiters == Waiters::Many,
             }
-            if ready() {
+            if ready(Look::Glance) == Found::Ready {
                 self.pass_on(owes);
                 return Waited::Ready;
             }
@@ -336,7 +384,7 @@ impl Event {
     /// Who shares its core with its peer would poll for it in vain: let it run now and then. Nobody sleeps yet, so it
     /// fills or drains the ring without a wake-up for each message. But where others want the core, too, a yield gives
     /// them whole time slices, while a sleeper is back as soon as it is woken: after a slow one, no yields for a while.
-    fn found_before_sleep(&self, ready: &mut impl FnMut() -> bool) -> bool {
+    fn found_before_sleep(&self, ready: &mut impl FnMut(Look) -> Found) -> bool {
         let mut patience = self.patience.get();
         let found = if patience.waits_without_yield == 0 {
             patience.poll_and_yield(ready)
@@ -366,7 +414,7 @@ struct Patience {
 
 impl Patience {
     #[allow(clippy::reversed_empty_ranges, reason = "the model makes none")]
-    fn poll_and_yield(&mut self, ready: &mut impl FnMut() -> bool) -> bool {
+    fn poll_and_yield(&mut self, ready: &mut impl FnMut(Look) -> Found) -> bool {
         for _ in 0..ROUNDS_BEFORE_SLEEP {
             if probe(PROBES_PER_ROUND, &sync::spin_hint, ready) {
                 self.penalty /= 2;
@@ -377,7 +425,7 @@ impl Patience {
             if pace.passed(SLOW_YIELD) {
                 self.penalty = (self.penalty * 2).clamp(PENALTY_MIN, PENALTY_MAX);
                 self.waits_without_yield = self.penalty;
-                return ready();
+                return ready(Look::Glance) == Found::Ready;
             }
         }
         false
@@ -385,7 +433,7 @@ impl Patience {
 
     /// The peer shares our core, or has lost its own, whenever this is in vain. So half as long after each such time, and
     /// the whole only now and then.
-    fn poll(&mut self, ready: &mut impl FnMut() -> bool) -> bool {
+    fn poll(&mut self, ready: &mut impl FnMut(Look) -> Found) -> bool {
         self.waits_without_yield -= 1;
         let halvings = if self.in_vain.is_multiple_of(64) { 0 } else { self.in_vain.min(6) };
         let found = probe((ROUNDS_BEFORE_SLEEP * PROBES_PER_ROUND) >> halvings, &sync::spin_hint, ready);
@@ -395,9 +443,9 @@ impl Patience {
 }
 
 #[inline(always)]
-fn probe(probes: u32, pause: &impl Fn(), ready: &mut impl FnMut() -> bool) -> bool {
+fn probe(probes: u32, pause: &impl Fn(), ready: &mut impl FnMut(Look) -> Found) -> bool {
     for _ in 0..probes {
-        if ready() {
+        if ready(Look::Glance) == Found::Ready {
             return true;
         }
         pause();

@@ -111,7 +111,9 @@ impl Options {
     }
 
     /// The most senders and receivers that an MPMC ring can have at once, clones included: 1 to 4096, by default 64.
-    /// Each takes 128 bytes.
+    /// Each takes 128 bytes. A place whose owner was killed is free again when it was swept, by whoever comes or waits; one
+    /// that is stopped just then keeps it. With more than twice as many places as participants a newcomer finds one whoever
+    /// is stopped (docs/failure-model.md).
     pub fn participants(self, most: u32) -> Self {
         Options { participants: Some(most), ..self }
     }

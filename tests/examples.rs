@@ -3,6 +3,10 @@
 mod common;
 #[path = "../examples/echo.rs"]
 mod echo;
+#[path = "../examples/mq_echo.rs"]
+mod mq_echo;
+#[path = "../examples/mq_pair.rs"]
+mod mq_pair;
 #[path = "../examples/producer_consumer.rs"]
 mod producer_consumer;
 #[path = "../examples/shared_memory.rs"]
@@ -70,4 +74,55 @@ fn the_server_says_the_time_and_what_it_was_told() {
         assert!(time.len() == 24 && year.parse::<u32>().unwrap() >= 2024, "{time}");
     }
     server.join();
+}
+
+#[test]
+fn messages_come_in_the_order_that_is_asked_for() {
+    let _alone = alone();
+    let mut out = Vec::new();
+    mq_pair::run(&mut out).unwrap();
+    let out = String::from_utf8(out).unwrap();
+    println!("{out}");
+    let after = |what: &str| {
+        let line = out.lines().find(|line| line.contains(what)).unwrap();
+        line.split_once(": ").unwrap().1.split(" (26 bytes").next().unwrap().to_owned()
+    };
+    assert_eq!(after("the oldest"), "A (10), B (1), C (10), D (5)");
+    assert_eq!(after("the lowest"), "B (1), D (5), A (10), C (10)");
+    assert_eq!(after("this alone"), "A (10), C (10); left: B (1), D (5)");
+    assert_eq!(after("POSIX"), "A (10), C (10), D (5), B (1)");
+    // 1 + 23 + 1 + 1: each has its own length, without its type.
+    assert_eq!(out.matches("(26 bytes were in the queue)").count(), 3);
+}
+
+#[test]
+fn a_sender_and_a_receiver_that_know_a_path_meet() {
+    let _alone = alone();
+    let dir = scratch();
+    let mut queue = mq_pair::meet(&dir.0).unwrap();
+    let sender = common::fork(|_| {
+        let mut queue = mq_pair::meet(&dir.0).unwrap();
+        queue.send(3, b"three", 0).unwrap();
+        queue.send(2, b"two", 0).unwrap();
+    });
+    let got = mq_pair::receive(&mut queue, 2, 0);
+    sender.join();
+    let rest = mq_pair::receive(&mut queue, -9, 0);
+    queue.remove().unwrap();
+    assert_eq!(got.unwrap(), (2, "two".into()));
+    assert_eq!(rest.unwrap(), (3, "three".into()));
+}
+
+#[test]
+fn each_client_of_one_queue_gets_its_own_reply() {
+    let _alone = alone();
+    let mut out = Vec::new();
+    mq_echo::run(&mut out).unwrap();
+    let out = String::from_utf8(out).unwrap();
+    println!("{out}");
+    assert!(out.contains("gives \"Reply\" of type 8, its own\n"));
+    for number in 1..=3 {
+        assert!(out.contains(&format!("client {number}: got the reply to request {number}\n")));
+    }
+    assert!(out.ends_with("left in the queue: 0 messages\n"));
 }

@@ -302,25 +302,6 @@ fn the_tests_that_the_failure_model_names_exist() {
     );
 }
 
-#[test]
-fn the_tests_that_the_semantics_name_exist() {
-    let page = std::fs::read_to_string(root().join("docs/semantics.md")).unwrap();
-    let mut named = 0;
-    let exists = |file: &str, name: &str| {
-        let text =
-            std::fs::read_to_string(root().join("tests").join(file).with_extension("rs")).unwrap_or_default();
-        text.contains(&format!("#[test]\nfn {name}()"))
-    };
-    let tests: Vec<_> = page
-        .split(|c: char| !c.is_alphanumeric() && c != '_' && c != ':')
-        .filter(|word| word.starts_with("adapters_") && word.contains("::"))
-        .inspect(|_| named += 1)
-        .flat_map(|word| unwritten(word, exists))
-        .collect();
-    assert_eq!(tests, [""; 0]);
-    assert!(named > 10, "rows name their tests");
-}
-
 /// Tests that do not run alone, in a file of which one forks: a child would wait for locks that another test's thread
 /// held at the fork.
 fn not_alone(text: &str) -> Vec<&str> {

@@ -269,6 +269,32 @@ fn a_stopped_sweeper_keeps_neither_the_news_of_the_death_nor_a_slot() {
 }
 
 #[test]
+fn the_end_is_told_after_what_the_last_of_many_dead_left() {
+    let _alone = alone();
+    let name = unique();
+    let ring = Ring::create(&name.0, &Options::mpmc(64, LONGEST)).unwrap();
+    let (mut tx, mut rx) = (ring.sender().unwrap(), ring.receiver().unwrap());
+    tx.try_send(b"left").unwrap();
+    drop(tx);
+    let mut child = fork(|link| {
+        let ring = Ring::open(&name.0).unwrap();
+        // More than one look around asks for.
+        let _senders: Vec<_> = (0..40).map(|_| ring.sender().unwrap()).collect();
+        let mut rx = ring.receiver().unwrap();
+        let _delivery = rx.try_peek().unwrap();
+        link.say(1);
+        sleep_for_ever();
+    });
+    child.hear();
+    let pid = child.pid();
+    child.kill();
+    let delivery = rx.peek_timeout(LIMIT).unwrap();
+    assert_eq!((&*delivery, delivery.is_redelivered()), (&b"left"[..], true));
+    delivery.ack();
+    assert_eq!(rx.peek_timeout(LIMIT).map(|delivery| delivery.to_vec()), Err(RecvError::PeerDied { pid }));
+}
+
+#[test]
 fn a_message_left_behind_is_adopted_though_nobody_has_told() {
     let _alone = alone();
     let name = unique();
@@ -358,18 +384,56 @@ fn a_dead_participants_place_is_given_to_the_next() {
     all_slots_are_back(&mut tx, &mut rx);
 }
 
+/// A lock on a place of a ring by its file, as a sweeper's share in it, that can be taken and given back.
+fn looker(name: &common::Unique, place: i64) -> impl Fn(i32) + use<> {
+    let file = std::fs::File::open(name.path()).unwrap();
+    move |kind| {
+        let (l_type, l_whence) = (kind as i16, nix::libc::SEEK_SET as i16);
+        let at = nix::libc::flock { l_type, l_whence, l_start: (1 << 61) + 1 + place, l_len: 1, l_pid: 0 };
+        nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_OFD_SETLK(&at)).unwrap();
+    }
+}
+
+#[test]
+fn a_newcomer_finds_a_place_beside_sweepers_that_are_stopped_each_at_another() {
+    let _alone = alone();
+    let name = unique();
+    // One place for each of two, one more that each of them may be stopped at, and one for who comes.
+    let options = Options::mpmc(4, LONGEST).participants(5);
+    let ring = Ring::create(&name.0, &options).unwrap();
+    let (tx, rx) = (ring.sender().unwrap(), ring.receiver().unwrap());
+    for round in 0..3 {
+        let mut dead = fork(|link| {
+            let ring = Ring::open(&name.0).unwrap();
+            let mut all: Vec<_> = (0..3).map(|_| ring.sender().unwrap()).collect();
+            all.iter_mut().for_each(|tx| std::mem::forget(tx.try_reserve(1).unwrap()));
+            link.say(1);
+            sleep_for_ever();
+        });
+        dead.hear();
+        assert!(ring.sender().is_err(), "every place is taken");
+        dead.kill();
+        let at: Vec<_> =
+            (2..5).filter(|place| *place != 2 + round).map(|place| looker(&name, place)).collect();
+        at.iter().for_each(|lock| lock(nix::libc::F_RDLCK));
+        let mut newcomer = ring.sender().unwrap();
+        newcomer.try_send(b"here").unwrap();
+        assert!(ring.sender().is_err(), "the other places are being swept");
+        drop(newcomer);
+        drop(at);
+        let (mut tx, mut rx) = (ring.sender().unwrap(), ring.receiver().unwrap());
+        all_slots_are_back(&mut tx, &mut rx);
+    }
+    drop((tx, rx));
+}
+
 #[test]
 fn the_last_place_is_given_to_a_newcomer_though_somebody_looks_at_it() {
     let _alone = alone();
     let name = unique();
     let ring = Ring::create(&name.0, &Options::mpmc(4, LONGEST).participants(2)).unwrap();
     let _rx = ring.receiver().unwrap();
-    let looker = std::fs::File::open(name.path()).unwrap();
-    let lock = move |kind: i32| {
-        let (l_type, l_whence) = (kind as i16, nix::libc::SEEK_SET as i16);
-        let place = nix::libc::flock { l_type, l_whence, l_start: (1 << 61) + 2, l_len: 1, l_pid: 0 };
-        nix::fcntl::fcntl(&looker, nix::fcntl::FcntlArg::F_OFD_SETLK(&place)).unwrap();
-    };
+    let lock = looker(&name, 1);
     until("somebody looked for no longer than a newcomer tries", || {
         lock(nix::libc::F_RDLCK);
         let start = Instant::now();

@@ -5,7 +5,9 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::fail::Fail;
 use crate::out;
-use crate::verb::{compare, completions, conform, fsck, ls, man, mk, mq, pipe, recv, rm, send, stat, verify};
+use crate::verb::{
+    compare, completions, conform, demo, fsck, ls, man, mk, mq, pipe, recv, rm, send, stat, verify,
+};
 
 /// Exit codes, and where the examples are.
 const AFTER: &str = "\
@@ -54,6 +56,8 @@ pub(crate) enum Verb {
     Mq(mq::Args),
     /// Compare slipring's pipes, message queues and sockets with the kernel's, operation by operation
     Conform(conform::Args),
+    /// Watch small programs that show how the kernel's mechanisms behave, and slipring's
+    Demo(demo::Args),
     /// Measure slipring against the kernel's own mechanisms on this machine
     Compare(compare::Args),
     /// Kill and stop processes at random while they move messages on this machine, and account for every message

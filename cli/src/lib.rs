@@ -1,9 +1,10 @@
 //! The `slipring` command as a library of its one program: make, list, look into, remove, feed and drain rings from a shell.
-//! `cli` says what may be typed, `verb` does it, `flow` moves the bytes, `fail` turns an end into an exit code.
+//! `cli` says what may be typed, `verb` does it, `flow` moves the bytes, `demo` has small programs to watch, `fail` turns an end into an exit code.
 //! Standard output carries data only; everything said to people goes to standard error.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod cli;
+mod demo;
 mod duration;
 mod fail;
 mod flow;

@@ -81,6 +81,10 @@ fn a_key_leads_to_the_queue_until_it_is_removed() {
     let row = listed.as_array().unwrap().iter().find(|row| row["id"] == queue.0.as_str()).unwrap();
     assert_eq!(row["key"], 0x5200_0000 | std::process::id());
     assert_eq!((&row["messages"], &row["used_bytes"]), (&0.into(), &0.into()));
+    assert_eq!(
+        (&row["last_sender"], &row["last_sent"], &row["limit_bytes"]),
+        (&0.into(), &0.into(), &16384.into())
+    );
     slipring(["mq", "mk", &key]).complains(1, "File exists");
     slipring(["mq", "send", "-i", &key, "-t", "1", "-m", "by key"]).is_fine();
     assert!(slipring(["mq", "recv", "-i", &queue.0, "-t", "0"]).out().contains("by key"));
@@ -131,4 +135,13 @@ fn pipes_are_listed_as_what_they_are() {
     reader.wait();
     slipring(["rm", &name.0]).is_fine();
     assert!(!name.exists());
+}
+
+#[test]
+fn a_path_and_a_number_make_a_key_unless_the_number_has_no_low_bits() {
+    let (one, same) = (slipring(["mq", "key", "/", "1234"]), slipring(["mq", "key", "/", "210"]));
+    assert_eq!(one.out(), same.out(), "1234 is 0x4d2, 210 is 0xd2");
+    assert!(one.out().starts_with("0xd2") && one.out().len() == 11, "{}", one.out());
+    slipring(["mq", "key", "/", "1024"]).complains(2, "low 8 bits are 0");
+    slipring(["mq", "key", "/nowhere", "1"]).complains(1, "/nowhere: No such file");
 }

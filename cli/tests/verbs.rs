@@ -322,6 +322,7 @@ fn manual_pages_come_one_or_all() {
         "-compare",
         "-completions",
         "-conform",
+        "-demo",
         "-fsck",
         "-ls",
         "-man",

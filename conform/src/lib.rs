@@ -7,8 +7,10 @@
 
 pub mod pipe;
 pub mod posix_mq;
+pub mod process;
+pub mod properties;
 pub mod socket;
-mod sys;
+pub mod sys;
 pub mod sysv_mq;
 
 use serde::Serialize;

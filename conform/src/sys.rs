@@ -3,6 +3,7 @@
 
 use std::ffi::CString;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 
 fn done(result: i64) -> io::Result<i64> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
@@ -19,6 +20,14 @@ impl Drop for Mq {
     fn drop(&mut self) {
         // SAFETY: a descriptor of ours.
         let _ = unsafe { libc::mq_close(self.0) };
+    }
+}
+
+impl AsFd for Mq {
+    /// On Linux it is one (mq_overview(7)).
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: open as long as the queue is.
+        unsafe { BorrowedFd::borrow_raw(self.0) }
     }
 }
 

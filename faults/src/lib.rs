@@ -9,6 +9,7 @@ pub mod audit;
 pub mod beside;
 pub mod child;
 pub mod ends;
+pub mod hiccups;
 pub mod history;
 pub mod log;
 #[cfg(slipring_steps)]

@@ -4,6 +4,7 @@
 use clap::{Parser, Subcommand};
 use slipring_faults::beside;
 use slipring_faults::ends::{Kind, Put, Take};
+use slipring_faults::hiccups;
 use slipring_faults::recovery::{Peers, Recovery, measure};
 use slipring_faults::stepping::{Density, Fault, step_through, verbs};
 use slipring_faults::storm::{Plan, Waiting, run};
@@ -49,6 +50,21 @@ enum Command {
         /// Decides the moments
         #[arg(long, default_value_t = 1)]
         seed: u64,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Measure what the machine does by itself to processes that only read the clock: to be laid beside a storm's stalls
+    Hiccups {
+        /// For so many seconds
+        #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
+        seconds: u64,
+        /// Processes [default: one for each core]
+        #[arg(long, default_value_t = 0, hide_default_value = true)]
+        readers: usize,
+        /// Let the scheduler put them where it likes, as a storm's participants, and keep none to a core
+        #[arg(long)]
+        unpinned: bool,
         /// As JSON
         #[arg(long)]
         json: bool,
@@ -150,6 +166,13 @@ fn main() -> ExitCode {
             Ok(reached) => reached,
             Err(what) => return wrong(&what),
         },
+        Command::Hiccups { seconds, readers, unpinned, json } => {
+            let found = hiccups::measure(readers, !unpinned, Duration::from_secs(seconds));
+            match found.and_then(|found| print_as(json, &found, &found.row())) {
+                Ok(()) => true,
+                Err(what) => return wrong(&what),
+            }
+        }
         Command::Beside { rounds, window, json } => {
             match beside::measure(rounds, Duration::from_millis(window)) {
                 Ok(verdict) => {

@@ -57,15 +57,26 @@ impl Gauge {
     /// A verb has answered. Of a long time since the last answer, what the kernel gave to others is taken off: `net` is at
     /// most by half a millisecond too large, never too small.
     pub fn answered(&mut self) {
-        let Some(Lap { gross, net }) = self.watch.lap() else { return };
+        if let Some(lap) = self.watch.lap() {
+            self.account(lap);
+        }
+    }
+
+    fn account(&mut self, Lap { gross, net }: Lap) {
+        // Asked for when the lap is over: also a stop while its delay was read would be taken for a part of the next stall.
+        if !self.is_own() {
+            return self.restart();
+        }
         let [raw, net] = [gross, net].map(|time| time.as_nanos() as u64);
-        let stopped = self.stops.0[self.stops.1].load(SeqCst);
-        // Neither stopped meanwhile, nor kept waiting by who reads the log.
-        let own = stopped == self.stopped && stopped.is_multiple_of(2) && self.waits == self.log.waits();
-        if raw >= SLOW && own {
+        if raw >= SLOW {
             self.log.write(Event::Slow { raw, net });
         }
-        (self.stopped, self.waits) = (stopped, self.log.waits());
+    }
+
+    /// Neither stopped since the last sample, nor kept waiting by who reads the log.
+    fn is_own(&self) -> bool {
+        let stopped = self.stops.0[self.stops.1].load(SeqCst);
+        stopped == self.stopped && stopped.is_multiple_of(2) && self.waits == self.log.waits()
     }
 }
 
@@ -105,6 +116,22 @@ mod tests {
             let long = found.iter().filter(|(raw, _)| u128::from(*raw) >= pause.as_nanos());
             assert!(long.into_iter().all(|(_, net)| u128::from(*net) >= pause.as_nanos() / 2), "{found:?}");
         }
+    }
+
+    /// A signal is often taken at the end of a system call: that which reads the delay is one.
+    #[test]
+    fn a_stop_while_the_delay_is_read_is_no_part_of_the_next_stall() {
+        let pause = Duration::from_millis(20);
+        let (log, words) = (Log::new(64), Arc::new(Words::new(1)));
+        let mut gauge = Gauge::new(log.clone(), (words.clone(), 0));
+        words[0].store(1, SeqCst);
+        std::thread::sleep(pause);
+        words[0].store(2, SeqCst);
+        // As of a lap that began before the stop.
+        gauge.account(Lap { gross: Duration::ZERO, net: Duration::ZERO });
+        gauge.answered();
+        let found = slow(&log);
+        assert!(found.iter().all(|(_, net)| u128::from(*net) < pause.as_nanos() / 2), "{found:?}");
     }
 
     /// Of two that want the same core for as long, one waits while the other has it, and the accounts say so.

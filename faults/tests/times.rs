@@ -7,6 +7,7 @@ mod common;
 use common::alone;
 use slipring_faults::beside;
 use slipring_faults::ends::Kind;
+use slipring_faults::hiccups;
 use slipring_faults::recovery::{Peers, Recovery, measure};
 use std::time::Duration;
 
@@ -47,6 +48,20 @@ fn others_go_on_beside_two_stopped_in_the_middle_and_nothing_is_lost() {
     assert!(verdict.is_sound(), "{verdict}");
     // Laps and laps of the ring's 64 slots, in every window.
     assert!(verdict.rounds.iter().all(|round| round.inside > 640), "{verdict}");
+}
+
+#[test]
+fn who_only_reads_the_clock_is_held_up_by_the_machine_alone() {
+    let _alone = alone();
+    for pinned in [true, false] {
+        let found = hiccups::measure(2, pinned, Duration::from_millis(300)).unwrap();
+        println!("{found}{}", found.row());
+        assert_eq!(found.readers, 2);
+        assert!(found.took >= Duration::from_millis(300));
+        assert!(found.between.count > 10_000 && found.between.count == found.net.count, "{found}");
+        assert!(found.net.max <= found.between.max, "{found}");
+        assert!(found.net_over_5_ms <= found.net.count, "{found}");
+    }
 }
 
 #[test]

@@ -163,7 +163,8 @@ fn two_waiting_senders_both_wake() {
 fn slots_that_come_back_out_of_order_wake_each_sleeping_sender() {
     check_bounded(1, |run| {
         let ring = SlotRig::with(2, 5, Wakeup::Futex);
-        let [mut first, mut second, one, two] = [(); 4].map(|()| ring.sender());
+        // Boxed: the stacks of a model are small.
+        let [mut first, mut second, one, two] = [(); 4].map(|()| Box::new(ring.sender()));
         let mut rx = ring.receiver();
         let (former, later) = (first.try_reserve(8).unwrap(), second.try_reserve(8).unwrap());
         let waiting = [(one, 3), (two, 4)].map(|(mut tx, value)| {
@@ -172,8 +173,9 @@ fn slots_that_come_back_out_of_order_wake_each_sleeping_sender() {
                 done(tx);
             })
         });
-        // Who is woken by this finds the next slot still taken.
         later.abort();
+        // Who was woken by that finds the next slot still taken.
+        thread::yield_now();
         former.abort();
         for sender in waiting {
             sender.join().unwrap();

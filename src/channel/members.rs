@@ -19,10 +19,11 @@ use crate::layout::{
     ABANDONED, ABSENT, ATTACHED, CLOSED, Census, DIED, ORPHANED, Party, PartyWord, RECEIVER,
 };
 use crate::ring::mpmc::Taken;
-use crate::ring::sweep::{adopt, sort_by_age, sweep};
+use crate::ring::sweep::{adopt, sort_by_age, sweep, sweep_some};
 use crate::sync::Ordering::{Acquire, Release};
 use crate::sync::{Pace, yield_now};
 use crate::view::SlotView;
+use std::cell::Cell;
 use std::time::Duration;
 
 /// How long a newcomer tries again, at least, for a place that somebody just comes to, leaves or sweeps. That takes
@@ -31,6 +32,12 @@ use std::time::Duration;
 const PASSING: Duration = Duration::from_millis(50);
 const ROUNDS: u32 = 4;
 
+/// Of how many participants the kernel is asked at most in one look around, a system call each, and how many slots are
+/// swept at most in one look: so a verb takes no longer, however many are there, have died, or are said to. The next look
+/// goes on from there.
+const QUESTIONS: usize = 16;
+const SLOTS_PER_LOOK: u64 = 1 << 18;
+
 /// One participant's place among the others.
 pub struct Members {
     view: SlotView,
@@ -38,6 +45,29 @@ pub struct Members {
     me: usize,
     /// Whether the place came with messages that its last owner did not acknowledge.
     inherited: bool,
+    /// With whom the next look around begins.
+    next: Cell<usize>,
+    /// A sweep that a look began and did not end.
+    begun: Cell<Option<Begun>>,
+}
+
+/// What came of a look around.
+struct Around {
+    /// Something was swept.
+    swept: bool,
+    /// Everybody was asked for, and nothing is left to sweep.
+    whole: bool,
+}
+
+/// How far a sweep is. It stands for as long as the word does: then nobody else was given the place.
+#[derive(Clone, Copy)]
+struct Begun {
+    party: usize,
+    word: PartyWord,
+    /// Slots swept.
+    slots: u64,
+    /// Messages kept in them.
+    kept: usize,
 }
 
 /// All places are taken by participants that live, or that left messages behind which nobody has adopted yet.
@@ -48,7 +78,7 @@ impl Members {
     /// Takes a free place, or a dead participant's after sweeping it.
     pub fn attach(view: SlotView, seat: Seat, role: u32) -> Result<Self, NoPlace> {
         let (pid, now_ns) = (seat.pid, seat.now_ns);
-        let members = Members { view, host: seat.host, me: usize::MAX, inherited: false };
+        let members = Members { host: seat.host, ..Self::outside(view) };
         let started = Pace::new();
         let mut clock = None;
         let mut last = false;
@@ -87,7 +117,7 @@ impl Members {
         if !self.host.share(party) {
             return if class == Class::Attached { Settled::No } else { Settled::Passing };
         }
-        self.mend(party);
+        self.mend(party, &mut { u64::MAX });
         // What looks attached from here on is another one, and dead: unswept.
         let fits = || match Class::of(self.parties()[party].state()) {
             Class::Free => true,
@@ -117,6 +147,8 @@ impl Members {
 
     fn seated(mut self, party: usize, role: u32, pid: u32, now_ns: u64) -> Self {
         self.me = party;
+        // Those who came after one another do not all ask for the same ones.
+        self.next.set(party);
         self.parties()[party].attach(pid, role, now_ns);
         self.note_down(role);
         self.changed();
@@ -132,7 +164,14 @@ impl Members {
     /// A participant that can do nothing, for a clone that found no place.
     #[must_use]
     pub fn outside(view: SlotView) -> Self {
-        Members { view, host: Box::new(Nobody), me: usize::MAX, inherited: false }
+        Members {
+            view,
+            host: Box::new(Nobody),
+            me: usize::MAX,
+            inherited: false,
+            next: Cell::new(0),
+            begun: Cell::new(None),
+        }
     }
 
     /// Whether it has a place.
@@ -186,15 +225,25 @@ impl Members {
         self.me = usize::MAX;
     }
 
-    /// With a share in the lease of `party`: sweeps it if it died. Whether it had, and nobody had written that down yet.
-    fn mend(&self, party: usize) -> bool {
+    /// With a share in the lease of `party`: sweeps it if it died, at most so many slots as are left of `budget`. Whether it
+    /// had, and nobody had written that down yet.
+    fn mend(&self, party: usize, budget: &mut u64) -> bool {
         let word = self.parties()[party].state();
+        let begun = self.begun.take().filter(|begun| (begun.party, begun.word) == (party, word));
         let died = word.state() == ATTACHED;
         if died {
-            let kept = sweep(&self.view, party as u32).kept > 0;
+            let mut sweep = begun.unwrap_or(Begun { party, word, slots: 0, kept: 0 });
+            let to = sweep.slots.saturating_add(*budget).min(self.view.slots());
+            *budget -= to - sweep.slots;
+            sweep.kept += sweep_some(&self.view, party as u32, sweep.slots..to).kept;
+            sweep.slots = to;
+            if to < self.view.slots() {
+                self.begun.set(Some(sweep));
+                return true;
+            }
             // It may have been killed before it got to that. Before the word: once that tells of a death nobody comes here.
             self.note_down(word.role());
-            self.becomes(party, word, if kept { ORPHANED } else { DIED });
+            self.becomes(party, word, if sweep.kept > 0 { ORPHANED } else { DIED });
         }
         died
     }
@@ -206,21 +255,69 @@ impl Members {
         }
     }
 
-    /// Sweeps `party` if it is dead. Whether it was.
+    /// Sweeps `party` if it is dead, after what was begun. Whether anything was swept.
     pub fn look_at(&self, party: u32) -> bool {
+        let mut budget = SLOTS_PER_LOOK;
+        let went_on = self.go_on(&mut budget);
         let party = party as usize;
-        let Some(word) = self.parties().get(party).map(|p| p.state()) else { return false };
-        if party == self.me || word.state() != ATTACHED || !self.host.share(party) {
-            return false;
+        if budget == 0 || !self.may_be_dead(party) {
+            return went_on;
         }
-        let died = self.mend(party);
-        self.host.give_back(party);
-        died
+        self.see_to(party, &mut budget) | went_on
     }
 
-    /// Sweeps whoever is dead. Whether anyone was.
+    /// Sweeps whoever is dead, as far as one look goes. Whether anything was swept.
     pub fn look_around(&self) -> bool {
-        (0..self.parties().len()).filter(|&party| self.look_at(party as u32)).count() > 0
+        self.look(QUESTIONS).swept
+    }
+
+    /// How the other side has ended, if it has: as [`Members::ended`], once everybody who is dead was swept, which may take
+    /// more than one look. And whether anything was swept.
+    pub fn ended_and_swept(&self, role: u32) -> (Option<Option<u32>>, bool) {
+        let Some(end) = self.ended(role) else { return (None, false) };
+        let Around { swept, whole } = self.look(usize::MAX);
+        (whole.then_some(end), swept)
+    }
+
+    fn look(&self, questions: usize) -> Around {
+        let mut budget = SLOTS_PER_LOOK;
+        let mut swept = self.go_on(&mut budget);
+        let (all, first) = (self.parties().len(), self.next.get());
+        let those = (0..all).map(|step| (first + step) % all).filter(|&party| self.may_be_dead(party));
+        for (asked, party) in those.enumerate() {
+            if asked == questions || budget == 0 {
+                self.next.set(party);
+                return Around { swept, whole: false };
+            }
+            swept |= self.see_to(party, &mut budget);
+        }
+        Around { swept, whole: self.begun.get().is_none() }
+    }
+
+    /// Whether this participant left messages behind that [`Members::adopt`] would bring.
+    #[must_use]
+    pub fn has_left(&self, party: u32, dead: bool) -> bool {
+        let word = self.parties().get(party as usize).map(Party::state);
+        word.is_some_and(|word| after_adoption(word, dead).is_some())
+    }
+
+    fn may_be_dead(&self, party: usize) -> bool {
+        party != self.me && self.parties().get(party).is_some_and(|p| p.state().state() == ATTACHED)
+    }
+
+    fn go_on(&self, budget: &mut u64) -> bool {
+        self.begun.get().is_some_and(|begun| self.see_to(begun.party, budget))
+    }
+
+    fn see_to(&self, party: usize, budget: &mut u64) -> bool {
+        if !self.host.share(party) {
+            // Somebody lives there; one that comes to a dead one's place sweeps it itself.
+            self.begun.set(self.begun.get().filter(|begun| begun.party != party));
+            return false;
+        }
+        let died = self.mend(party, budget);
+        self.host.give_back(party);
+        died
     }
 
     /// How many live participants have this role, this one included.
@@ -283,10 +380,12 @@ impl Members {
     }
 
     /// Adopts the messages that receivers who left did not acknowledge; if `dead`, also those of receivers who died, which
-    /// come again and must say so. Oldest first.
+    /// come again and must say so. Oldest first. Of very many, in a ring of very many slots, the rest is left to the next
+    /// call; the table has changed until then.
     #[must_use]
     pub fn adopt(&self, dead: bool) -> Vec<Taken> {
         let mut adopted = Vec::new();
+        let mut budget = SLOTS_PER_LOOK;
         for index in (0..self.parties().len()).filter(|index| *index != self.me) {
             if after_adoption(self.parties()[index].state(), dead).is_none() || !self.host.share(index) {
                 continue;
@@ -296,8 +395,12 @@ impl Members {
             if let Some(then) = after_adoption(word, dead) {
                 adopted.extend(adopt(&self.view, index as u32, self.me()));
                 self.becomes(index, word, then);
+                budget = budget.saturating_sub(self.view.slots());
             }
             self.host.give_back(index);
+            if budget == 0 {
+                break;
+            }
         }
         sort_by_age(&mut adopted);
         adopted

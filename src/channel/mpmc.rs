@@ -8,7 +8,7 @@ use crate::channel::loan::mpmc::{Delivery, Frame, Grant};
 use crate::channel::members::{Members, NoPlace};
 use crate::channel::{NoWakeup, Seat, default_strategy, supported};
 use crate::error::{Error, RecvError, SendError};
-use crate::event::{Event, WaitStrategy, Waited, Waiters};
+use crate::event::{Event, Found, Look, WaitStrategy, Waited, Waiters};
 use crate::layout::SlotKind::{self, Peeked, Reading};
 use crate::layout::{RECEIVER, SENDER};
 use crate::ring::mpmc::{Claim, Side, Taken};
@@ -127,15 +127,6 @@ impl End {
         claim
     }
 
-    #[inline(always)]
-    fn take(&mut self, how: SlotKind, room: usize) -> Result<Taken, RecvError> {
-        let taken = self.side.take(how, room);
-        if let Some(suspect) = self.side.suspect() {
-            self.look_at(suspect);
-        }
-        taken.inspect_err(|error| self.not_taken(error))
-    }
-
     /// A message of an impossible length is gone, and its slot free.
     #[inline(always)]
     fn not_taken(&self, error: &RecvError) {
@@ -144,12 +135,14 @@ impl End {
         }
     }
 
-    /// Somebody was in the way: stopped, slow, or dead?
+    /// Somebody was in the way: stopped, slow, or dead? Whether it was time to ask.
     #[cold]
-    fn look_at(&mut self, suspect: u32) {
-        if self.last_look.passed(LOOK) && self.members.look_at(suspect) {
+    fn look_at(&mut self, suspect: u32) -> bool {
+        let look = self.last_look.passed(LOOK);
+        if look && self.members.look_at(suspect) {
             self.swept();
         }
+        look
     }
 
     /// A fruitless try. Now and then, and when the participants have changed, it is time to see who is there.
@@ -423,12 +416,15 @@ impl Sender {
                 Err(SendError::Full) if dropped >= self.end.side.view().slots() => {
                     return Err((dropped, SendError::Full));
                 }
-                Err(SendError::Full) => match self.end.take(Reading, usize::MAX) {
+                Err(SendError::Full) => match self.end.side.take(Reading, usize::MAX) {
                     Ok(oldest) => {
                         self.end.release(&oldest);
                         dropped += 1;
                     }
-                    Err(RecvError::Corrupt(fault)) => return Err((dropped, fault.into())),
+                    Err(error @ RecvError::Corrupt(fault)) => {
+                        self.end.not_taken(&error);
+                        return Err((dropped, fault.into()));
+                    }
                     // Once more: what was in the way may be gone.
                     Err(_) => {
                         return self.try_send(message).map(|()| dropped).map_err(|error| (dropped, error));
@@ -513,25 +509,35 @@ impl Sender {
             items.notify_all();
             space.notify_all();
         };
-        let mut claimed = None;
-        let ready = || {
+        let (mut claimed, mut slept) = (None, false);
+        let ready = |look| {
+            side.glances(look == Look::Glance);
             if !side.looks_full() {
                 claimed = Some(side.claim()).filter(|claim| !matches!(claim, Err(SendError::Full)));
                 if side.suspect().is_some_and(|suspect| last_look.passed(LOOK) && members.look_at(suspect)) {
                     swept();
                 }
             }
-            claimed.is_some()
+            match look {
+                _ if claimed.is_some() => Found::Ready,
+                // Who sleeps for the first time does so shortly, and does not look first how long it may.
+                Look::Whole if !std::mem::replace(&mut slept, true) => Found::Soon,
+                Look::Whole if side.may_get_room_unheard() => Found::Soon,
+                _ => Found::Nothing,
+            }
         };
         let gone = || {
             if members.look_around() {
                 swept();
             }
-            members
-                .ended(RECEIVER)
-                .map(|died| died.map_or(SendError::Closed, |pid| SendError::PeerDied { pid }))
+            let (end, swept_more) = members.ended_and_swept(RECEIVER);
+            if swept_more {
+                swept();
+            }
+            end.map(|died| died.map_or(SendError::Closed, |pid| SendError::PeerDied { pid }))
         };
-        let waited = space.wait(*strategy, deadline, ready, gone);
+        let waited = space.wait_looking(*strategy, deadline, ready, gone);
+        self.end.side.glances(false);
         match (claimed, waited) {
             (Some(claim), _) => {
                 // Slots come back in any order, and who was woken for a later one found this one still taken. So if the
@@ -853,9 +859,26 @@ impl Receiver {
         if let Some(taken) = self.next_pending(room)? {
             return Ok(taken);
         }
-        match self.end.take(how, room) {
+        match self.take(how, room) {
             Err(RecvError::Empty) => self.nothing_there(how, room),
             done => done,
+        }
+    }
+
+    #[inline(always)]
+    fn take(&mut self, how: SlotKind, room: usize) -> Result<Taken, RecvError> {
+        let taken = self.end.side.take(how, room);
+        if let Some(suspect) = self.end.side.suspect() {
+            self.look_at(suspect, how == Peeked);
+        }
+        taken.inspect_err(|error| self.end.not_taken(error))
+    }
+
+    /// What somebody left behind may be in the way of traffic that never pauses.
+    #[cold]
+    fn look_at(&mut self, suspect: u32, dead: bool) {
+        if self.end.look_at(suspect) && self.end.members.has_left(suspect, dead) {
+            self.adopt(dead);
         }
     }
 
@@ -882,14 +905,17 @@ impl Receiver {
         if !self.end.is_time_to_look() {
             return Err(self.over.unwrap_or(RecvError::Empty));
         }
-        let end = ended(&self.end.members);
+        let (end, swept) = ended(&self.end.members);
+        if swept {
+            self.end.swept();
+        }
         self.over = end;
         self.adopt(how == Peeked);
         if let Some(taken) = self.next_pending(room)? {
             return Ok(taken);
         }
         // What was committed before the last one left, or died, is visible now.
-        self.end.take(how, room).map_err(|error| match error {
+        self.take(how, room).map_err(|error| match error {
             RecvError::Empty => end.unwrap_or(error),
             error => error,
         })
@@ -906,7 +932,7 @@ impl Receiver {
         if let Some(taken) = self.next_pending(room)? {
             return Ok(taken);
         }
-        match self.end.take(how, room) {
+        match self.take(how, room) {
             Err(RecvError::Empty) => self.wait_take(how, room, deadline()),
             done => done,
         }
@@ -920,26 +946,38 @@ impl Receiver {
             space.notify_all();
         };
         let adopted = &mut self.pending;
-        let mut taken = None;
-        let ready = || {
+        let (mut taken, mut left) = (None, false);
+        let ready = |look| {
+            side.glances(look == Look::Glance);
             if !side.looks_empty() {
                 taken = Some(side.take(how, room)).filter(|taken| !matches!(taken, Err(RecvError::Empty)));
-                if side.suspect().is_some_and(|suspect| last_look.passed(LOOK) && members.look_at(suspect)) {
-                    swept();
+                if let Some(suspect) = side.suspect().filter(|_| last_look.passed(LOOK)) {
+                    if members.look_at(suspect) {
+                        swept();
+                    }
+                    left |= members.has_left(suspect, how == Peeked);
                 }
             }
-            taken.is_some()
+            if taken.is_some() { Found::Ready } else { Found::Nothing }
         };
         let gone = || {
             if members.look_around() {
                 swept();
             }
+            let (end, swept_more) = ended(members);
+            if swept_more {
+                swept();
+            }
             adopted.extend(members.adopt(how == Peeked));
-            if adopted.is_empty() { ended(members) } else { Some(RecvError::Empty) }
+            if adopted.is_empty() { end } else { Some(RecvError::Empty) }
         };
-        let waited = items.wait(*strategy, deadline, ready, gone);
+        let waited = items.wait_looking(*strategy, deadline, ready, gone);
+        self.end.side.glances(false);
         // There were none before.
         self.end.loans += self.pending.len() as u32;
+        if left {
+            self.adopt(how == Peeked);
+        }
         if let Some(taken) = taken {
             return taken.inspect_err(|error| {
                 self.end.not_taken(error);
@@ -953,7 +991,7 @@ impl Receiver {
             Waited::Ended(error) => error,
             _ => RecvError::TimedOut,
         };
-        self.end.take(how, room).map_err(|error| {
+        self.take(how, room).map_err(|error| {
             if error == RecvError::Empty {
                 return over;
             }
@@ -979,13 +1017,13 @@ impl Receiver {
         // Whoever wrote down that something was left may have been killed before it counted that.
         if changes != self.adopted_at || self.last_adoption.passed(LOOK_AGAIN) {
             self.adopted_at = changes;
+            self.end.look_around();
             self.adopt(true);
         }
     }
 
     #[cold]
     fn adopt(&mut self, dead: bool) {
-        self.end.look_around();
         let adopted = self.end.members.adopt(dead);
         self.end.loans += adopted.len() as u32;
         self.pending.extend(adopted);
@@ -1052,8 +1090,10 @@ impl Drop for Batch<'_> {
     }
 }
 
-fn ended(members: &Members) -> Option<RecvError> {
-    members.ended(SENDER).map(|died| died.map_or(RecvError::Closed, |pid| RecvError::PeerDied { pid }))
+/// How the senders have ended, if they have, and whether anything was swept.
+fn ended(members: &Members) -> (Option<RecvError>, bool) {
+    let (end, swept) = members.ended_and_swept(SENDER);
+    (end.map(|died| died.map_or(RecvError::Closed, |pid| RecvError::PeerDied { pid })), swept)
 }
 
 impl Clone for Receiver {

@@ -64,6 +64,9 @@ pub struct Side {
     /// Where a walk past places in the way last found a free slot, and a full one; see `pin`.
     pub(super) free_seen: u64,
     pub(super) full_seen: u64,
+    /// How many slots such a walk goes over at once, and from which position and how far the last one came; see `pin`.
+    pub(super) reach: u64,
+    pub(super) walked: (u64, u64),
 }
 
 /// A slot to fill. Forgetting it costs the slot until the participant leaves or is swept.
@@ -131,6 +134,8 @@ impl Side {
             suspect: None,
             free_seen: 0,
             full_seen: 0,
+            reach: u64::MAX,
+            walked: (0, 0),
         }
     }
 

@@ -11,7 +11,7 @@ use crate::layout::SlotKind::{Free, Full, Peeked, PeekedPinned, Pinned, Writing}
 use crate::layout::{SlotKind, SlotWord};
 use crate::ring::mpmc::{CROWD, Side, later};
 use crate::sync::Ordering::{Acquire, Relaxed};
-use crate::sync::{MAX_LOOKS, PATIENCE_MAX, PATIENCE_MIN, PAUSES_MAX, spin_hint};
+use crate::sync::{MAX_LOOKS, PATIENCE_MAX, PATIENCE_MIN, PAUSES_MAX, UNHEARD, spin_hint};
 
 /// What an attempt costs of the looks of a verb, and what a pause costs.
 pub(super) const LOOKS_PER_ATTEMPT: u32 = 16;
@@ -19,7 +19,33 @@ const LOOKS_PER_PAUSE: u32 = 16;
 /// Whoever has no more looks left does not pause: it has met more than others can have done meanwhile.
 const HURRY: u32 = MAX_LOOKS / 8 * 7;
 
+/// Over how many slots a glance goes: whoever waits glances thousands of times before it looks at its deadline.
+const GLANCE: u64 = 256;
+
 impl Side {
+    /// From here on walks past places in the way are whole, or glances: each goes on where the last one stopped, and what
+    /// it has not come to counts as nothing to be had.
+    pub fn glances(&mut self, glances: bool) {
+        self.reach = if glances { GLANCE } else { u64::MAX };
+    }
+
+    /// Which of the slots behind `at` a walk is to go over, from the `.0`th to before the `.1`th.
+    fn walk(&mut self, at: u64) -> (u64, u64) {
+        let on = self.reach != u64::MAX && self.walked.0 == at;
+        let from = if on { self.walked.1.max(1) } else { 1 };
+        let to = from.saturating_add(self.reach).min(self.view.slots());
+        self.walked = (at, if to < self.view.slots() { to } else { 1 });
+        (from, to)
+    }
+
+    /// Of a ring that is full: whether a slot behind the tail is free already, so that there is room once those before it
+    /// are in somebody's hands. That tells nobody, only their release does. Not all slots of a large ring are looked at.
+    #[allow(clippy::unnecessary_min_or_max, reason = "the model looks at none")]
+    pub fn may_get_room_unheard(&self) -> bool {
+        let mut behind = (1..self.view.slots().min(UNHEARD)).map(|k| self.seen_at(self.tail.wrapping_add(k)));
+        behind.any(|seen| seen == (Some(Free), 0))
+    }
+
     /// The slot at the tail was not free for its position: `Ok` to try again.
     #[cold]
     pub(super) fn claim_refused(&mut self, word: SlotWord, looks: &mut u32) -> Result<(), SendError> {
@@ -69,7 +95,8 @@ impl Side {
         if self.still_is(Free, self.free_seen, at) {
             return Ok(true);
         }
-        for k in 1..self.view.slots() {
+        let (from, to) = self.walk(at);
+        for k in from..to {
             self.spend(looks, 1, at)?;
             let next = at.wrapping_add(k);
             // ord(mpmc.state) Relaxed <- Side::let_go: advice, old at once; the exchange of the held word is what counts.
@@ -121,6 +148,10 @@ impl Side {
             }
             // Taken or void: others are here, or were.
             _ => {
+                if word.kind() == Some(PeekedPinned) {
+                    // It was in the way for a lap: its owner may have left it.
+                    self.suspect = Some(word.owner());
+                }
                 // ord(mpmc.end) Acquire <- tell: the slots before it are seen as used.
                 let told = self.view.header.head.0.load(Acquire);
                 self.head = later(at.wrapping_add(1), told);
@@ -134,7 +165,8 @@ impl Side {
         if self.still_is(Full, self.full_seen, at) {
             return Ok(true);
         }
-        for k in 1..self.view.slots() {
+        let (from, to) = self.walk(at);
+        for k in from..to {
             self.spend(looks, 1, at)?;
             let next = at.wrapping_add(k);
             // ord(mpmc.state) Acquire <- Side::commit: looked at in the order of positions, before the writer again.

@@ -13,6 +13,7 @@ use crate::ring::mpmc::Taken;
 use crate::sync::MAX_ATTEMPTS;
 use crate::sync::Ordering::{Relaxed, Release};
 use crate::view::SlotView;
+use core::ops::Range;
 
 /// What [`sweep`] did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,11 +55,17 @@ pub fn keep(view: &SlotView, me: u32, taken: &Taken) {
     }
 }
 
-/// Gives back what the dead participant `owner` held. The caller has a share in the dead one's lease from before the
-/// first look to behind the last exchange: else a new owner of the same number could lose its slots.
+/// Gives back what the dead participant `owner` held, of all slots. The caller has a share in the dead one's lease from
+/// before the first look to behind the last exchange: else a new owner of the same number could lose its slots.
 pub fn sweep(view: &SlotView, owner: u32) -> Swept {
+    sweep_some(view, owner, 0..view.slots())
+}
+
+/// As [`sweep`], of some slots. They need no second look as long as nobody else was given the number: the dead one comes
+/// into no slot any more.
+pub fn sweep_some(view: &SlotView, owner: u32, slots: Range<u64>) -> Swept {
     let mut swept = Swept::default();
-    for index in 0..view.slots() {
+    for index in slots {
         let state = view.state(view.slot(index));
         for _ in 0..MAX_ATTEMPTS {
             // ord(own) Relaxed: the lease, given by the kernel, orders the dead one's last word before this.

@@ -53,6 +53,9 @@ pub const MAX_LOOKS: u32 = 1 << 14;
 /// Claims that are passed over for no reason, in a row.
 pub const MAX_VOIDS: u32 = 1;
 
+/// How far a sender looks for a slot that comes without a wake-up: no sleep is shorter than another here.
+pub const UNHEARD: u64 = 0;
+
 /// What a payload write leaves in the header words that it covers: no header, and not 0.
 pub const STALE: u64 = 0x5354_414c_4542_5954;
 

@@ -44,6 +44,10 @@ pub const MAX_LOOKS: u32 = 1 << 21;
 /// its commit each time: there is no such bad luck.
 pub const MAX_VOIDS: u32 = 1 << 10;
 
+/// How far behind the tail a sender of an MPMC ring looks, before it sleeps on a full one once more, for a slot that may
+/// become its own without a wake-up: microseconds' worth.
+pub const UNHEARD: u64 = 1 << 10;
+
 /// Empty probes between two looks at the clock and at the peer's state word while spinning.
 pub const PROBES_PER_CHECK: u32 = 1024;
 

@@ -5,10 +5,13 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::HarnessError;
-use crate::measure::PayloadSource;
+use crate::measure::{PayloadSource, Shape};
 use crate::mechanism::{
-    Copies, EventFd, Fifo, Futex, Mechanism, Monitor, Mpmc, MpmcPark, MpmcSpin, Park, Pipe, PosixQueue,
-    QueuedSignal, Slot, Spin, Spsc, SysvQueue, SysvRing, Tcp, Udp, UnixDatagram, UnixSeqpacket, UnixStream,
+    Coalesced, CoalescedSignal, Copies, DatagramAdapter, EpolledPipes, EventFd, Fifo, FifoAdapter, Futex,
+    Mechanism, Monitor, Mpmc, MpmcPark, MpmcSpin, MpmcYield, Park, Pipe, PipeAdapter, PolledPipes,
+    PosixQueue, PosixQueueAdapter, Queued, QueuedSignal, ScannedRings, SeqpacketAdapter, SharedRing, Slot,
+    Spin, Spsc, StreamAdapter, SysvQueue, SysvQueueAdapter, SysvRing, Tcp, Udp, UnixDatagram, UnixSeqpacket,
+    UnixStream,
 };
 use crate::rounds::Cell;
 
@@ -18,6 +21,8 @@ use crate::rounds::Cell;
 pub enum Family {
     /// slipring's rings.
     Slipring,
+    /// slipring's adapters: the kernel's mechanisms rebuilt on rings.
+    Adapter,
     /// Bytes in a row, copied by the kernel.
     Stream,
     /// Messages kept apart, copied by the kernel.
@@ -32,13 +37,21 @@ pub enum Family {
 
 impl Family {
     /// All of them, in the order they are shown in.
-    pub const ALL: [Family; 6] =
-        [Family::Slipring, Family::Stream, Family::Packet, Family::Event, Family::Memory, Family::Floor];
+    pub const ALL: [Family; 7] = [
+        Family::Slipring,
+        Family::Adapter,
+        Family::Stream,
+        Family::Packet,
+        Family::Event,
+        Family::Memory,
+        Family::Floor,
+    ];
 
     /// Its name in reports.
     pub fn name(self) -> &'static str {
         match self {
             Family::Slipring => "slipring",
+            Family::Adapter => "slipring's adapters",
             Family::Stream => "byte streams",
             Family::Packet => "kernel messages",
             Family::Event => "events of 8 bytes",
@@ -51,6 +64,11 @@ impl Family {
 /// Makes a mechanism's cell of one kind.
 type Make = fn(usize, PayloadSource) -> Cell;
 
+/// Makes a mechanism's cell of messages at a rate.
+type MakePaced = fn(usize, u32) -> Cell;
+/// Makes a mechanism's cell of many senders or receivers.
+type MakeMany = fn(usize, Shape) -> Cell;
+
 /// One mechanism.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entry {
@@ -61,19 +79,36 @@ pub(crate) struct Entry {
     pub(crate) quick: bool,
     /// The only size it stands in the tables with; none: all.
     pub(crate) only_size: Option<usize>,
+    /// An adapter's original.
+    pub(crate) original: Option<&'static str>,
     pub(crate) latency: Option<Make>,
-    pub(crate) throughput: Throughput,
+    pub(crate) throughput: Row<Make>,
     pub(crate) wake: Option<Make>,
+    pub(crate) paced: Row<MakePaced>,
+    pub(crate) many: Option<MakeMany>,
+    pub(crate) select: Option<Make>,
+    pub(crate) cold: Row<Make>,
+    pub(crate) recovery: Row<Make>,
+    pub(crate) signals: Option<fn() -> Cell>,
 }
 
-/// Whether a mechanism can be streamed through.
+/// Whether a mechanism can be measured in a certain way.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Throughput {
-    Yes(Make),
+pub(crate) enum Row<M> {
+    Yes(M),
     /// It has rows without figures, which say this.
-    No(&'static str, Make),
+    No(&'static str, M),
     /// It has no rows.
     Not,
+}
+
+impl<M> Row<M> {
+    fn no(self, reason: &'static str) -> Row<M> {
+        match self {
+            Row::Yes(make) => Row::No(reason, make),
+            other => other,
+        }
+    }
 }
 
 impl Entry {
@@ -84,10 +119,40 @@ impl Entry {
             copies: M::COPIES,
             quick: false,
             only_size: None,
+            original: None,
             latency: Some(Cell::latency::<M>),
-            throughput: Throughput::Yes(Cell::throughput::<M>),
+            throughput: Row::Yes(Cell::throughput::<M>),
             wake: Some(Cell::wake::<M>),
+            paced: Row::Yes(Cell::paced::<M>),
+            many: None,
+            select: None,
+            cold: Row::Yes(Cell::cold::<M>),
+            recovery: Row::Yes(Cell::recovery::<M>),
+            signals: None,
         }
+    }
+
+    /// Of a mechanism that is measured in a way of its own only.
+    fn nothing<M: Mechanism>(family: Family) -> Entry {
+        Entry {
+            latency: None,
+            throughput: Row::Not,
+            wake: None,
+            paced: Row::Not,
+            cold: Row::Not,
+            recovery: Row::Not,
+            ..Entry::of::<M>(family)
+        }
+    }
+
+    /// Waits for several sources. There is no order between these: one message is on its way at a time.
+    fn select<M: Mechanism>(family: Family) -> Entry {
+        Entry { select: Some(Cell::select::<M>), quick: true, ..Entry::nothing::<M>(family) }
+    }
+
+    /// slipring's own, of a kernel mechanism.
+    fn adapter<M: Mechanism, Original: Mechanism>() -> Entry {
+        Entry { original: Some(Original::NAME), ..Entry::of::<M>(Family::Adapter) }
     }
 
     fn quick(self) -> Entry {
@@ -97,6 +162,25 @@ impl Entry {
     /// Without a row for waking: it never sleeps.
     fn awake(self) -> Entry {
         Entry { wake: None, ..self }
+    }
+
+    /// Takes more than one sender and receiver.
+    fn many<M: Mechanism>(self) -> Entry {
+        Entry { many: Some(Cell::many::<M>), ..self }
+    }
+
+    fn no_recovery(self, reason: &'static str) -> Entry {
+        Entry { recovery: self.recovery.no(reason), ..self }
+    }
+
+    fn no_cold(self, reason: &'static str) -> Entry {
+        Entry { cold: self.cold.no(reason), ..self }
+    }
+
+    /// Loses messages if nobody waits for an answer.
+    fn lossy(self, reason: &'static str) -> Entry {
+        let (throughput, paced) = (self.throughput.no(reason), self.paced.no(reason));
+        Entry { throughput, paced, recovery: self.recovery.no(reason), ..self }
     }
 
     /// How it is written on a command line.
@@ -109,33 +193,58 @@ impl Entry {
 pub(crate) fn all() -> Vec<Entry> {
     use Family::{Event, Floor, Memory, Packet, Slipring, Stream};
     let lossy = "no flow control: what the receiver's buffer has no room for is lost";
+    let janitor =
+        "whoever makes it here also starts a process that removes it again, and would be timed with it";
+    let own_place = "a sender keeps its place in its own memory: a successor does not know where to go on";
     vec![
         Entry::of::<Spsc<Spin>>(Slipring).quick().awake(),
         Entry::of::<Spsc<Park>>(Slipring).quick(),
         Entry::of::<Mpmc<MpmcSpin>>(Slipring).quick().awake(),
-        Entry::of::<Mpmc<MpmcPark>>(Slipring).quick(),
-        Entry::of::<Pipe>(Stream).quick(),
+        Entry::of::<Mpmc<MpmcPark>>(Slipring).quick().many::<Mpmc<MpmcPark>>(),
+        Entry::nothing::<Mpmc<MpmcYield>>(Slipring).quick().many::<Mpmc<MpmcYield>>(),
+        Entry::select::<ScannedRings>(Slipring),
+        Entry::select::<SharedRing>(Slipring),
+        Entry::adapter::<PipeAdapter, Pipe>().many::<PipeAdapter>(),
+        Entry::adapter::<FifoAdapter, Fifo>(),
+        Entry::adapter::<StreamAdapter, UnixStream>(),
+        Entry::adapter::<DatagramAdapter, UnixDatagram>().many::<DatagramAdapter>(),
+        Entry::adapter::<SeqpacketAdapter, UnixSeqpacket>().many::<SeqpacketAdapter>(),
+        Entry::adapter::<PosixQueueAdapter, PosixQueue>().many::<PosixQueueAdapter>(),
+        Entry::adapter::<SysvQueueAdapter, SysvQueue>().many::<SysvQueueAdapter>(),
+        Entry::of::<Pipe>(Stream).quick().many::<Pipe>(),
         Entry::of::<Fifo>(Stream),
         Entry::of::<UnixStream>(Stream).quick(),
         Entry::of::<Tcp>(Stream),
-        Entry::of::<UnixDatagram>(Packet),
-        Entry::of::<UnixSeqpacket>(Packet),
-        Entry::of::<PosixQueue>(Packet),
-        Entry::of::<SysvQueue>(Packet),
-        Entry { throughput: Throughput::No(lossy, Cell::throughput::<Udp>), ..Entry::of::<Udp>(Packet) },
-        Entry::of::<EventFd>(Event),
-        Entry::of::<QueuedSignal>(Event),
-        Entry::of::<SysvRing>(Memory),
-        Entry::of::<Monitor>(Memory),
+        Entry::select::<PolledPipes>(Stream),
+        Entry::select::<EpolledPipes>(Stream),
+        Entry::of::<UnixDatagram>(Packet).many::<UnixDatagram>(),
+        Entry::of::<UnixSeqpacket>(Packet).many::<UnixSeqpacket>(),
+        Entry::of::<PosixQueue>(Packet).many::<PosixQueue>(),
+        Entry::of::<SysvQueue>(Packet).no_cold(janitor).many::<SysvQueue>(),
+        Entry::of::<Udp>(Packet).lossy(lossy),
+        Entry::of::<EventFd>(Event).no_recovery(
+            "a sender that is killed between its two calls takes the leave to write with it for good",
+        ),
+        Entry { signals: Some(Cell::signals::<Queued>), ..Entry::of::<QueuedSignal>(Event) },
+        Entry { signals: Some(Cell::signals::<Coalesced>), ..Entry::of::<CoalescedSignal>(Event) },
+        Entry::of::<SysvRing>(Memory).no_cold(janitor).no_recovery(own_place),
+        Entry::of::<Monitor>(Memory).no_recovery(
+            "a condition variable is not robust: a process that is killed in one can stop the others for good",
+        ),
         // A mailbox that never polls: one figure is enough, as the floor of waking.
-        Entry { latency: None, throughput: Throughput::Not, ..Entry::of::<Futex>(Floor).quick() },
+        Entry { wake: Some(Cell::wake::<Futex>), ..Entry::nothing::<Futex>(Floor).quick() },
         // A bare slot has no flow control at all, and room for 56 bytes.
         Entry {
-            throughput: Throughput::Not,
+            latency: Some(Cell::latency::<Slot>),
             only_size: Some(56),
-            ..Entry::of::<Slot>(Floor).quick().awake()
+            ..Entry::nothing::<Slot>(Floor).quick()
         },
     ]
+}
+
+/// The kernel's mechanism that this is an adapter of.
+pub(crate) fn original(adapter: &str) -> Option<&'static str> {
+    all().into_iter().find(|entry| entry.name == adapter)?.original
 }
 
 /// Those that the words name: whole names, or beginnings of some up to a dash (`unix`, `slipring-mpmc`). No words: all.
@@ -181,7 +290,10 @@ mod tests {
     fn a_word_names_one_or_a_group() {
         assert_eq!(slugs(&["pipe"]), ["pipe"]);
         assert_eq!(slugs(&["unix"]), ["unix-stream", "unix-datagram", "unix-seqpacket"]);
-        assert_eq!(slugs(&["slipring-mpmc", "fifo"]), ["slipring-mpmc-spin", "slipring-mpmc-park", "fifo"]);
+        assert_eq!(
+            slugs(&["slipring-mpmc", "fifo"]),
+            ["slipring-mpmc-spin", "slipring-mpmc-park", "slipring-mpmc-yield", "fifo"]
+        );
         let error = named(&["pip".into()]).unwrap_err().to_string();
         assert!(error.contains("\"pip\"") && error.contains("posix-mq"), "{error}");
     }

@@ -24,6 +24,7 @@ pub mod report;
 pub mod rounds;
 mod shared;
 pub mod stats;
+mod syscalls;
 mod team;
 pub mod text;
 pub mod usage;

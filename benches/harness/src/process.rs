@@ -21,7 +21,7 @@ use nix::unistd::{ForkResult, Pid, fork, getpid, getppid};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::atomics::Word;
+use crate::atomics::{FutexWord, Word};
 use crate::cores::Cores;
 use crate::error::{HarnessError, Side};
 use crate::shared::{Line, Shareable, Shared, SharedBytes};
@@ -89,6 +89,42 @@ impl Pair {
         watch(&page, &mut children, self.limit)?;
         (0..count).map(|number| page.answer(number, Side::Member(number))).collect()
     }
+}
+
+/// Runs `work` in a process of its own, not pinned, while the caller sees to it: `follow` gets the process's number and
+/// what lets it go, and returns when it has ended. The answer is the work's.
+pub(crate) fn followed<A: Serialize + DeserializeOwned>(
+    work: impl FnOnce() -> Result<A, HarnessError>,
+    follow: impl FnOnce(Pid, &mut dyn FnMut()) -> Result<(), HarnessError>,
+) -> Result<A, HarnessError> {
+    require_one_thread()?;
+    let (page, gate) = (Page::new(1)?, Shared::<Line<FutexWord>>::new()?);
+    let side = Side::Member(0);
+    let child = match Child::start()? {
+        Some(child) => child,
+        None => page.work_and_exit(0, side, Cores::Unpinned, (), |_, ()| {
+            // ord(followed.gate) Acquire <- the caller: nothing but the leave to go.
+            while gate.0.load_acquire() == 0 {
+                gate.0.sleep_while(0).map_err(|errno| HarnessError::os("sleeping at a gate", errno))?;
+            }
+            work()
+        }),
+    };
+    let mut failed_to_wake = None;
+    let followed = follow(child.pid, &mut || {
+        // ord(followed.gate) AcqRel -> the child.
+        gate.0.swap_acqrel(1);
+        failed_to_wake = gate.0.wake_one().err();
+    });
+    // If it is not gone it is killed here.
+    let mut child = child;
+    match (followed, failed_to_wake) {
+        (Err(error), _) => return Err(error),
+        (Ok(()), Some(errno)) => return Err(HarnessError::os("waking a measuring process", errno)),
+        // Whoever followed it has reaped it.
+        (Ok(()), None) => child.end = Some(WaitStatus::Exited(child.pid, 0)),
+    }
+    page.answer(0, side)
 }
 
 /// Sleeps until all have ended well, or the first has failed, or the limit is over. Their order is that of their places.
@@ -258,7 +294,7 @@ impl Page {
 }
 
 /// A forked process. Dropping it kills and reaps it.
-struct Child {
+pub(crate) struct Child {
     pid: Pid,
     fd: OwnedFd,
     end: Option<WaitStatus>,
@@ -296,8 +332,28 @@ impl Child {
         }
     }
 
+    /// A process of the calling one, on the same core, that does `work` and ends, with 1 if it failed.
+    pub(crate) fn working(work: impl FnOnce() -> Result<(), HarnessError>) -> Result<Child, HarnessError> {
+        require_one_thread()?;
+        match Child::start()? {
+            Some(child) => Ok(child),
+            None => {
+                let done = matches!(catch_unwind(AssertUnwindSafe(work)), Ok(Ok(())));
+                // SAFETY: ends this process only; exit handlers and buffers belong to the parent it was copied from.
+                unsafe { libc::_exit(i32::from(!done)) }
+            }
+        }
+    }
+
+    /// Kills it and waits until it is gone.
+    pub(crate) fn kill(&mut self) -> Result<(), HarnessError> {
+        // The pid is ours until it is reaped. It may have ended by itself.
+        let _ = kill(self.pid, Signal::SIGKILL);
+        self.reap()
+    }
+
     /// Whether there is an end to reap now.
-    fn has_ended(&self) -> Result<bool, HarnessError> {
+    pub(crate) fn has_ended(&self) -> Result<bool, HarnessError> {
         Ok(self.end.is_none()
             && ready(&mut [PollFd::new(self.fd.as_fd(), PollFlags::POLLIN)], Duration::ZERO)?)
     }
@@ -317,9 +373,8 @@ impl Child {
 impl Drop for Child {
     fn drop(&mut self) {
         if self.end.is_none() {
-            // The pid is ours until it is reaped, so this cannot hit a stranger.
-            let _ = kill(self.pid, Signal::SIGKILL);
-            let _ = self.reap();
+            // A refusal would leave a process that ends with this one.
+            let _ = self.kill();
         }
     }
 }

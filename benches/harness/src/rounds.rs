@@ -5,10 +5,11 @@
 use crate::error::HarnessError;
 use crate::load::{Load, LoadLimit, LoadWatch};
 use crate::measure::{
-    LatencyReading, Members, PayloadSource, Setting, ThroughputReading, WakeReading, batched, crowd,
-    crowd_batched, latency, throughput, wake,
+    LatencyReading, Members, PayloadSource, Setting, Shape, SignalReading, ThroughputReading, TimedReading,
+    WakeReading, batched, cold, crowd, crowd_batched, latency, many, paced, recovery, signals, throughput,
+    wake,
 };
-use crate::mechanism::{Mechanism, ReceiveMany, SendMany};
+use crate::mechanism::{Kind, Mechanism, ReceiveMany, SendMany};
 use crate::reference::Bracket;
 
 type LatencyFn = fn(&Setting, usize, PayloadSource) -> Result<LatencyReading, HarnessError>;
@@ -16,6 +17,14 @@ type ThroughputFn = fn(&Setting, usize, PayloadSource) -> Result<ThroughputReadi
 type BatchedFn = fn(&Setting, usize) -> Result<ThroughputReading, HarnessError>;
 type CrowdFn = fn(&Setting, usize, usize, Members) -> Result<ThroughputReading, HarnessError>;
 type WakeFn = fn(&Setting, usize, PayloadSource) -> Result<WakeReading, HarnessError>;
+type PacedFn = fn(&Setting, usize, u32) -> Result<TimedReading, HarnessError>;
+type ManyFn = fn(&Setting, usize, Shape) -> Result<ThroughputReading, HarnessError>;
+type TimedFn = fn(&Setting, usize) -> Result<TimedReading, HarnessError>;
+type SignalFn = fn(&Setting) -> Result<SignalReading, HarnessError>;
+
+/// What `compare` measures, in the order of its tables.
+pub const KINDS: [&str; 9] =
+    ["latency", "throughput", "wake", "paced", "many", "select", "cold", "recovery", "signals"];
 
 /// One row to be measured in every round.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +45,12 @@ enum Work {
     Batched(BatchedFn),
     Crowd(CrowdFn, usize, Members),
     Wake(WakeFn),
+    Paced(PacedFn, u32),
+    Many(ManyFn, Shape),
+    Select(LatencyFn),
+    Cold(TimedFn),
+    Recovery(TimedFn),
+    Signals(SignalFn),
 }
 
 impl Cell {
@@ -90,7 +105,66 @@ impl Cell {
         Cell { mechanism: M::NAME, size, source, work: Work::Wake(wake::<M>) }
     }
 
-    /// `latency`, `throughput`, `batched`, `crowd` or `wake`.
+    /// Messages of `M` that come at a rate, so many a second, whatever becomes of those before them.
+    pub fn paced<M: Mechanism>(size: usize, rate: u32) -> Cell {
+        let work = Work::Paced(paced::<M>, rate);
+        Cell { mechanism: M::NAME, size, source: PayloadSource::Registers, work }
+    }
+
+    /// Several senders to one receiver of `M`, one to several, or several to several: processes all of them.
+    pub fn many<M: Mechanism>(size: usize, shape: Shape) -> Cell {
+        let work = Work::Many(many::<M>, shape);
+        Cell { mechanism: M::NAME, size, source: PayloadSource::Registers, work }
+    }
+
+    /// Ping-pong through `M`, which waits for several sources at once.
+    pub fn select<M: Mechanism>(size: usize, source: PayloadSource) -> Cell {
+        Cell { mechanism: M::NAME, size, source, work: Work::Select(latency::<M>) }
+    }
+
+    /// From nothing to the first message through `M`.
+    pub fn cold<M: Mechanism>(size: usize, source: PayloadSource) -> Cell {
+        Cell { mechanism: M::NAME, size, source, work: Work::Cold(cold::<M>) }
+    }
+
+    /// From the death of the sender to the first message of its successor, through `M`.
+    pub fn recovery<M: Mechanism>(size: usize, source: PayloadSource) -> Cell {
+        Cell { mechanism: M::NAME, size, source, work: Work::Recovery(recovery::<M>) }
+    }
+
+    /// Bare signals as fast as they can be sent: how many are taken.
+    pub fn signals<K: Kind>() -> Cell {
+        let work = Work::Signals(signals::<K>);
+        Cell { mechanism: K::NAME, size: 0, source: PayloadSource::Registers, work }
+    }
+
+    /// What tells cells of one kind apart besides mechanism, size and payload: a rate, a shape, or nothing.
+    pub fn detail(&self) -> String {
+        match self.work {
+            Work::Paced(_, rate) => format!("{}/s", crate::text::counted(rate.into())),
+            Work::Many(_, shape) => shape.to_string(),
+            Work::Crowd(_, pairs, _) => Shape::pairs(pairs).to_string(),
+            _ => String::new(),
+        }
+    }
+
+    /// Messages a second that are due, if they come at a rate.
+    pub fn rate(&self) -> Option<u32> {
+        match self.work {
+            Work::Paced(_, rate) => Some(rate),
+            _ => None,
+        }
+    }
+
+    /// How many send and receive, if there are many.
+    pub fn shape(&self) -> Option<Shape> {
+        match self.work {
+            Work::Many(_, shape) => Some(shape),
+            _ => None,
+        }
+    }
+
+    /// What is measured: one of [`KINDS`], or `batched` or `crowd`.
     pub fn kind(&self) -> &'static str {
         match self.work {
             Work::Latency(_) => "latency",
@@ -98,10 +172,17 @@ impl Cell {
             Work::Batched(_) => "batched",
             Work::Crowd(..) => "crowd",
             Work::Wake(_) => "wake",
+            Work::Paced(..) => "paced",
+            Work::Many(..) => "many",
+            Work::Select(_) => "select",
+            Work::Cold(_) => "cold",
+            Work::Recovery(_) => "recovery",
+            Work::Signals(_) => "signals",
         }
     }
 
-    fn read(&self, setting: &Setting) -> Result<Reading, HarnessError> {
+    /// Measures it once.
+    pub(crate) fn read(&self, setting: &Setting) -> Result<Reading, HarnessError> {
         match self.work {
             Work::Latency(work) => work(setting, self.size, self.source).map(Reading::Latency),
             Work::Throughput(work) => work(setting, self.size, self.source).map(Reading::Throughput),
@@ -110,12 +191,22 @@ impl Cell {
                 work(setting, self.size, pairs, members).map(Reading::Throughput)
             }
             Work::Wake(work) => work(setting, self.size, self.source).map(Reading::Wake),
+            Work::Paced(work, rate) => work(setting, self.size, rate).map(Reading::Timed),
+            Work::Many(work, shape) => work(setting, self.size, shape).map(Reading::Throughput),
+            Work::Select(work) => {
+                work(setting, self.size, self.source).map(|reading| Reading::Timed(reading.into()))
+            }
+            Work::Cold(work) | Work::Recovery(work) => work(setting, self.size).map(Reading::Timed),
+            Work::Signals(work) => work(setting).map(Reading::Signals),
         }
     }
 
     /// Whether `other` measures the same with another mechanism.
     pub(crate) fn is_peer_of(&self, other: &Cell) -> bool {
-        self.kind() == other.kind() && self.size == other.size && self.source == other.source
+        self.kind() == other.kind()
+            && self.size == other.size
+            && self.source == other.source
+            && self.detail() == other.detail()
     }
 }
 
@@ -124,10 +215,14 @@ impl Cell {
 pub enum Reading {
     /// From a latency cell.
     Latency(LatencyReading),
-    /// From a throughput, batched or crowd cell.
+    /// From a throughput, batched, crowd or many cell.
     Throughput(ThroughputReading),
     /// From a wake cell.
     Wake(WakeReading),
+    /// From a paced, select, cold or recovery cell.
+    Timed(TimedReading),
+    /// From a signals cell.
+    Signals(SignalReading),
 }
 
 impl Reading {
@@ -137,6 +232,19 @@ impl Reading {
             Reading::Latency(reading) => &reading.bracket,
             Reading::Throughput(reading) => &reading.bracket,
             Reading::Wake(reading) => &reading.bracket,
+            Reading::Timed(reading) => &reading.bracket,
+            Reading::Signals(reading) => &reading.bracket,
+        }
+    }
+
+    /// Messages that were sent and received.
+    pub fn messages(&self) -> u64 {
+        match self {
+            Reading::Latency(reading) => 2 * reading.trips,
+            Reading::Throughput(reading) => reading.messages,
+            Reading::Wake(reading) => reading.messages(),
+            Reading::Timed(reading) => reading.messages(),
+            Reading::Signals(reading) => reading.taken,
         }
     }
 }

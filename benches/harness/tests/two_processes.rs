@@ -12,11 +12,14 @@ use slipring::{WaitStrategy, Wakeup};
 use slipring_harness::clock::Clock;
 use slipring_harness::cores::Cores;
 use slipring_harness::measure::{
-    Members, PayloadSource, Setting, batched, crowd, crowd_batched, latency, throughput,
+    Members, PayloadSource, Setting, Shape, batched, cold, crowd, crowd_batched, latency, many, paced,
+    recovery, signals, throughput,
 };
 use slipring_harness::mechanism::{
-    EventFd, Fifo, Flavour, Futex, Mechanism, Monitor, Mpmc, MpmcPark, MpmcSpin, Park, Pipe, PosixQueue,
-    QueuedSignal, ReceiveMessage, SendMessage, Spin, Spsc, SysvQueue, SysvRing, Tcp, Udp, UnixDatagram,
+    Coalesced, CoalescedSignal, DatagramAdapter, EpolledPipes, EventFd, Fifo, FifoAdapter, Flavour, Futex,
+    Mechanism, Monitor, Mpmc, MpmcPark, MpmcSpin, Park, Pipe, PipeAdapter, PolledPipes, PosixQueue,
+    PosixQueueAdapter, Queued, QueuedSignal, ReceiveMessage, ScannedRings, SendMessage, SeqpacketAdapter,
+    SharedRing, Spin, Spsc, StreamAdapter, SysvQueue, SysvQueueAdapter, SysvRing, Tcp, Udp, UnixDatagram,
     UnixSeqpacket, UnixStream,
 };
 use slipring_harness::process::Pair;
@@ -459,6 +462,222 @@ fn a_message_that_a_crowd_loses_is_missed() {
     }
 }
 
+fn adapters_give_plausible_counts_and_leave_no_name() {
+    latency_counts_every_round_trip::<PipeAdapter>();
+    latency_counts_every_round_trip::<FifoAdapter>();
+    latency_counts_every_round_trip::<StreamAdapter>();
+    latency_counts_every_round_trip::<DatagramAdapter>();
+    latency_counts_every_round_trip::<SeqpacketAdapter>();
+    latency_counts_every_round_trip::<PosixQueueAdapter>();
+    latency_counts_every_round_trip::<SysvQueueAdapter>();
+    throughput_counts_every_message::<PipeAdapter>();
+    throughput_counts_every_message::<FifoAdapter>();
+    throughput_counts_every_message::<StreamAdapter>();
+    throughput_counts_every_message::<DatagramAdapter>();
+    throughput_counts_every_message::<SeqpacketAdapter>();
+    throughput_counts_every_message::<PosixQueueAdapter>();
+    throughput_counts_every_message::<SysvQueueAdapter>();
+    let left = |name: &String| name.contains(&format!("slipring-harness-{}-", getpid()));
+    assert_eq!(shared_memory().into_iter().filter(left).collect::<Vec<_>>(), [""; 0]);
+}
+
+fn shared_memory() -> Vec<String> {
+    let names =
+        std::fs::read_dir("/dev/shm").unwrap().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    names.collect()
+}
+
+fn coalesced_signals_carry_messages_of_any_size() {
+    latency_counts_every_round_trip::<CoalescedSignal>();
+    throughput_counts_every_message::<CoalescedSignal>();
+}
+
+fn of_bare_signals_the_queued_arrive_and_the_others_coalesce() {
+    let queued = signals::<Queued>(&setting()).unwrap();
+    assert!(queued.sent >= 64 && queued.taken == queued.sent, "{queued:?}");
+    let coalesced = signals::<Coalesced>(&setting()).unwrap();
+    assert!(coalesced.sent >= 64 && (1..=coalesced.sent).contains(&coalesced.taken), "{coalesced:?}");
+}
+
+fn one_of_several_sources_is_found() {
+    latency_counts_every_round_trip::<PolledPipes>();
+    latency_counts_every_round_trip::<EpolledPipes>();
+    latency_counts_every_round_trip::<ScannedRings>();
+    latency_counts_every_round_trip::<SharedRing>();
+    assert_eq!(own_rings(), [""; 0]);
+}
+
+/// A pipe whose sender is held up for 30 ms before message 100.
+struct Stalling(Pipe);
+struct StallingSender(<Pipe as Mechanism>::Sender, u64);
+
+impl Mechanism for Stalling {
+    const NAME: &'static str = "stalling pipe";
+    type Sender = StallingSender;
+    type Receiver = <Pipe as Mechanism>::Receiver;
+
+    fn prepare(size: usize) -> Result<Self, HarnessError> {
+        Pipe::prepare(size).map(Stalling)
+    }
+
+    fn sender(self) -> Result<Self::Sender, HarnessError> {
+        Ok(StallingSender(self.0.sender()?, 0))
+    }
+
+    fn receiver(self) -> Result<Self::Receiver, HarnessError> {
+        self.0.receiver()
+    }
+}
+
+impl SendMessage for StallingSender {
+    fn send(&mut self, message: &[u8]) -> Result<(), HarnessError> {
+        self.0.send(message)
+    }
+
+    fn send_with(&mut self, size: usize, fill: impl FnOnce(&mut [u8])) -> Result<(), HarnessError> {
+        if self.1 == 100 {
+            std::thread::sleep(Duration::from_millis(30));
+        }
+        self.1 += 1;
+        self.0.send_with(size, fill)
+    }
+}
+
+fn a_stall_delays_all_that_were_due_meanwhile() {
+    let setting = Setting { budget: Duration::from_millis(60), ..setting() };
+    let reading = paced::<Stalling>(&setting, 8, 10_000).unwrap();
+    assert_eq!(reading.messages(), 600);
+    assert_eq!(reading.uncorrected.iter().map(|&(_, count)| count).sum::<u64>(), 600);
+    let limit = setting.clock.ticks(Duration::from_millis(10));
+    let slow = |times: &[(u64, u64)]| -> u64 {
+        times.iter().filter(|&&(time, _)| time > limit).map(|&(_, count)| count).sum()
+    };
+    // 300 were due during the stall, the first 200 of them more than 10 ms before its end.
+    assert!(slow(&reading.ticks) >= 200, "{reading:?}");
+    // From when they were really sent, most were fast: a late sender catches up at once.
+    assert!(slow(&reading.uncorrected) <= slow(&reading.ticks), "{reading:?}");
+    let half = |times: &[(u64, u64)]| slipring_harness::stats::quantile(times, 0.5);
+    assert!(half(&reading.uncorrected) <= half(&reading.ticks), "{reading:?}");
+    assert!(paced::<Pipe>(&setting, 8, 0).is_err());
+    nobody_is_left();
+}
+
+fn rings_keep_pace() {
+    let reading = paced::<Spsc<Park>>(&setting(), 56, 20_000).unwrap();
+    assert_eq!(reading.messages(), 100);
+    assert!(reading.per_second.is_some_and(|rate| rate > 0.0 && rate < 21_000.0), "{reading:?}");
+    assert_eq!(own_rings(), [""; 0]);
+}
+
+fn many_senders_and_receivers_count_every_message() {
+    fn check<M: Mechanism>() {
+        for (senders, receivers) in [(1, 1), (3, 1), (1, 3)] {
+            let reading = many::<M>(&setting(), 56, Shape { senders, receivers });
+            let Some(reading) = unless_refused(reading) else { return };
+            assert!(reading.messages >= senders as u64 && reading.ns > 0.0, "{reading:?}");
+        }
+    }
+    check::<Mpmc<Yielding>>();
+    check::<Mpmc<MpmcPark>>();
+    check::<Pipe>();
+    check::<UnixDatagram>();
+    check::<UnixSeqpacket>();
+    check::<PosixQueue>();
+    check::<SysvQueue>();
+    check::<PipeAdapter>();
+    check::<DatagramAdapter>();
+    check::<SeqpacketAdapter>();
+    check::<PosixQueueAdapter>();
+    check::<SysvQueueAdapter>();
+    let none = many::<Pipe>(&setting(), 56, Shape { senders: 0, receivers: 1 }).map(drop);
+    assert!(matches!(none, Err(HarnessError::BadOption { .. })), "{none:?}");
+    assert_eq!(own_rings(), [""; 0]);
+    nobody_is_left();
+}
+
+fn cold_starts_end_with_a_message() {
+    fn check<M: Mechanism>() {
+        let Some(reading) = unless_refused(cold::<M>(&setting(), 8)) else { return };
+        assert!(reading.messages() == 8 && reading.ticks[0].0 > 0, "{reading:?}");
+    }
+    check::<Spsc<Park>>();
+    check::<Mpmc<MpmcSpin>>();
+    check::<Tcp>();
+    check::<PosixQueue>();
+    check::<PosixQueueAdapter>();
+    check::<QueuedSignal>();
+    assert_eq!(own_rings(), [""; 0]);
+    nobody_is_left();
+}
+
+fn a_successor_goes_on_where_a_killed_sender_stopped() {
+    fn check<M: Mechanism>() {
+        let Some(reading) = unless_refused(recovery::<M>(&setting(), 8)) else { return };
+        assert!(reading.messages() == 4 && reading.ticks[0].0 > 0, "{reading:?}");
+    }
+    check::<Spsc<Spin>>();
+    check::<Spsc<Park>>();
+    check::<Mpmc<MpmcSpin>>();
+    check::<Mpmc<MpmcPark>>();
+    check::<Pipe>();
+    check::<PosixQueue>();
+    check::<PipeAdapter>();
+    check::<StreamAdapter>();
+    check::<DatagramAdapter>();
+    check::<SeqpacketAdapter>();
+    check::<PosixQueueAdapter>();
+    check::<SysvQueueAdapter>();
+    check::<CoalescedSignal>();
+    assert_eq!(own_rings(), [""; 0]);
+    nobody_is_left();
+}
+
+fn a_successor_that_does_not_know_where_to_go_on_is_found_out() {
+    // Its sender counts places in its own memory, so a successor begins with the first one again.
+    let result = recovery::<SysvRing>(
+        &Setting { pair: Pair { limit: Duration::from_secs(5), ..pair() }, ..setting() },
+        8,
+    );
+    if let Some(reading) = unless_refused(result.map(Some).or_else(|error| match error {
+        HarnessError::Mismatch { .. } | HarnessError::Wedged { .. } => Ok(None),
+        error => Err(error),
+    })) {
+        assert!(reading.is_none(), "{reading:?}");
+    }
+    nobody_is_left();
+}
+
+fn system_calls_are_counted_by_name() {
+    let options = CompareOptions {
+        rounds: 1,
+        budget: Duration::from_millis(2),
+        only: vec!["slipring-spin".into(), "pipe".into(), "futex".into()],
+        latency_sizes: vec![8],
+        throughput_sizes: vec![56],
+        kinds: ["latency", "throughput", "wake", "calls"].map(String::from).to_vec(),
+        ..CompareOptions::quick()
+    };
+    let report = compare(options, |_| {}).unwrap();
+    assert!(report.timed.is_empty() && report.many.is_empty());
+    if report.missing.iter().any(|row| row.kind == "calls") {
+        println!("not here: {:?}", report.missing);
+        return;
+    }
+    let row = |kind: &str, name: &str| {
+        let found = report.syscalls.iter().find(|row| row.kind == kind && row.mechanism == name);
+        found.unwrap_or_else(|| panic!("{kind} {name} in {:?}", report.syscalls))
+    };
+    for kind in ["latency", "throughput", "wake"] {
+        let pipe = row(kind, "pipe");
+        let names: Vec<&str> = pipe.calls.iter().map(|(name, _)| name.as_str()).collect();
+        assert!(names.contains(&"read") && names.contains(&"write") && names.len() == 2, "{pipe:?}");
+        assert!((1.9..2.2).contains(&pipe.per_message), "{pipe:?}");
+    }
+    assert!(row("throughput", "slipring spin").per_message < 0.5, "{:?}", report.syscalls);
+    assert!(row("wake", "futex").calls[0].0 == "futex");
+    nobody_is_left();
+}
+
 fn a_ring_is_removed_when_its_users_are_killed() {
     let result = pair().run(
         Spsc::<Spin>::prepare(64).unwrap(),
@@ -504,11 +723,16 @@ fn a_quick_comparison_is_complete() {
     // Six mechanisms: latency at four sizes, throughput at five, waking of the four that sleep; the futex's waking and
     // the floor, a bare slot. One round after the trial: one reading a row.
     let rows = (report.latency.len(), report.throughput.len(), report.wake.len());
-    assert_eq!((rows, steps), ((25, 30, 5), 2 * 60));
+    // Six at a rate, six cold, six recovering, four that select; three that take many in five shapes. Calls are counted
+    // of all that is not one of these, but of those that select.
+    assert_eq!((rows, report.timed.len(), report.many.len()), ((25, 30, 5), 22, 15));
+    assert_eq!(steps, 2 * 97 + 64);
+    let refused = report.missing.iter().filter(|row| row.kind == "calls").count();
+    assert_eq!(report.syscalls.len() + refused, 64);
     assert!(report.wake.iter().all(|row| row.rounds == 1 && row.messages > 8));
     assert!(report.latency.iter().all(|row| row.rounds == 1 && row.trips >= 16));
     assert!(report.throughput.iter().all(|row| row.rounds == 1 && row.messages >= 2));
-    assert_eq!(report.references.iter().map(|row| row.readings).sum::<usize>(), 60);
+    assert_eq!(report.references.iter().map(|row| row.readings).sum::<usize>(), 97);
     assert!(Report::from_json(&report.to_json().unwrap()).unwrap() == report, "JSON holds everything");
     let table = report.to_string();
     for word in ["slipring spin", "slipring mpmc park", "pipe", "unix stream", "bare slot", "65536"] {
@@ -524,6 +748,8 @@ fn every_mechanism_has_its_row_or_a_reason() {
         budget: Duration::from_millis(1),
         latency_sizes: vec![8, 56, 65_536],
         throughput_sizes: vec![8, 65_536],
+        kinds: ["latency", "throughput", "cold", "recovery", "paced"].map(String::from).to_vec(),
+        rates: vec![20_000],
         ..CompareOptions::default()
     };
     let report = compare(options, |_| {}).unwrap();
@@ -534,14 +760,22 @@ fn every_mechanism_has_its_row_or_a_reason() {
             report.missing.iter().filter(|row| row.kind == kind && row.mechanism == *name).count()
         };
         let expected = match name.as_str() {
-            "futex" => 0,
+            "futex" | "slipring mpmc yield" => 0,
+            name if name.starts_with("four ") => 0,
             "bare slot" => 1,
             _ => 3,
         };
         assert_eq!(latency + missing("latency"), expected, "{name}");
         let throughput = report.throughput.iter().filter(|row| row.subject.mechanism == *name).count();
-        let expected = if ["futex", "bare slot"].contains(&name.as_str()) { 0 } else { 2 };
-        assert_eq!(throughput + missing("throughput"), expected, "{name}");
+        let streams = expected == 3;
+        assert_eq!(throughput + missing("throughput"), if streams { 2 } else { 0 }, "{name}");
+        for kind in ["cold", "recovery", "paced"] {
+            let own = |row: &&slipring_harness::report::TimedRow| {
+                row.kind == kind && row.subject.mechanism == *name
+            };
+            let rows = report.timed.iter().filter(own).count();
+            assert_eq!(rows + missing(kind), usize::from(streams), "{kind} {name}");
+        }
     }
     let reasons = |name: &str| {
         let rows = report.missing.iter().filter(|row| row.mechanism == name);
@@ -549,7 +783,17 @@ fn every_mechanism_has_its_row_or_a_reason() {
     };
     assert!(reasons("udp loopback").iter().any(|reason| reason.contains("no flow control")));
     assert!(reasons("udp loopback").iter().any(|reason| reason.contains("65507")));
-    assert!(reasons("eventfd pair").iter().all(|reason| reason.contains("8 bytes")));
+    assert!(reasons("eventfd pair").iter().any(|reason| reason.contains("8 bytes")));
+    assert!(reasons("system v shm+sem").iter().any(|reason| reason.contains("own memory")));
+    // Each of the seven beside its original, wherever that can do the same.
+    for row in &report.adapters {
+        let possible = report.latency.iter().any(|other| other.subject.mechanism == row.original);
+        assert!(
+            row.per_ring.is_some() && (row.per_original.is_some() || !possible || row.subject.size > 56),
+            "{row:?}"
+        );
+    }
+    assert_eq!(report.adapters.len(), 7 * (3 + 2));
     assert_eq!(reasons("pipe"), [""; 0]);
     nobody_is_left();
 }
@@ -615,6 +859,17 @@ const TESTS: &[(&str, fn())] = tests![
     rings_give_plausible_counts_and_leave_no_name,
     batches_count_every_message_and_check_it,
     crowds_of_processes_and_of_threads_count_every_message,
+    adapters_give_plausible_counts_and_leave_no_name,
+    coalesced_signals_carry_messages_of_any_size,
+    of_bare_signals_the_queued_arrive_and_the_others_coalesce,
+    one_of_several_sources_is_found,
+    a_stall_delays_all_that_were_due_meanwhile,
+    rings_keep_pace,
+    many_senders_and_receivers_count_every_message,
+    cold_starts_end_with_a_message,
+    a_successor_goes_on_where_a_killed_sender_stopped,
+    a_successor_that_does_not_know_where_to_go_on_is_found_out,
+    system_calls_are_counted_by_name,
     a_message_that_a_crowd_loses_is_missed,
     a_ring_is_removed_when_its_users_are_killed,
     a_quick_comparison_is_complete,

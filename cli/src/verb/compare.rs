@@ -18,9 +18,15 @@ Two processes are forked for each measurement and pinned to a core each. Everyth
 beside a reference taken at the same moment; ratios are to be believed before absolute times. Rounds during which \
 others used the cores are dropped. Keep the machine quiet meanwhile.
 
-Mechanisms for --only, whole names or beginnings up to a dash (unix, slipring-mpmc): slipring-spin, slipring-park, \
-slipring-mpmc-spin, slipring-mpmc-park, pipe, fifo, unix-stream, tcp-loopback, unix-datagram, unix-seqpacket, posix-mq, \
-system-v-mq, udp-loopback, eventfd-pair, queued-signal, system-v-shm-sem, shm-mutex-condvar, futex, bare-slot.
+Mechanisms for --only, whole names or beginnings up to a dash (unix, slipring-mpmc, adapter): slipring-spin, \
+slipring-park, slipring-mpmc-spin, slipring-mpmc-park, slipring-mpmc-yield, adapter-pipe, adapter-fifo, adapter-unix-stream, \
+adapter-unix-datagram, adapter-unix-seqpacket, adapter-posix-mq, adapter-system-v-mq, pipe, fifo, unix-stream, tcp-loopback, unix-datagram, unix-seqpacket, posix-mq, system-v-mq, \
+udp-loopback, eventfd-pair, queued-signal, coalesced-signal, system-v-shm-sem, shm-mutex-condvar, futex, bare-slot; with \
+several sources: four-pipes-poll, four-pipes-epoll, four-rings-scan, four-senders-mpmc-park.
+
+Kinds for --kinds: latency (ping-pong), throughput, wake (a sleeper), paced (at a rate, open loop), many (senders and \
+receivers), select (one of several sources), cold (from nothing to the first message), recovery (from the kill of a sender \
+to its successor), signals (bare ones), calls (system calls, counted in an extra round).
 
 --baseline compares slipring's rows with those of an earlier --json, at the same size, payload and placement of the \
 cores. A row is worse beyond noise if its worst round then was better than its best round now, in the figure itself \
@@ -34,6 +40,7 @@ Examples:
   slipring compare --quick                   # slipring, pipe and Unix stream only
   slipring compare --full --html report.html --json > report.json
   slipring compare --only slipring,posix-mq --sizes 64,4K
+  slipring compare --kinds many,paced        # crowds, and messages at a rate
   slipring compare --full --baseline report.json
   slipring compare --from report.json --markdown";
 
@@ -41,11 +48,11 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// A few mechanisms: a first impression in under 20 seconds
+    /// A few mechanisms: a first impression in under a minute
     #[arg(long, conflicts_with_all = ["full", "from"])]
     quick: bool,
 
-    /// More sizes, both payload sources, more rounds: under five minutes
+    /// More sizes, both payload sources, more rounds: a quarter of an hour
     #[arg(long, conflicts_with = "from")]
     full: bool,
 
@@ -56,6 +63,10 @@ pub(crate) struct Args {
     /// Measure these message sizes only, multiples of 8 such as 64,4K
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = message_size, conflicts_with = "from")]
     sizes: Vec<usize>,
+
+    /// Measure in these ways only, such as latency,paced
+    #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with = "from")]
+    kinds: Vec<String>,
 
     /// How often to measure everything
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), conflicts_with = "from")]
@@ -133,7 +144,8 @@ fn measure(args: &Args) -> Result<Report, Fail> {
     let steps = Steps::new(args.quiet);
     let report = compare(options(args), |at| {
         let round = if at.round == 0 { "trial".into() } else { format!("round {}/{}", at.round, at.rounds) };
-        let what = format!("{round}: {} {} of {} bytes", at.cell.mechanism, at.cell.kind(), at.cell.size);
+        let (cell, detail) = (at.cell, at.cell.detail());
+        let what = format!("{round}: {} {} of {} bytes {detail}", cell.mechanism, cell.kind(), cell.size);
         steps.show(at.done, at.total, what);
     });
     drop(steps);
@@ -199,6 +211,7 @@ fn options(args: &Args) -> CompareOptions {
         options.throughput_sizes.clone_from(&args.sizes);
     }
     options.only.clone_from(&args.only);
+    options.kinds.clone_from(&args.kinds);
     options.commit.clone_from(&args.commit);
     if let Some(rounds) = args.rounds {
         options.rounds = rounds.into();

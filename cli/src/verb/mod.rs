@@ -3,6 +3,7 @@
 pub(crate) mod compare;
 pub(crate) mod completions;
 pub(crate) mod conform;
+pub(crate) mod demo;
 pub(crate) mod fsck;
 pub(crate) mod ls;
 pub(crate) mod man;
@@ -34,6 +35,7 @@ pub(crate) fn run(verb: Verb) -> Result<(), Fail> {
         Verb::Pipe(args) => pipe::run(&args),
         Verb::Mq(args) => mq::run(&args),
         Verb::Conform(args) => conform::run(&args),
+        Verb::Demo(args) => demo::run(&args),
         Verb::Compare(args) => compare::run(&args),
         Verb::Verify(args) => verify::run(&args),
         Verb::Completions(args) => completions::run(&args),

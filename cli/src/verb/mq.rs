@@ -88,6 +88,15 @@ enum Verb {
         #[arg(long, default_value_t = 16384, value_name = "BYTES")]
         bytes: u64,
     },
+    /// Print the key that a path and a number make, as programs agree on one
+    Key {
+        /// A file that exists
+        path: String,
+
+        /// The number, of which the low 8 bits count and must not be 0
+        #[arg(value_parser = clap::value_parser!(i32))]
+        number: i32,
+    },
     /// List the queues of this user
     Ls {
         /// As JSON
@@ -166,6 +175,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
         Verb::Mk { which, mode, messages, message_size, bytes } => {
             make(which.as_deref(), *mode, *messages, *message_size, *bytes)
         }
+        Verb::Key { path, number } => key(path, *number),
         Verb::Ls { json } => list(*json),
         Verb::Rm { ids } => ids.iter().try_for_each(|id| remove(id)),
     }
@@ -261,6 +271,27 @@ fn make(
     }
 }
 
+fn key(path: &str, number: i32) -> Result<(), Fail> {
+    if number & 0xff == 0 {
+        return Err(Fail::Error(format!(
+            "{number}: its low 8 bits are 0, of which ftok(3) makes no key to rely on"
+        )));
+    }
+    let key = sysv_mq::ftok(path, number).map_err(|error| failed(path, &error))?;
+    out::print(&format!("{:#010x}\n", key.cast_unsigned()))
+}
+
+/// What is known of a System V queue only.
+#[derive(serde::Serialize)]
+struct Traffic {
+    limit_bytes: u64,
+    last_sender: u32,
+    last_receiver: u32,
+    /// Seconds since 1970, 0 if never.
+    last_sent: u64,
+    last_received: u64,
+}
+
 /// A queue as it is listed; a POSIX queue has no key, and its name for an identifier.
 #[derive(serde::Serialize)]
 struct Row {
@@ -270,6 +301,8 @@ struct Row {
     mode: String,
     used_bytes: u64,
     messages: u64,
+    #[serde(flatten)]
+    traffic: Option<Traffic>,
 }
 
 impl Row {
@@ -292,6 +325,13 @@ fn list(json: bool) -> Result<(), Fail> {
             mode: format!("{:o}", stat.mode),
             used_bytes: stat.cbytes,
             messages: stat.qnum,
+            traffic: Some(Traffic {
+                limit_bytes: stat.qbytes,
+                last_sender: stat.lspid,
+                last_receiver: stat.lrpid,
+                last_sent: stat.stime,
+                last_received: stat.rtime,
+            }),
         });
     }
     for listed in slipring::list()? {
@@ -305,6 +345,7 @@ fn list(json: bool) -> Result<(), Fail> {
             mode: format!("{:o}", info.mode & 0o777),
             used_bytes: info.used_bytes,
             messages: attributes.messages as u64,
+            traffic: None,
         });
     }
     if json {

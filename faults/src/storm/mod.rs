@@ -15,7 +15,7 @@ use crate::log::{Event, Log, now};
 use crate::payload::mix;
 use crate::schedule::{SLOW, is_asleep};
 use crate::summary::Times;
-use crate::usage::Usage;
+use crate::usage::{Usage, stolen};
 use crate::words::Words;
 use participant::{DRAINING, Floor, SENDING};
 use serde::{Deserialize, Serialize};
@@ -235,6 +235,7 @@ struct Storm<'a> {
     next_who: u32,
     dice: u64,
     begin: u64,
+    stolen_before: Duration,
     killed: u64,
     stopped: u64,
     capacity: u64,
@@ -270,6 +271,7 @@ impl<'a> Storm<'a> {
             next_who: 1,
             dice: mix(plan.seed),
             begin: now(),
+            stolen_before: stolen()?,
             killed: 0,
             stopped: 0,
             capacity: 0,
@@ -322,6 +324,7 @@ impl<'a> Storm<'a> {
 
     fn rage(&mut self, progress: &mut impl FnMut(&Progress) -> bool) -> Result<(), String> {
         self.begin = now();
+        self.stolen_before = stolen()?;
         (0..self.seats.len()).try_for_each(|seat| self.spawn(seat))?;
         let end = self.begin + self.plan.at_most.as_nanos() as u64;
         let (mut next_fault, mut next_word) = (self.begin, self.begin);
@@ -619,6 +622,7 @@ impl<'a> Storm<'a> {
 
     fn conclude(mut self, failure: Option<String>) -> Verdict {
         let took = Duration::from_nanos(now() - self.begin);
+        let stolen = stolen().unwrap_or_default().saturating_sub(self.stolen_before);
         let complete = self.is_enough();
         let mut failures: Vec<_> = failure.into_iter().chain(std::mem::take(&mut self.failures)).collect();
         let capacity = self.fill_and_drain().unwrap_or_else(|error| {
@@ -645,6 +649,7 @@ impl<'a> Storm<'a> {
                 stall: self.stall.summary(),
                 net_stall: self.net_stall.summary(),
                 net_silence: Duration::from_nanos(self.net_silence),
+                stolen,
             },
             complete,
             failures,

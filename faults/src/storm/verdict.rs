@@ -63,6 +63,8 @@ pub struct Measured {
     /// The longest time without a delivery while on both sides somebody had a core, or slept and wanted none; the first 20 ms
     /// of each silence are not counted.
     pub net_silence: Duration,
+    /// What the hypervisor took of all cores together meanwhile, of which nothing above is cleared.
+    pub stolen: Duration,
 }
 
 impl Verdict {
@@ -73,7 +75,8 @@ impl Verdict {
         format!(
             "| storm, {:?} {} x {}, {:?} and {:?}, {:.0} s (`--seed {}`) | {} kills, {} stops, {} messages; {} gone with killed \
              receivers, {} redelivered | lost {}, doubled {}, torn {}, out of order {}, never sent {}; capacity {} and {}; \
-             longest stall of a live participant {:.1?}, {:.1?} of it not for want of a core; {} |",
+             longest stall of a live participant {:.1?}, {:.1?} of it not for want of a core; {:.1?} stolen by the \
+             hypervisor; {} |",
             plan.kind,
             plan.senders,
             plan.receivers,
@@ -95,6 +98,7 @@ impl Verdict {
             self.capacity.1,
             times.stall.max,
             times.net_stall.max,
+            times.stolen,
             if self.is_sound() { "sound" } else { "**VIOLATED**" },
         )
     }
@@ -134,6 +138,7 @@ impl std::fmt::Display for Verdict {
         line("  without want of a core", &times.net_stall)?;
         line("longest silence", &format!("{:.1?}", self.worst_stall))?;
         line("  without want of a core", &format!("{:.1?}, behind the first 20 ms", times.net_silence))?;
+        line("stolen by the hypervisor", &format!("{:.1?} of all cores together", times.stolen))?;
         line("from kill to delivery", &times.delivery)?;
         line("from kill to successor", &times.successor)?;
         self.failures.iter().try_for_each(|what| line("FAILED", what))?;

@@ -1,12 +1,14 @@
-//! As many senders as receivers at one mechanism: how many messages a second all of them move together.
+//! Many senders and receivers at one mechanism: how many messages a second all of them move together.
 //!
-//! Sender k and receiver k never share a core, and every core gets as many of both. Each message says whose it is and the
+//! Sender k and receiver k never share a core, and where there are as many of both, every core gets as many of both. Each message says whose it is and the
 //! how-manieth. A receiver checks every byte, and that each sender's messages come in order; together the receivers must
 //! have had each message of each sender exactly once (how many, their numbers' sum and the sum of the squares). The
 //! sender that is done last tells the receivers to stop. The clock runs from the first sender's start to the last
 //! receiver's end.
 #![forbid(unsafe_code)]
 
+use std::cell::RefCell;
+use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -22,7 +24,7 @@ use crate::shared::{Line, Shared};
 use crate::team::threads;
 use crate::usage::Usage;
 
-/// The largest crowd that can be measured.
+/// The most senders, and the most receivers, that can be measured.
 pub const MOST_PAIRS: usize = 8;
 /// A message's number: whose it is, above this many bits of how many it has sent before.
 const SENDER_SHIFT: u32 = 40;
@@ -36,6 +38,76 @@ pub enum Members {
     Threads,
 }
 
+/// How many send and how many receive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Shape {
+    /// Senders, from 1 to [`MOST_PAIRS`].
+    pub senders: usize,
+    /// Receivers, from 1 to [`MOST_PAIRS`].
+    pub receivers: usize,
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} to {}", self.senders, self.receivers)
+    }
+}
+
+enum Role {
+    /// The sender of this number.
+    Sends(usize),
+    Receives,
+}
+
+impl Shape {
+    /// As many of both.
+    pub const fn pairs(count: usize) -> Shape {
+        Shape { senders: count, receivers: count }
+    }
+
+    fn members(self) -> usize {
+        self.senders + self.receivers
+    }
+
+    /// Of two neighbours one sends and one receives, on different cores, and the next two the other way round; then come
+    /// those without a partner.
+    fn role(self, number: usize) -> Role {
+        let (couple, couples) = (number / 2, self.senders.min(self.receivers));
+        match couple < couples {
+            true if number % 2 == couple % 2 => Role::Sends(couple),
+            true => Role::Receives,
+            false if self.senders > couples => Role::Sends(number - couples),
+            false => Role::Receives,
+        }
+    }
+
+    fn check(self) -> Result<(), HarnessError> {
+        let fits = |count| (1..=MOST_PAIRS).contains(&count);
+        if fits(self.senders) && fits(self.receivers) {
+            return Ok(());
+        }
+        let what = format!("{self}; from 1 to {MOST_PAIRS} senders and receivers can be measured");
+        Err(HarnessError::BadOption { what })
+    }
+}
+
+/// A crowd of processes at one mechanism, message by message. Each makes its end of what was prepared before all forks.
+pub fn many<M: Mechanism>(
+    setting: &Setting,
+    size: usize,
+    shape: Shape,
+) -> Result<ThroughputReading, HarnessError> {
+    let setting = *setting;
+    measure::<M>(&setting, size, shape, move |way, board| {
+        let way = RefCell::new(Some(way));
+        setting.pair.crowd(shape.members(), |number, meeting| {
+            // Each member is a process and takes its own copy.
+            let own = way.take().ok_or(HarnessError::Closed)?;
+            share::<M, Singly>(&setting, size, shape, number, own, board, meeting)
+        })
+    })
+}
+
 /// A crowd at one mechanism, message by message.
 pub fn crowd<M: Mechanism + Clone + Send + Sync + 'static>(
     setting: &Setting,
@@ -43,7 +115,7 @@ pub fn crowd<M: Mechanism + Clone + Send + Sync + 'static>(
     pairs: usize,
     members: Members,
 ) -> Result<ThroughputReading, HarnessError> {
-    measure::<M, Singly>(setting, size, pairs, members)
+    cloned::<M, Singly>(setting, size, pairs, members)
 }
 
 /// As [`crowd`], sent `N` at once and received up to `N` at once.
@@ -57,7 +129,7 @@ where
     M::Sender: SendMany,
     M::Receiver: ReceiveMany,
 {
-    measure::<M, ByN<N>>(setting, size, pairs, members)
+    cloned::<M, ByN<N>>(setting, size, pairs, members)
 }
 
 /// How messages go: one by one, or several at once.
@@ -114,31 +186,39 @@ struct Board {
     over: Shared<Line<FutexWord>>,
 }
 
-fn measure<M: Mechanism + Clone + Send + Sync + 'static, G: Gait<M>>(
+fn cloned<M: Mechanism + Clone + Send + Sync + 'static, G: Gait<M>>(
     setting: &Setting,
     size: usize,
     pairs: usize,
     members: Members,
 ) -> Result<ThroughputReading, HarnessError> {
+    let (setting, shape) = (*setting, Shape::pairs(pairs));
+    measure::<M>(&setting, size, shape, move |way, board| {
+        let board = board.clone();
+        let work = move |number: usize, meeting: &Meeting<'_>| {
+            share::<M, G>(&setting, size, shape, number, way.clone(), &board, meeting)
+        };
+        match members {
+            Members::Processes => setting.pair.crowd(shape.members(), work),
+            Members::Threads => threads(setting.pair.cores, shape.members(), work),
+        }
+    })
+}
+
+fn measure<M: Mechanism>(
+    setting: &Setting,
+    size: usize,
+    shape: Shape,
+    start: impl FnOnce(M, &Arc<Board>) -> Result<Vec<Share>, HarnessError>,
+) -> Result<ThroughputReading, HarnessError> {
     check_size(size)?;
-    if pairs == 0 || pairs > MOST_PAIRS {
-        let what = format!("{pairs} senders and receivers; from 1 to {MOST_PAIRS} can be measured");
-        return Err(HarnessError::BadOption { what });
-    }
-    let setting = *setting;
+    shape.check()?;
     let (bracket, (shares, usage), ()) = bracketed(
-        &setting,
+        setting,
         (M::prepare(size)?, Arc::new(Board { done: Shared::new()?, over: Shared::new()? })),
         |_, (way, board)| {
             let before = Usage::with_children()?;
-            let done = board.clone();
-            let work = move |number: usize, meeting: &Meeting<'_>| {
-                share::<M, G>(&setting, size, pairs, number, way.clone(), &done, meeting)
-            };
-            let shares = match members {
-                Members::Processes => setting.pair.crowd(2 * pairs, work),
-                Members::Threads => threads(setting.pair.cores, 2 * pairs, work),
-            };
+            let shares = start(way, &board);
             let usage = Usage::with_children()? - before;
             // ord(crowd.over) AcqRel -> the other process: nothing but the news.
             board.over.0.swap_acqrel(1);
@@ -155,7 +235,7 @@ fn measure<M: Mechanism + Clone + Send + Sync + 'static, G: Gait<M>>(
             Ok(())
         },
     )?;
-    reading(&setting, bracket, &shares, usage)
+    reading(setting, bracket, &shares, usage)
 }
 
 /// What one member did.
@@ -207,29 +287,29 @@ impl Tally {
     }
 }
 
-/// A member's work. Of two neighbours one sends and one receives, on different cores, and the next two the other way
-/// round.
+/// A member's work.
 fn share<M: Mechanism, G: Gait<M>>(
     setting: &Setting,
     size: usize,
-    pairs: usize,
+    shape: Shape,
     number: usize,
     way: M,
     board: &Board,
     meeting: &Meeting<'_>,
 ) -> Result<Share, HarnessError> {
-    let couple = number / 2;
-    if number % 2 == couple % 2 {
-        send_share::<M, G>(setting, size, [couple, pairs], way.sender()?, board, meeting)
-    } else {
-        receive_share::<M, G>(setting, size, way.receiver()?, meeting)
+    match shape.role(number) {
+        Role::Sends(sender) => {
+            send_share::<M, G>(setting, size, sender, shape, way.sender()?, board, meeting)
+        }
+        Role::Receives => receive_share::<M, G>(setting, size, way.receiver()?, meeting),
     }
 }
 
 fn send_share<M: Mechanism, G: Gait<M>>(
     setting: &Setting,
     size: usize,
-    [sender, pairs]: [usize; 2],
+    sender: usize,
+    shape: Shape,
     mut to: M::Sender,
     board: &Board,
     meeting: &Meeting<'_>,
@@ -246,9 +326,9 @@ fn send_share<M: Mechanism, G: Gait<M>>(
         }
     }
     // ord(crowd.done) AcqRel <-> the other senders: whoever is last comes after all messages.
-    if board.done.0.add_acqrel(1) + 1 == pairs as u64 {
+    if board.done.0.add_acqrel(1) + 1 == shape.senders as u64 {
         // A receiver may take up to COUNT of them at once.
-        for _ in 0..G::COUNT as usize * pairs {
+        for _ in 0..G::COUNT as usize * shape.receivers {
             Registers::new(size).send(&mut to, 0, true)?;
         }
     }
@@ -332,6 +412,27 @@ mod tests {
         for count in [0, 1, 2, 7, 1000] {
             assert_eq!(Tally::of_first(count), tally(0..count));
         }
+    }
+
+    #[test]
+    fn each_shape_has_its_members_and_partners_are_on_different_cores() {
+        for (senders, receivers) in [(1, 1), (4, 1), (1, 4), (3, 2), (8, 8)] {
+            let shape = Shape { senders, receivers };
+            let roles: Vec<Option<usize>> = (0..shape.members())
+                .map(|number| match shape.role(number) {
+                    Role::Sends(sender) => Some(sender),
+                    Role::Receives => None,
+                })
+                .collect();
+            let mut sending: Vec<usize> = roles.iter().copied().flatten().collect();
+            sending.sort_unstable();
+            assert_eq!(sending, (0..senders).collect::<Vec<_>>(), "{shape}");
+            assert_eq!(roles.iter().filter(|role| role.is_none()).count(), receivers, "{shape}");
+            for pair in roles.chunks_exact(2).take(senders.min(receivers)) {
+                assert!(pair[0].is_some() != pair[1].is_some(), "{shape}: {roles:?}");
+            }
+        }
+        assert!(Shape { senders: 0, receivers: 1 }.check().is_err() && Shape::pairs(9).check().is_err());
     }
 
     #[test]

@@ -1,10 +1,15 @@
 //! One measurement of one mechanism at one size: ping-pong latency, streaming throughput, of a pair or
-//! of a crowd, or waking a sleeper.
+//! of a crowd, waking a sleeper, messages at a rate, a cold start, a recovery, bare signals.
 #![forbid(unsafe_code)]
 
+mod cold;
 mod crowd;
 mod latency;
+mod paced;
+mod recovery;
+mod signals;
 mod throughput;
+mod timed;
 mod wake;
 
 use std::time::Duration;
@@ -17,9 +22,14 @@ use crate::error::HarnessError;
 use crate::process::{Meeting, Pair};
 use crate::reference::{Bracket, Reference, Yard};
 
-pub use crowd::{MOST_PAIRS, Members, crowd, crowd_batched};
+pub use cold::cold;
+pub use crowd::{MOST_PAIRS, Members, Shape, crowd, crowd_batched, many};
 pub use latency::{LatencyReading, latency};
+pub use paced::paced;
+pub use recovery::recovery;
+pub use signals::{SignalReading, signals};
 pub use throughput::{ThroughputReading, batched, throughput};
+pub use timed::TimedReading;
 pub use wake::{WakeReading, wake};
 
 /// What all measurements of a run have in common.

@@ -3,6 +3,8 @@
 //! A [`Mechanism`] is one direction between two processes. It is prepared before the fork; afterwards one process makes
 //! it a sender and the other a receiver. Everything is monomorphised: no `dyn` in a timed loop.
 
+mod adapter;
+mod adapter_socket;
 mod eventfd;
 mod fifo;
 mod futex;
@@ -12,6 +14,7 @@ pub(crate) mod name;
 mod packet;
 mod pipe;
 mod posix_queue;
+mod select;
 mod signal;
 mod slot;
 mod socket;
@@ -21,15 +24,19 @@ mod sysv;
 mod sysv_queue;
 mod sysv_ring;
 
+pub use adapter::{FifoAdapter, PipeAdapter, PosixQueueAdapter, SysvQueueAdapter};
+pub use adapter_socket::{DatagramAdapter, SeqpacketAdapter, StreamAdapter};
 pub use eventfd::EventFd;
 pub use fifo::Fifo;
 pub use futex::Futex;
 pub use monitor::Monitor;
-pub use mpmc::{Mpmc, MpmcPark, MpmcSpin};
+pub use mpmc::{Mpmc, MpmcPark, MpmcSpin, MpmcYield};
 pub use name::remove_stale;
 pub use pipe::Pipe;
 pub use posix_queue::PosixQueue;
-pub use signal::QueuedSignal;
+pub use select::{EpolledPipes, PolledPipes, ScannedRings, SharedRing};
+pub(crate) use signal::SignalSet;
+pub use signal::{Coalesced, CoalescedSignal, Kind, Queued, QueuedSignal};
 pub use slot::Slot;
 pub use socket::{Tcp, Udp, UnixDatagram, UnixSeqpacket};
 pub use spsc::{Flavour, Park, Spin, Spsc};

@@ -37,6 +37,16 @@ impl Flavour for MpmcPark {
     const WAKEUP: Wakeup = Wakeup::Futex;
 }
 
+/// Both ends give their core away when there is nothing to do, and never sleep: for more of them than there are cores.
+#[derive(Debug)]
+pub enum MpmcYield {}
+
+impl Flavour for MpmcYield {
+    const NAME: &'static str = "slipring mpmc yield";
+    const STRATEGY: WaitStrategy = WaitStrategy::Yield;
+    const WAKEUP: Wakeup = Wakeup::None;
+}
+
 /// A named ring of its flavour, with slots for messages of the size that is measured.
 #[derive(Debug)]
 pub struct Mpmc<F> {

@@ -154,6 +154,25 @@ pub struct SpscReceiver<F> {
     flavour: PhantomData<F>,
 }
 
+impl<F: Flavour> SpscReceiver<F> {
+    /// Shows the next message, if there is one, to `look`, which must be there.
+    #[inline(always)]
+    pub(super) fn try_receive<R>(
+        &mut self,
+        look: &mut Option<impl FnOnce(&[u8]) -> R>,
+    ) -> Result<Option<R>, HarnessError> {
+        match self.consumer.try_frame() {
+            Ok(frame) => {
+                let seen = look.take().map(|look| look(&frame));
+                frame.release();
+                Ok(seen)
+            }
+            Err(RecvError::Empty) => Ok(None),
+            Err(error) => Err(not_received(error)),
+        }
+    }
+}
+
 impl<F: Flavour> ReceiveMessage for SpscReceiver<F> {
     #[inline(always)]
     fn receive<R>(&mut self, _size: usize, look: impl FnOnce(&[u8]) -> R) -> Result<R, HarnessError> {

@@ -86,6 +86,11 @@ impl<R: Read> ByteReceiver<R> {
     pub(super) fn new(from: R, size: usize) -> Self {
         ByteReceiver { from, buffer: vec![0; size] }
     }
+
+    /// What it reads from.
+    pub(super) fn inner(&self) -> &R {
+        &self.from
+    }
 }
 
 impl<F: Read> ReceiveMessage for ByteReceiver<F> {

@@ -6,7 +6,7 @@ use super::sections::payload;
 use super::{MissingRow, Report, Subject};
 use crate::stats::Spread;
 
-const COLUMNS: [&str; 38] = [
+const COLUMNS: [&str; 48] = [
     "kind",
     "mechanism",
     "bytes",
@@ -45,6 +45,16 @@ const COLUMNS: [&str; 38] = [
     "voluntary_switches",
     "involuntary_switches",
     "missing",
+    "detail",
+    "uncorrected_p99_ns",
+    "calls_per_message",
+    "calls",
+    "taken",
+    "original",
+    "per_original",
+    "per_original_min",
+    "per_original_max",
+    "per_ring",
 ];
 
 /// One line: a value for each column that has one.
@@ -142,16 +152,82 @@ impl Report {
             line.set("voluntary_switches", row.sleeps);
             text.push_str(&line.end());
         }
+        for row in &self.timed {
+            let mut line = Line::new(self, &row.kind, &row.subject);
+            line.maybe("detail", row.rate.map(|rate| format!("{rate}/s")));
+            line.set("rounds", row.rounds);
+            line.set("messages", row.messages);
+            line.spread("p50_ns", Some(&row.p50_ns));
+            line.maybe("p99_ns", row.p99_ns);
+            line.maybe("p99_9_ns", row.p99_9_ns);
+            line.set("max_ns", row.max_ns);
+            line.maybe("uncorrected_p99_ns", row.uncorrected_p99_ns);
+            line.spread("messages_per_s", row.per_second.as_ref());
+            line.spread("times_pipe", row.times_pipe.as_ref());
+            line.maybe("cpu_ns", row.cost.map(|cost| cost.cpu_ns));
+            line.maybe("voluntary_switches", row.cost.map(|cost| cost.voluntary));
+            line.maybe("involuntary_switches", row.cost.map(|cost| cost.involuntary));
+            text.push_str(&line.end());
+        }
+        for row in &self.many {
+            let mut line = Line::new(self, "many", &row.subject);
+            line.set("detail", row.shape);
+            line.set("rounds", row.rounds);
+            line.set("messages", row.messages);
+            line.spread("messages_per_s", Some(&row.messages_per_s));
+            line.spread("times_pipe", row.times_pipe.as_ref());
+            line.set("cpu_ns", row.cost.cpu_ns);
+            line.set("voluntary_switches", row.cost.voluntary);
+            line.set("involuntary_switches", row.cost.involuntary);
+            text.push_str(&line.end());
+        }
+        for row in &self.signals {
+            let mut line = Line::new(self, "signals", &row.subject);
+            line.set("rounds", row.rounds);
+            line.set("messages", row.sent);
+            line.spread("messages_per_s", Some(&row.sent_per_s));
+            line.set("taken", row.taken.median);
+            text.push_str(&line.end());
+        }
+        for row in &self.adapters {
+            let mut line = Line::new(self, "adapter", &row.subject);
+            line.set("detail", &row.kind);
+            line.set("rounds", row.rounds);
+            let column = if row.kind == "throughput" { "messages_per_s" } else { "p50_ns" };
+            line.spread(column, Some(&row.figure));
+            line.set("original", &row.original);
+            line.spread("per_original", row.per_original.as_ref());
+            line.maybe("per_ring", row.per_ring.map(|ratio| ratio.median));
+            text.push_str(&line.end());
+        }
+        for row in &self.syscalls {
+            let subject = Subject {
+                mechanism: row.mechanism.clone(),
+                size: row.size,
+                source: row.source,
+                placement: crate::reference::Placement::Moved,
+            };
+            let mut line = Line::new(self, "calls", &subject);
+            line.set("cores", "");
+            line.set("detail", &row.kind);
+            line.set("messages", row.messages);
+            line.set("calls_per_message", row.per_message);
+            let calls: Vec<String> =
+                row.calls.iter().map(|(name, count)| format!("{name} {count}")).collect();
+            line.set("calls", calls.join("; "));
+            text.push_str(&line.end());
+        }
         self.missing.iter().for_each(|row| text.push_str(&self.missing_line(row)));
         text
     }
 
     fn missing_line(&self, row: &MissingRow) -> String {
-        let MissingRow { kind, mechanism, size, source, reason } = row;
+        let MissingRow { kind, mechanism, size, source, detail, reason } = row;
         let placement = crate::reference::Placement::Moved;
         let subject = Subject { mechanism: mechanism.clone(), size: *size, source: *source, placement };
         let mut line = Line::new(self, kind, &subject);
         line.set("cores", "");
+        line.set("detail", detail);
         line.set("missing", reason);
         line.end()
     }

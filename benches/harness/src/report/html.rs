@@ -159,8 +159,12 @@ fn table_of(section: &Section) -> String {
         format!("<tr><th scope=\"row\">{}</th>{rest}</tr>", escaped(first))
     };
     let lines: String = section.lines.iter().map(line).collect();
+    let note = match section.note {
+        "" => String::new(),
+        note => format!("<p class=\"caption\">{}</p>", escaped(note)),
+    };
     format!(
-        "<section><h2>{}</h2><div class=\"table\" tabindex=\"0\"><table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody>\
+        "<section><h2>{}</h2>{note}<div class=\"table\" tabindex=\"0\"><table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody>\
          </table></div></section>",
         escaped(section.title)
     )

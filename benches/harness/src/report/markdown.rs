@@ -11,6 +11,9 @@ impl Report {
         let mut text = format!("# Measured: {what}\n\n{}\n", escaped(&machine));
         for section in sections(self) {
             text.push_str(&format!("\n## {}\n\n", section.title));
+            if !section.note.is_empty() {
+                text.push_str(&format!("{}\n\n", escaped(section.note)));
+            }
             text.push_str(&line(section.head.iter().map(ToString::to_string)));
             let sides = section.head.iter().enumerate().map(|(at, _)| if at == 0 { "---" } else { "---:" });
             text.push_str(&line(sides.map(str::to_string)));

@@ -35,7 +35,7 @@ impl MechanismRow {
 /// A row without figures.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MissingRow {
-    /// `latency`, `throughput` or `wake`.
+    /// What could not be measured: one of [`KINDS`](crate::rounds::KINDS), or `calls`.
     pub kind: String,
     /// The mechanism.
     pub mechanism: String,
@@ -43,6 +43,9 @@ pub struct MissingRow {
     pub size: usize,
     /// Where the payload would come from.
     pub source: PayloadSource,
+    /// The rate or the shape, where there is one.
+    #[serde(default)]
+    pub detail: String,
     /// The limit, or the system's refusal.
     pub reason: String,
 }
@@ -54,6 +57,7 @@ impl MissingRow {
             mechanism: cell.mechanism.to_string(),
             size: cell.size,
             source: cell.source,
+            detail: cell.detail(),
             reason,
         }
     }

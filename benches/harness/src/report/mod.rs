@@ -5,12 +5,14 @@
 //! from all rounds' values together. Readings of different placements never share a row.
 #![forbid(unsafe_code)]
 
+mod adapters;
 mod baseline;
 mod claims;
 mod csv;
 mod html;
 mod markdown;
 mod mechanisms;
+mod patterns;
 mod plot;
 mod plots;
 mod rows;
@@ -20,9 +22,11 @@ mod wake;
 
 use serde::{Deserialize, Serialize};
 
+pub use adapters::AdapterRow;
 pub use baseline::{Change, Comparison};
 pub use claims::{Claim, Verdict};
 pub use mechanisms::{MechanismRow, MissingRow};
+pub use patterns::{ManyRow, SignalRow, SyscallRow, TimedRow};
 pub use rows::{Cost, LatencyRow, ReferenceRow, Subject, ThroughputRow};
 pub use wake::WakeRow;
 
@@ -54,6 +58,21 @@ pub struct Report {
     pub throughput: Vec<ThroughputRow>,
     /// Waking a sleeping receiver.
     pub wake: Vec<WakeRow>,
+    /// Messages at a rate, through one of several sources, from a cold start, after a death.
+    #[serde(default)]
+    pub timed: Vec<TimedRow>,
+    /// Many senders and receivers.
+    #[serde(default)]
+    pub many: Vec<ManyRow>,
+    /// Bare signals.
+    #[serde(default)]
+    pub signals: Vec<SignalRow>,
+    /// Adapters beside their originals and the bare ring.
+    #[serde(default)]
+    pub adapters: Vec<AdapterRow>,
+    /// System calls, counted in a round of their own.
+    #[serde(default)]
+    pub syscalls: Vec<SyscallRow>,
     /// What the mechanisms are; empty if nobody said.
     #[serde(default)]
     pub mechanisms: Vec<MechanismRow>,
@@ -137,6 +156,11 @@ impl Report {
             latency: Vec::new(),
             throughput: Vec::new(),
             wake: Vec::new(),
+            timed: Vec::new(),
+            many: Vec::new(),
+            signals: Vec::new(),
+            adapters: Vec::new(),
+            syscalls: Vec::new(),
             mechanisms: Vec::new(),
             missing: Vec::new(),
         };
@@ -144,6 +168,10 @@ impl Report {
             report.latency.extend(rows::latency(clock, cells, &kept.rounds));
             report.throughput.extend(rows::throughput(cells, &kept.rounds));
             report.wake.extend(wake::wakes(clock, cells, &kept.rounds));
+            report.timed.extend(patterns::timed(clock, cells, &kept.rounds));
+            report.many.extend(patterns::many(cells, &kept.rounds));
+            report.signals.extend(patterns::signals(cells, &kept.rounds));
+            report.adapters.extend(adapters::adapters(clock, cells, &kept.rounds));
         }
         report
     }
@@ -163,7 +191,7 @@ impl Report {
 mod tests {
     use super::*;
     use crate::catalogue::Family;
-    use crate::measure::PayloadSource;
+    use crate::measure::{PayloadSource, Shape};
     use crate::reference::Placement;
     use crate::stats::Spread;
 
@@ -225,6 +253,36 @@ mod tests {
         }
     }
 
+    fn timed(kind: &str, mechanism: &str, ns: f64, rate: Option<u32>) -> TimedRow {
+        TimedRow {
+            kind: kind.into(),
+            subject: subject(mechanism, 8),
+            rate,
+            rounds: 5,
+            messages: 1000,
+            p50_ns: spread(ns),
+            p99_ns: Some(3.0 * ns),
+            p99_9_ns: None,
+            max_ns: 9.0 * ns,
+            uncorrected_p99_ns: rate.map(|_| 2.0 * ns),
+            per_second: rate.map(|rate| spread(rate.into())),
+            times_pipe: (mechanism != "pipe").then(|| spread(7.0)),
+            cost: None,
+        }
+    }
+
+    fn many(mechanism: &str, senders: usize, receivers: usize, per_second: f64) -> ManyRow {
+        ManyRow {
+            subject: subject(mechanism, 56),
+            shape: Shape { senders, receivers },
+            rounds: 5,
+            messages: 1000,
+            messages_per_s: spread(per_second),
+            times_pipe: None,
+            cost: Cost { cpu_ns: 2e9 / per_second, voluntary: 0.1, involuntary: 0.0 },
+        }
+    }
+
     /// A report made up for the exporters, with a bit of everything.
     pub(super) fn sample() -> Report {
         let mechanism = |name: &str, family, copies| MechanismRow {
@@ -274,6 +332,44 @@ mod tests {
                 throughput("pipe", 4096, 6e5),
             ],
             wake: vec![wake("slipring park", 22e3), wake("pipe", 21e3)],
+            timed: vec![
+                timed("paced", "slipring spin", 200.0, Some(100_000)),
+                timed("paced", "pipe", 9e3, Some(100_000)),
+                timed("select", "four pipes poll", 12e3, None),
+                timed("cold", "slipring park", 150e3, None),
+                timed("recovery", "slipring park", 400e3, None),
+            ],
+            many: vec![
+                many("slipring mpmc park", 1, 1, 9e6),
+                many("slipring mpmc park", 4, 1, 8e6),
+                many("pipe", 1, 1, 1e6),
+                many("pipe", 4, 1, 8e5),
+            ],
+            signals: vec![SignalRow {
+                subject: subject("coalesced signal", 0),
+                rounds: 5,
+                sent: 1000,
+                sent_per_s: spread(1e6),
+                taken: spread(0.3),
+            }],
+            adapters: vec![AdapterRow {
+                kind: "latency".into(),
+                subject: subject("adapter pipe", 8),
+                original: "pipe".into(),
+                rounds: 5,
+                figure: spread(300.0),
+                per_original: Some(spread(0.02)),
+                per_ring: Some(spread(2.0)),
+            }],
+            syscalls: vec![SyscallRow {
+                kind: "latency".into(),
+                mechanism: "pipe".into(),
+                size: 8,
+                source: PayloadSource::Registers,
+                messages: 100,
+                per_message: 2.25,
+                calls: vec![("write".into(), 1.25), ("read".into(), 1.0)],
+            }],
             mechanisms: vec![
                 mechanism("slipring spin", Family::Slipring, 0),
                 mechanism("slipring park", Family::Slipring, 0),
@@ -285,6 +381,7 @@ mod tests {
                 mechanism: "posix mq".into(),
                 size: 4096,
                 source: PayloadSource::Registers,
+                detail: String::new(),
                 reason: "a message holds 1024 bytes: msgsize_max".into(),
             }],
         }
@@ -294,9 +391,16 @@ mod tests {
     fn every_exporter_shows_rows_limits_claims_and_flaws() {
         let report = sample();
         for text in [report.to_string(), report.to_markdown(), report.to_html()] {
-            for part in
-                ["slipring spin", "posix mq: a message holds 1024 bytes", "does not hold", "1 of 5 rounds"]
-            {
+            for part in [
+                "slipring spin",
+                "posix mq: a message holds 1024 bytes",
+                "does not hold",
+                "1 of 5 rounds",
+                "four pipes poll",
+                "coalesced signal",
+                "4 to 1",
+                "write 1.25",
+            ] {
                 assert!(text.contains(part), "{part} is missing in\n{text}");
             }
         }
@@ -311,7 +415,7 @@ mod tests {
         let names: Vec<&str> = latency.skip(1).take(5).map(|line| line.split("  ").next().unwrap()).collect();
         assert_eq!(names, ["slipring spin", "pipe", "slipring spin", "pipe", "posix mq"]);
         let columns = |line: &str| line.split_whitespace().filter(|word| *word == "-").count();
-        assert_eq!(columns(line), 8, "{line}");
+        assert_eq!(columns(line), 9, "{line}");
     }
 
     #[test]
@@ -336,7 +440,7 @@ mod tests {
     fn csv_lines_have_as_many_values_as_columns() {
         let text = sample().to_csv();
         let counts: Vec<usize> = text.lines().map(|line| line.split(',').count()).collect();
-        assert_eq!(counts.len(), 1 + 4 + 4 + 2 + 1);
+        assert_eq!(counts.len(), 1 + 4 + 4 + 2 + 5 + 4 + 1 + 1 + 1 + 1);
         assert!(counts.iter().all(|count| *count == counts[0]), "{counts:?}");
         let missing = text.lines().last().unwrap();
         assert!(missing.starts_with("latency,posix mq,4096,in place,,2,,"), "{missing}");
@@ -366,8 +470,8 @@ mod tests {
             let with = page.matches(&format!("<{tag} ")).count();
             assert_eq!(open + with, shut, "{tag}");
         }
-        // Percentiles, two by size, two against cost, jitter.
-        assert_eq!(page.matches("<h2>").count(), 1 + 1 + 6 + 4 + 1 + 2);
+        // Percentiles, at a rate, two by size, two against cost, scaling, cold starts and recoveries, jitter; a table each.
+        assert_eq!(page.matches("<h2>").count(), 1 + 1 + 10 + 12 + 1 + 2);
         assert!(
             page.contains("prefers-color-scheme: dark")
                 && page.contains("&lt;fast&gt; &amp; &quot;good&quot;")
@@ -378,8 +482,9 @@ mod tests {
     fn json_of_an_older_version_can_still_be_read() {
         let mut value: serde_json::Value = serde_json::from_str(&sample().to_json().unwrap()).unwrap();
         let fields = value.as_object_mut().unwrap();
-        fields.remove("mechanisms");
-        fields.remove("missing");
+        for field in ["mechanisms", "missing", "timed", "many", "signals", "adapters", "syscalls"] {
+            fields.remove(field);
+        }
         for row in value["latency"].as_array_mut().unwrap() {
             row.as_object_mut().unwrap().remove("p50_ns_by_round");
         }

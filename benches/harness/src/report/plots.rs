@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use super::plot::{Axis, Drawing, escaped, label_offsets};
-use super::{LatencyRow, Report, Subject, ThroughputRow};
+use super::{LatencyRow, ManyRow, Report, Subject, ThroughputRow, TimedRow};
 use crate::catalogue::Family;
 use crate::measure::PayloadSource;
 use crate::reference::Placement;
@@ -30,6 +30,7 @@ pub(super) fn plots(report: &Report) -> Vec<Plot> {
         let rows: Vec<_> = latency.iter().copied().filter(|row| row.subject.size == size).collect();
         plots.extend(percentiles(report, &rows, size));
     }
+    plots.extend(at_rates(report));
     plots.extend(against_size(
         report,
         "Latency against size (one way, p50)".into(),
@@ -50,6 +51,8 @@ pub(super) fn plots(report: &Report) -> Vec<Plot> {
         let rows: Vec<_> = throughput.iter().copied().filter(|row| row.subject.size == size).collect();
         plots.extend(against_cost(report, &rows, size));
     }
+    plots.extend(scaling(report));
+    plots.extend(starts(report));
     if let Some(size) = latency.iter().map(|row| row.subject.size).min() {
         let rows: Vec<_> = latency.iter().copied().filter(|row| row.subject.size == size).collect();
         plots.extend(jitter(report, &rows, size));
@@ -80,6 +83,7 @@ fn family(report: &Report, mechanism: &str) -> Family {
 pub(super) fn class(family: Family) -> &'static str {
     match family {
         Family::Slipring => "f-slipring",
+        Family::Adapter => "f-adapter",
         Family::Stream => "f-stream",
         Family::Packet => "f-packet",
         Family::Event => "f-event",
@@ -141,45 +145,132 @@ fn bytes(size: f64) -> String {
     }
 }
 
-fn percentiles(report: &Report, rows: &[&LatencyRow], size: usize) -> Option<Plot> {
-    let ends = |row: &LatencyRow| [row.p50_ns.median, row.max_ns];
-    let axis = Axis::around(rows.iter().flat_map(|row| ends(row)))?;
+/// One mechanism's times: a large dot for the median, smaller ones for what is rarer, a bar that ends at the longest.
+struct Times<'r> {
+    name: &'r str,
+    p50: f64,
+    /// What it is, and where, if there are values enough.
+    more: Vec<(&'static str, Option<f64>)>,
+    longest: f64,
+    /// What is not to be believed, shown hollow.
+    ghost: Option<(&'static str, f64)>,
+}
+
+/// A line for each mechanism, the fastest first.
+fn strips(report: &Report, mut rows: Vec<Times<'_>>) -> Option<String> {
+    let axis = Axis::around(rows.iter().flat_map(|row| [row.p50, row.longest]))?;
     let mut body = String::new();
-    let mut rows = rows.to_vec();
-    rows.sort_by(|a, b| a.p50_ns.median.total_cmp(&b.p50_ns.median));
-    for row in rows {
-        let name = &row.subject.mechanism;
+    rows.sort_by(|a, b| a.p50.total_cmp(&b.p50));
+    for Times { name, p50, more, longest, ghost } in rows {
         let class = class(family(report, name));
         let mut drawing = Drawing::default();
         drawing.upright_grid(axis);
-        let marks = [
-            ("p50", Some(row.p50_ns.median), 6.0),
-            ("p90", Some(row.p90_ns), 4.0),
-            ("p99", Some(row.p99_ns.median), 4.0),
-            ("p99.9", row.p99_9_ns, 3.0),
-            ("p99.99", row.p99_99_ns, 3.0),
-        ];
         let at = |ns: f64| (axis.at(ns), 50.0);
-        drawing.line(&format!("s thin {class}"), at(row.p50_ns.median), at(row.max_ns));
-        let (end, _) = at(row.max_ns);
+        drawing.line(&format!("s thin {class}"), at(p50), at(longest));
+        let (end, _) = at(longest);
         drawing.line(&format!("s thin {class}"), (end, 30.0), (end, 70.0));
-        for (percentile, ns, radius) in marks {
-            if let Some(ns) = ns {
-                let title = format!("{name}: {percentile} {}", nanoseconds(ns));
-                drawing.dot(&format!("d {class}"), at(ns), radius, &title);
+        let title = |what: &str, ns| format!("{name}: {what} {}", nanoseconds(ns));
+        drawing.dot(&format!("d {class}"), at(p50), 6.0, &title("p50", p50));
+        for (number, (what, ns)) in more.iter().enumerate() {
+            if let Some(ns) = *ns {
+                let radius = if number < 2 { 4.0 } else { 3.0 };
+                drawing.dot(&format!("d {class}"), at(ns), radius, &title(what, ns));
             }
         }
-        let note = nanoseconds(row.p50_ns.median);
-        let describe = format!("{name}: p50 {note}, p99 {}", nanoseconds(row.p99_ns.median));
+        if let Some((what, ns)) = ghost {
+            drawing.dot(&format!("o {class}"), at(ns), 4.0, &title(what, ns));
+        }
+        let note = nanoseconds(p50);
+        let describe = format!("{name}: p50 {note}, longest {}", nanoseconds(longest));
         body.push_str(&row_of(report, name, drawing.svg("strip", 22, &describe), &note));
     }
-    body.push_str(&labels_row(axis.ticks().into_iter().map(|tick| (axis.at(tick), nanoseconds(tick)))));
+    body.push_str(&labels_row(apart(
+        axis.ticks().into_iter().map(|tick| (axis.at(tick), nanoseconds(tick))),
+        12.0,
+    )));
+    Some(format!(r#"<div class="rows">{body}</div>"#))
+}
+
+fn percentiles(report: &Report, rows: &[&LatencyRow], size: usize) -> Option<Plot> {
+    let times = rows.iter().map(|row| Times {
+        name: &row.subject.mechanism,
+        p50: row.p50_ns.median,
+        more: vec![
+            ("p90", Some(row.p90_ns)),
+            ("p99", Some(row.p99_ns.median)),
+            ("p99.9", row.p99_9_ns),
+            ("p99.99", row.p99_99_ns),
+        ],
+        longest: row.max_ns,
+        ghost: None,
+    });
     Some(Plot {
         title: format!("Latency percentiles, {} one way", bytes(size as f64)),
         caption: "Dots: p50 (large), p90, p99, and p99.9 and p99.99 where there are values enough; the bar ends at the \
                   longest. Logarithmic. The figure is p50.",
-        body: format!(r#"<div class="rows">{body}</div>"#),
+        body: strips(report, times.collect())?,
     })
+}
+
+/// The rows of one pattern, each mechanism once.
+fn pattern<'r>(report: &'r Report, kind: &str, rate: Option<u32>) -> Vec<&'r TimedRow> {
+    let rows = report.timed.iter().filter(|row| row.kind == kind && row.rate == rate);
+    let rows: Vec<TimedRow> = rows.cloned().collect();
+    let best: Vec<TimedRow> =
+        best(&rows, |row| &row.subject, |row| row.rounds).into_iter().cloned().collect();
+    report.timed.iter().filter(|row| best.contains(row)).collect()
+}
+
+/// Messages at a rate: a figure for each.
+fn at_rates(report: &Report) -> Vec<Plot> {
+    let rates: BTreeSet<Option<u32>> =
+        report.timed.iter().map(|row| row.rate).filter(Option::is_some).collect();
+    let plot = |rate: Option<u32>| {
+        let rows = pattern(report, "paced", rate);
+        let times = rows.iter().map(|row| Times {
+            name: &row.subject.mechanism,
+            p50: row.p50_ns.median,
+            more: vec![("p99", row.p99_ns), ("p99.9", row.p99_9_ns)],
+            longest: row.max_ns,
+            ghost: row.uncorrected_p99_ns.map(|ns| ("p99 uncorrected", ns)),
+        });
+        Some(Plot {
+            title: format!("At {}messages a second, 8 B one way", prefixed(rate?.into())),
+            caption: "From the moment a message was due, whatever became of those before it. Dots: p50 (large), p99 and, \
+                      where there are values enough, p99.9; the bar ends at the longest. Hollow: the p99 that would be \
+                      reported if a message's time began when it was really sent (coordinated omission).",
+            body: strips(report, times.collect())?,
+        })
+    };
+    rates.into_iter().filter_map(plot).collect()
+}
+
+/// Cold starts and recoveries.
+fn starts(report: &Report) -> Vec<Plot> {
+    let plot = |kind: &str, title: &str, caption| {
+        let rows = pattern(report, kind, None);
+        let times = rows.iter().map(|row| Times {
+            name: &row.subject.mechanism,
+            p50: row.p50_ns.median,
+            more: vec![("p99", row.p99_ns)],
+            longest: row.max_ns,
+            ghost: None,
+        });
+        Some(Plot { title: title.into(), caption, body: strips(report, times.collect())? })
+    };
+    let cold = plot(
+        "cold",
+        "From nothing to the first message",
+        "Dots: p50; the bar ends at the longest. Rings are made and opened by their name, memory included; descriptors \
+         are inherited.",
+    );
+    let recovery = plot(
+        "recovery",
+        "From the kill of a sender to its successor's first message",
+        "Dots: p50; the bar ends at the longest. What keeps a sender's place in its own memory, or can be left locked, has \
+         no line: see below.",
+    );
+    cold.into_iter().chain(recovery).collect()
 }
 
 /// A line for each mechanism, a panel for each family.
@@ -210,50 +301,146 @@ fn against_size(
     }
     // A mechanism of one size is a point, which the tables show better.
     names.retain(|name| series(name).len() > 1);
-    let place = |(size, value): (f64, f64)| (across.at(size), 100.0 - up.at(value));
+    let chart = Chart {
+        title: &title,
+        across,
+        up,
+        ticks: sizes.iter().map(|&size| (size as f64, bytes(size as f64))).collect(),
+        series: &series,
+        say: &|x, y| format!("{}: {}", bytes(x), label(y)),
+        label: &label,
+    };
     let mut panels = String::new();
     for shown in Family::ALL {
         let (own, others): (Vec<&str>, Vec<&str>) =
             names.iter().partition(|name| family(report, name) == shown);
-        if own.is_empty() {
-            continue;
+        if !own.is_empty() {
+            // The first colour is slipring's alone.
+            let first = if shown == Family::Slipring { 1 } else { 2 };
+            panels.push_str(&chart.panel(shown.name(), &own, &others, first));
         }
+    }
+    Some(Plot { title, caption, body: format!(r#"<div class="panels">{panels}</div>"#) })
+}
+
+/// Points of a mechanism, from left to right.
+type Series<'a> = &'a dyn Fn(&str) -> Vec<(f64, f64)>;
+
+/// Lines over a common pair of scales, spread over panels.
+struct Chart<'a> {
+    title: &'a str,
+    across: Axis,
+    up: Axis,
+    /// Values with labels, below.
+    ticks: Vec<(f64, String)>,
+    series: Series<'a>,
+    /// A point in words.
+    say: &'a dyn Fn(f64, f64) -> String,
+    /// A value of the upward scale.
+    label: &'a dyn Fn(f64) -> String,
+}
+
+impl Chart<'_> {
+    fn panel(&self, heading: &str, own: &[&str], others: &[&str], first: usize) -> String {
+        let place = |(x, y): (f64, f64)| (self.across.at(x), 100.0 - self.up.at(y));
         let mut drawing = Drawing::default();
-        drawing.level_grid(up, &label);
-        let ticks = sizes.iter().map(|&size| (across.at(size as f64), bytes(size as f64)));
-        drawing.labels_below(apart(ticks));
+        drawing.level_grid(self.up, self.label);
+        let ticks = self.ticks.iter().map(|(x, label)| (self.across.at(*x), label.clone()));
+        drawing.labels_below(apart(ticks, 19.0));
         let lines = |drawing: &mut Drawing, class: &str, name: &str| {
-            for pair in series(name).windows(2) {
+            for pair in (self.series)(name).windows(2) {
                 drawing.line(class, place(pair[0]), place(pair[1]));
             }
         };
         others.iter().for_each(|name| lines(&mut drawing, "s ghost", name));
         let mut legend = String::new();
         for (number, name) in own.iter().enumerate() {
-            // The first colour is slipring's alone.
-            let first = if shown == Family::Slipring { 1 } else { 2 };
             let class = format!("c{}", first + number % 5);
             lines(&mut drawing, &format!("s {class}"), name);
-            for point in series(name) {
-                let title = format!("{name}, {}: {}", bytes(point.0), label(point.1));
+            for point in (self.series)(name) {
+                let title = format!("{name}, {}", (self.say)(point.0, point.1));
                 drawing.dot(&format!("d {class}"), place(point), 4.0, &title);
             }
             legend.push_str(&format!(r#"<li class="{class}">{}</li>"#, escaped(name)));
         }
-        let svg = drawing.svg("plot", 240, &format!("{title}: {}", own.join(", ")));
-        panels.push_str(&format!(
+        let svg = drawing.svg("plot", 240, &format!("{}: {}", self.title, own.join(", ")));
+        format!(
             r#"<div class="panel"><h4>{}</h4><div class="frame">{svg}</div><ul class="legend">{legend}</ul></div>"#,
-            escaped(shown.name())
-        ));
+            escaped(heading)
+        )
     }
-    Some(Plot { title, caption, body: format!(r#"<div class="panels">{panels}</div>"#) })
+}
+
+/// Throughput of many: fan-in, fan-out, and as many of both.
+fn scaling(report: &Report) -> Option<Plot> {
+    let rows: Vec<ManyRow> = report.many.clone();
+    let shapes: BTreeSet<_> = rows.iter().map(|row| row.shape).collect();
+    // Each mechanism once a shape.
+    let mut kept: Vec<&ManyRow> = Vec::new();
+    for shape in shapes {
+        let of_shape = |row: &&ManyRow| row.shape == shape;
+        let own: Vec<ManyRow> = rows.iter().filter(of_shape).cloned().collect();
+        let usual = best(&own, |row| &row.subject, |row| row.rounds);
+        kept.extend(rows.iter().filter(|row| usual.contains(row)));
+    }
+    let up = Axis::around(kept.iter().map(|row| row.messages_per_s.median))?;
+    let mut names: Vec<&str> = Vec::new();
+    for row in &rows {
+        if !names.contains(&row.subject.mechanism.as_str()) {
+            names.push(&row.subject.mechanism);
+        }
+    }
+    let ours = |name: &&str| matches!(family(report, name), Family::Slipring | Family::Adapter);
+    let (own, kernel): (Vec<&str>, Vec<&str>) = names.iter().partition(|name| ours(name));
+    type Fan = fn(&ManyRow) -> Option<usize>;
+    let fans: [(&str, Fan); 3] = [
+        ("senders to one receiver", |row| (row.shape.receivers == 1).then_some(row.shape.senders)),
+        ("receivers of one sender", |row| (row.shape.senders == 1).then_some(row.shape.receivers)),
+        ("of each", |row| (row.shape.senders == row.shape.receivers).then_some(row.shape.senders)),
+    ];
+    let title = "Scaling: throughput of many senders and receivers, 56 B".to_string();
+    let mut panels = String::new();
+    for (what, fan) in fans {
+        let counts: BTreeSet<usize> = kept.iter().filter_map(|row| fan(row)).collect();
+        let Some(across) = Axis::around(counts.iter().map(|&count| count as f64)) else { continue };
+        if counts.len() < 2 {
+            continue;
+        }
+        let series = |name: &str| -> Vec<(f64, f64)> {
+            let own = kept.iter().filter(|row| row.subject.mechanism == name);
+            let mut own: Vec<_> =
+                own.filter_map(|row| Some((fan(row)? as f64, row.messages_per_s.median))).collect();
+            own.sort_by(|a, b| a.0.total_cmp(&b.0));
+            own
+        };
+        let chart = Chart {
+            title: &title,
+            across,
+            up,
+            ticks: counts.iter().map(|&count| (count as f64, count.to_string())).collect(),
+            series: &series,
+            say: &|x, y| format!("{x:.0} {what}: {}/s", counted(y)),
+            label: &|rate| format!("{}/s", prefixed(rate)),
+        };
+        for (who, own, others, first) in [("slipring", &own, &kernel, 1), ("the kernel", &kernel, &own, 2)] {
+            if !own.is_empty() {
+                panels.push_str(&chart.panel(&format!("{who}: {what}"), own, others, first));
+            }
+        }
+    }
+    (!panels.is_empty()).then(|| Plot {
+        title,
+        caption: "Messages a second of all together; each a process, half of them on each of the two cores. Below: how \
+                  many. Grey: the others, for the scale.",
+        body: format!(r#"<div class="panels">{panels}</div>"#),
+    })
 }
 
 /// Without labels that would touch the one before on a narrow screen.
-fn apart(places: impl Iterator<Item = (f64, String)>) -> Vec<(f64, String)> {
+fn apart(places: impl Iterator<Item = (f64, String)>, least: f64) -> Vec<(f64, String)> {
     let mut kept: Vec<(f64, String)> = Vec::new();
     for (x, label) in places {
-        if kept.last().is_none_or(|(last, _)| x - last >= 19.0) {
+        if kept.last().is_none_or(|(last, _)| x - last >= least) {
             kept.push((x, label));
         }
     }

@@ -114,7 +114,7 @@ pub struct Cost {
 }
 
 impl Cost {
-    fn of(usage: impl Iterator<Item = Usage>, messages: u64) -> Cost {
+    pub(super) fn of(usage: impl Iterator<Item = Usage>, messages: u64) -> Cost {
         let sum = usage.fold(Usage::default(), |sum, usage| sum + usage);
         let each = |count: i64| count as f64 / messages.max(1) as f64;
         Cost {
@@ -142,11 +142,11 @@ pub(super) fn references<'r>(rounds: impl IntoIterator<Item = &'r Round>) -> Vec
 }
 
 pub(super) fn latency(clock: &Clock, cells: &[Cell], rounds: &[Round]) -> Vec<LatencyRow> {
-    let of = |reading: &'_ Reading| match reading {
+    let of = |_: &Cell, reading: &Reading| match reading {
         Reading::Latency(reading) => Some(reading.clone()),
         _ => None,
     };
-    let rows = groups(cells, rounds, Pipe::NAME, of).into_iter();
+    let rows = groups(cells, rounds, |_| Some(Pipe::NAME), of).into_iter();
     rows.filter_map(|(cell, placement, readings)| latency_row(clock, cell, placement, &readings)).collect()
 }
 
@@ -186,11 +186,11 @@ fn latency_row(
 }
 
 pub(super) fn throughput(cells: &[Cell], rounds: &[Round]) -> Vec<ThroughputRow> {
-    let of = |reading: &'_ Reading| match reading {
-        Reading::Throughput(reading) => Some(*reading),
+    let of = |cell: &Cell, reading: &Reading| match reading {
+        Reading::Throughput(reading) if cell.shape().is_none() => Some(*reading),
         _ => None,
     };
-    let rows = groups(cells, rounds, Pipe::NAME, of).into_iter();
+    let rows = groups(cells, rounds, |_| Some(Pipe::NAME), of).into_iter();
     rows.filter_map(|(cell, placement, readings)| throughput_row(cell, placement, &readings)).collect()
 }
 
@@ -220,22 +220,23 @@ fn throughput_row(
 /// A reading, and the peer's of the same round, size and payload source; none for the peer itself.
 type WithPeer<T> = (T, Option<T>);
 
-/// The readings of one kind, by cell and placement, each with that of the mechanism `peer` to compare it with.
+/// The readings of one kind, by cell and placement, each with that of the mechanism that the cell is compared with.
 pub(super) fn groups<'c, T>(
     cells: &'c [Cell],
     rounds: &[Round],
-    peer: &str,
-    of: impl Fn(&Reading) -> Option<T>,
+    peer: impl Fn(&Cell) -> Option<&'static str>,
+    of: impl Fn(&Cell, &Reading) -> Option<T>,
 ) -> Vec<(&'c Cell, Placement, Vec<WithPeer<T>>)> {
     let mut groups = Vec::new();
     for (index, cell) in cells.iter().enumerate() {
-        let peer = cells.iter().position(|other| other.mechanism == peer && other.is_peer_of(cell));
+        let peer = peer(cell);
+        let peer = cells.iter().position(|other| Some(other.mechanism) == peer && other.is_peer_of(cell));
         let peer = peer.filter(|&peer| peer != index);
         let mut places: BTreeMap<Placement, Vec<WithPeer<T>>> = BTreeMap::new();
         for round in rounds {
             let reading = &round.readings[index];
-            if let Some(own) = of(reading) {
-                let peer = peer.and_then(|peer| of(&round.readings[peer]));
+            if let Some(own) = of(cell, reading) {
+                let peer = peer.and_then(|peer| of(cell, &round.readings[peer]));
                 places.entry(reading.bracket().placement()).or_default().push((own, peer));
             }
         }

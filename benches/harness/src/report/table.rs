@@ -17,6 +17,9 @@ impl fmt::Display for Report {
         }
         for section in sections(self) {
             writeln!(f, "\n{}", section.title)?;
+            if !section.note.is_empty() {
+                wrapped(f, section.note)?;
+            }
             table(f, &section.head, section.lines.into_iter())?;
         }
         let notes = self.notes();

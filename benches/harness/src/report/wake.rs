@@ -33,11 +33,11 @@ pub struct WakeRow {
 }
 
 pub(super) fn wakes(clock: &Clock, cells: &[Cell], rounds: &[Round]) -> Vec<WakeRow> {
-    let of = |reading: &Reading| match reading {
+    let of = |_: &Cell, reading: &Reading| match reading {
         Reading::Wake(reading) => Some(reading.clone()),
         _ => None,
     };
-    let rows = groups(cells, rounds, Futex::NAME, of).into_iter();
+    let rows = groups(cells, rounds, |_| Some(Futex::NAME), of).into_iter();
     let row = |(cell, placement, readings): (&Cell, _, Vec<(WakeReading, Option<WakeReading>)>)| {
         let ns = |reading: &WakeReading, q| quantile(&reading.ticks, q) as f64 * clock.ns(1);
         let spread = |q| Spread::of(readings.iter().map(|(reading, _)| ns(reading, q)));
