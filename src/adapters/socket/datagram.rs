@@ -272,7 +272,8 @@ impl Datagram {
     /// is lost if the socket had been connected.
     ///
     /// # Errors
-    /// ENOENT; ECONNREFUSED if nobody receives there; EPROTOTYPE if it is another kind of socket; EACCES, EMFILE.
+    /// ENOENT; ECONNREFUSED if nobody receives there; EPROTOTYPE if it is another kind of socket; EACCES, EMFILE; EOPNOTSUPP
+    /// if its ring relies on membarrier(2), which this process may not call.
     pub fn connect(&mut self, path: impl AsRef<Path>) -> io::Result<()> {
         let remote = Remote::find(path.as_ref())?;
         if remote.is_gone() {

@@ -2,7 +2,7 @@
 
 use crate::bugs::{Bug, Gate};
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -29,8 +29,8 @@ pub(crate) struct Copy {
     build: PathBuf,
     /// What cargo and the compiler said last.
     talk: PathBuf,
-    /// Gates that were green without a bug.
-    sound: RefCell<BTreeSet<String>>,
+    /// How gates ended without a bug.
+    sound: RefCell<BTreeMap<String, Result<Ended, String>>>,
 }
 
 impl Copy {
@@ -71,14 +71,12 @@ impl Copy {
 
     /// The gate without a bug; run once.
     pub(crate) fn sound(&self, gate: &str) -> Result<Ended, String> {
-        if self.sound.borrow().contains(gate) {
-            return Ok(Ended::Green);
+        if let Some(known) = self.sound.borrow().get(gate) {
+            return known.clone();
         }
-        let ended = self.run(gate)?;
-        if ended == Ended::Green {
-            self.sound.borrow_mut().insert(gate.to_owned());
-        }
-        Ok(ended)
+        let ended = self.run(gate);
+        self.sound.borrow_mut().insert(gate.to_owned(), ended.clone());
+        ended
     }
 
     /// The bug's gate with the bug.
