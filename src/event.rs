@@ -327,8 +327,9 @@ impl Event {
         }
         // Where many wait: whether the last sleep took a permit that may have come for more than one.
         let mut owes = false;
-        // Short slices are no reason to ask for the peer more often.
+        // Short slices are no reason to ask for the peer more often, unless somebody woke all: the end may be why.
         let mut pace: Option<Pace> = None;
+        let mut before = None;
         loop {
             let slice = deadline.slice(SLICE);
             if slice.is_none() && !owes {
@@ -339,7 +340,8 @@ impl Event {
             heavy_fence(self.asymmetric);
             // Behind the fence the end, too: a peer that closes notifies once, and may have found nobody announced.
             let found = ready(Look::Whole);
-            let asks = pace.as_mut().is_none_or(|pace| pace.passed(SLICE)) || slice.is_none();
+            let quiet = before.replace(announced) == Some(announced) && slice.is_some();
+            let asks = !quiet || pace.as_mut().is_none_or(|pace| pace.passed(SLICE));
             let over = match found {
                 Found::Ready => Some(Waited::Ready),
                 _ if asks => check().map(Waited::Ended),

@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::disallowed_types, reason = "the facade's atomics, which the lint sees through to core's")]
 
-use crate::sync::{AtomicU32, AtomicU64, REAL, Semaphore};
+use crate::sync::{AtomicU32, AtomicU64, FutexU64, REAL, Semaphore};
 use core::mem::{align_of, offset_of, size_of};
 
 /// First eight bytes of every segment.
@@ -23,6 +23,10 @@ pub const KIND_PAGES: u32 = 3;
 pub const KIND_POSIX_MQ: u32 = 4;
 /// Kind: a message queue with System V's rules, types to choose from.
 pub const KIND_SYSV_MQ: u32 = 5;
+/// Kind: a POSIX semaphore.
+pub const KIND_SEM: u32 = 6;
+/// Kind: a set of semaphores, as System V has them.
+pub const KIND_SEMSET: u32 = 7;
 /// Ring kind: records of any length, as a socket that keeps message boundaries: any number of writers and readers, one
 /// at a time of each. Laid out as [`KIND_PAGES`], its bytes used as one ring.
 pub const KIND_RECORDS: u32 = 9;
@@ -34,6 +38,8 @@ pub fn adapter_of(kind: u32) -> Option<&'static str> {
         KIND_PAGES => Some("pipe"),
         KIND_POSIX_MQ => Some("posix-mq"),
         KIND_SYSV_MQ => Some("sysv-mq"),
+        KIND_SEM => Some("sem"),
+        KIND_SEMSET => Some("semset"),
         KIND_RECORDS => Some("socket"),
         _ => None,
     }
@@ -569,6 +575,88 @@ pub struct Node {
     pub earliest: AtomicU64,
 }
 
+/// A semaphore that counts, as POSIX has it: 32 bytes in anybody's memory. All zeroes: no permit, nobody waits. See
+/// `channel/semaphore.rs`.
+#[repr(C)]
+pub struct Permits {
+    /// `free:32 | sleepers:1 | granted:31`: permits for whoever comes, whether anybody may sleep, permits of those who were
+    /// woken. Sleepers sleep on its lower half.
+    pub state: FutexU64,
+    /// When one was last granted, in milliseconds of the coarse monotonic clock, modulo 2^32. A hint.
+    pub granted_ms: AtomicU32,
+    /// The number of whoever came to wait last: it keeps watch, and sleeps on this word, too.
+    pub watch: AtomicU32,
+    /// The number of whoever the last one to be relieved from that made way for.
+    pub relieved: AtomicU32,
+    /// Zero.
+    pub reserved: [u32; 3],
+}
+
+impl Permits {
+    /// No permit, nobody waits.
+    #[must_use]
+    #[allow(clippy::new_without_default, reason = "the models' words have no default")]
+    pub fn new() -> Self {
+        let (granted_ms, watch, relieved) = (AtomicU32::new(0), AtomicU32::new(0), AtomicU32::new(0));
+        Permits { state: FutexU64::new(0), granted_ms, watch, relieved, reserved: [0; 3] }
+    }
+}
+
+/// The control lines of a set of semaphores. Behind them stand its cells, and behind these the record of a change.
+#[repr(C)]
+pub struct SetHeader {
+    /// The right to look at the cells and to change them.
+    pub lock: LockLine,
+    /// Counts changes of values, by whoever holds `lock`. Those for whom there is no place sleep on it.
+    pub changes: Line<AtomicU32>,
+    /// How many entries of the record are to be carried out; see `ring/journal.rs`.
+    pub pending: Line<AtomicU32>,
+}
+
+/// The most semaphores of a set (SEMMSL).
+pub const MAX_SEMAPHORES: u64 = 32000;
+/// Places for those who sleep on a set, and the cells of each. In models: two.
+pub const SET_PLACES: usize = if REAL { 1024 } else { 2 };
+/// The same.
+pub const SET_PLACE: usize = 16;
+/// Cells of a set before its values: see `channel/semset.rs`.
+pub const SET_FIXED: usize = 12;
+
+/// How many processes can have changes to be undone in a set of so many semaphores.
+#[must_use]
+pub const fn undo_rows(semaphores: usize) -> usize {
+    let rows = (1 << 16) / if semaphores == 0 { 1 } else { semaphores };
+    let most = if REAL { 128 } else { 2 };
+    if rows > most { most } else { rows + 2 }
+}
+
+/// How many cells a set of so many semaphores has before its places.
+#[must_use]
+pub const fn set_cells(semaphores: usize) -> usize {
+    SET_FIXED + 2 * semaphores + undo_rows(semaphores) * (2 + semaphores)
+}
+
+/// Where the cells of a set start.
+pub const SET_CELLS_OFFSET: usize = RING_OFFSET + 512;
+
+/// How many cells there are with the places.
+#[must_use]
+pub const fn set_cells_with_places(semaphores: usize) -> usize {
+    set_cells(semaphores) + SET_PLACES * SET_PLACE
+}
+
+/// Where the record of a change starts, behind all cells.
+#[must_use]
+pub const fn set_record_offset(semaphores: usize) -> usize {
+    (SET_CELLS_OFFSET + set_cells_with_places(semaphores) * 4).next_multiple_of(128)
+}
+
+/// Bytes of a set behind `RING_OFFSET`.
+#[must_use]
+pub const fn set_len(semaphores: usize) -> u64 {
+    (set_record_offset(semaphores) + set_cells(semaphores) * 8 - RING_OFFSET) as u64
+}
+
 /// The state word of a slot: `lap:48 | kind:4 | owner:12`. Position p lives in slot p % N at lap p / N, laps start at 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlotWord(pub u64);
@@ -812,6 +900,14 @@ const _: () = {
     pinned(size_of::<WaitLine>(), 64);
     pinned(size_of::<Node>(), 24);
     assert!(RING_OFFSET + 896 <= QUEUE_SEATS_OFFSET);
+    pinned(offset_of!(Permits, state), 0);
+    pinned(offset_of!(Permits, granted_ms), 8);
+    pinned(offset_of!(Permits, watch), 12);
+    pinned(offset_of!(Permits, relieved), 16);
+    pinned(size_of::<Permits>(), 32);
+    pinned(offset_of!(SetHeader, changes), 256);
+    pinned(offset_of!(SetHeader, pending), 384);
+    pinned(size_of::<SetHeader>(), 512);
     assert!(RING_OFFSET + 1408 <= PAGE_WORDS_OFFSET && PAGE_WORDS_OFFSET.is_multiple_of(8));
     assert!(RING_OFFSET + 640 <= SPSC_DATA_OFFSET && RING_OFFSET + 640 <= PARTIES_OFFSET);
     assert!(RING_OFFSET.is_multiple_of(128) && PARTIES_OFFSET.is_multiple_of(128));

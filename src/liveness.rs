@@ -226,6 +226,14 @@ fn leased() -> MutexGuard<'static, Leased> {
     LEASED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Does `work` while no thread of this process forks, so that a child finds what it guards whole, and no lock of its held.
+/// It must be short, and neither make nor drop a lease.
+pub fn while_nobody_forks<T>(work: impl FnOnce() -> T) -> T {
+    at_fork(before_fork, after_fork_in_parent, after_fork_in_child);
+    let _held = leased();
+    work()
+}
+
 thread_local! {
     /// Held by the forking thread from before the fork until after it, so that the child finds the list whole.
     static ACROSS_FORK: RefCell<Option<MutexGuard<'static, Leased>>> = const { RefCell::new(None) };

@@ -9,10 +9,11 @@ use crate::channel::{Host, Peer, Seat};
 use crate::error::{Error, Result};
 use crate::layout::{
     self, Align, CONSUMER, EventLine, FLAG_ASYMMETRIC_FENCES, FLAG_PERSISTENT, KIND_MPMC, KIND_PAGES,
-    KIND_RECORDS, KIND_SPSC, MAGIC, MAX_CAPACITY, MAX_PARTICIPANTS, MAX_SLOT_LEN, MAX_SLOTS, MIN_CAPACITY,
-    MpmcHeader, PAGE_LEN, PAGE_WORDS_OFFSET, PARTIES_OFFSET, PRODUCER, QUEUE_SEATS_OFFSET, QueueHeader,
-    RECEIVER, RING_OFFSET, SENDER, SLOT_ALIGN, SLOT_HEADER_LEN, SPSC_DATA_OFFSET, SegmentHeader, SpscHeader,
-    VERSION, Wakeup, cells_offset, nodes_offset, pages_offset, slots_offset,
+    KIND_RECORDS, KIND_SEM, KIND_SEMSET, KIND_SPSC, MAGIC, MAX_CAPACITY, MAX_PARTICIPANTS, MAX_SLOT_LEN,
+    MAX_SLOTS, MIN_CAPACITY, MpmcHeader, PAGE_LEN, PAGE_WORDS_OFFSET, PARTIES_OFFSET, PRODUCER,
+    QUEUE_SEATS_OFFSET, QueueHeader, RECEIVER, RING_OFFSET, SENDER, SLOT_ALIGN, SLOT_HEADER_LEN,
+    SPSC_DATA_OFFSET, SegmentHeader, SpscHeader, VERSION, Wakeup, cells_offset, nodes_offset, pages_offset,
+    slots_offset,
 };
 use crate::liveness::{self, Lease};
 use crate::ring::observed_bytes;
@@ -785,6 +786,9 @@ impl RingInfo {
             info.capacity = store::get(&view.header.limits.bytes);
             info.max_len = view.geometry.max_len as u64;
             info.used_bytes = store::get(&view.header.store.bytes);
+        } else if [KIND_SEM, KIND_SEMSET].contains(&header.kind) {
+            // Permits are counted, nothing is carried.
+            info.capacity = 0;
         } else {
             return Err(impossible(("capacity", header.capacity)));
         }

@@ -5,11 +5,11 @@
 use crate::layout::{
     Align, CELL_LENS, FLAG_ASYMMETRIC_FENCES, FLAG_PERSISTENT, FLAGS_KNOWN, KIND_MPMC, KIND_POSIX_MQ,
     KIND_SPSC, KIND_SYSV_MQ, MAX_CAPACITY, MAX_CELLS, MAX_PAGES, MAX_PARTICIPANTS, MAX_SLOT_LEN, MAX_SLOTS,
-    MIN_CAPACITY, MpmcHeader, Node, PAGE_LEN, PageHeader, Party, QueueHeader, RING_OFFSET, SLOT_ALIGN,
-    SLOT_HEADER_LEN, SPSC_DATA_OFFSET, SegmentHeader, SlotWord, SpscHeader, WaitLine, Wakeup, cells_offset,
-    pages_offset, slots_offset,
+    MIN_CAPACITY, MpmcHeader, Node, PAGE_LEN, PageHeader, Party, Permits, QueueHeader, RING_OFFSET,
+    SLOT_ALIGN, SLOT_HEADER_LEN, SPSC_DATA_OFFSET, SegmentHeader, SetHeader, SlotWord, SpscHeader, WaitLine,
+    Wakeup, cells_offset, pages_offset, set_cells, set_cells_with_places, slots_offset,
 };
-use crate::sync::{AnyBytes, AtomicU64, Memory, Shared};
+use crate::sync::{AnyBytes, AtomicU32, AtomicU64, Memory, Shared};
 
 // SAFETY: atomics, reserved words and a semaphore, which tolerate any bytes; see layout.rs.
 unsafe impl AnyBytes for SpscHeader {}
@@ -27,6 +27,13 @@ unsafe impl AnyBytes for Node {}
 unsafe impl AnyBytes for Party {}
 // SAFETY: an atomic.
 unsafe impl AnyBytes for AtomicU64 {}
+
+// SAFETY: an atomic.
+unsafe impl AnyBytes for AtomicU32 {}
+// SAFETY: atomics, reserved words and a semaphore that nobody uses.
+unsafe impl AnyBytes for SetHeader {}
+// SAFETY: atomics and reserved words.
+unsafe impl AnyBytes for Permits {}
 
 /// Bytes of a record's header word.
 pub const HEADER_LEN: u64 = 8;
@@ -551,5 +558,33 @@ impl QueueView {
     pub fn payload(&self, cell: usize, first: bool) -> (usize, usize) {
         let before = if first { HEAD_LEN } else { PART_LEN };
         (cell * self.geometry.cell_len + before, self.geometry.cell_len - before)
+    }
+}
+
+/// One set of semaphores, mapped.
+#[derive(Clone)]
+pub struct SetView {
+    /// The control lines.
+    pub header: Shared<SetHeader>,
+    /// Values and what is to be undone; then the places of those who sleep.
+    pub cells: Shared<[AtomicU32]>,
+    /// The record of a change.
+    pub record: Shared<[AtomicU64]>,
+    /// How many semaphores.
+    pub semaphores: usize,
+}
+
+impl SetView {
+    /// A view of a mapped set. `cells` and `record` must be as long as `layout` says for so many semaphores.
+    #[must_use]
+    pub fn new(
+        header: Shared<SetHeader>,
+        cells: Shared<[AtomicU32]>,
+        record: Shared<[AtomicU64]>,
+        semaphores: usize,
+    ) -> Self {
+        assert_eq!(record.len(), set_cells(semaphores), "an entry for each cell");
+        assert_eq!(cells.len(), set_cells_with_places(semaphores), "the length that was checked");
+        SetView { header, cells, record, semaphores }
     }
 }

@@ -12,7 +12,12 @@ mod producer_consumer;
 #[path = "../examples/shared_memory.rs"]
 mod shared_memory;
 
+#[path = "../examples/workers.rs"]
+mod workers;
+
 use common::{alone, scratch};
+use slipring::adapters::sem::Semaphore;
+use slipring::adapters::sysv::Obtain;
 use std::time::{Duration, Instant};
 
 #[test]
@@ -74,6 +79,39 @@ fn the_server_says_the_time_and_what_it_was_told() {
         assert!(time.len() == 24 && year.parse::<u32>().unwrap() >= 2024, "{time}");
     }
     server.join();
+}
+
+#[test]
+fn workers_have_the_resource_one_at_a_time_and_give_it_back() {
+    let _alone = alone();
+    let name = common::unique();
+    let semaphore = Semaphore::obtain(&name.0, Obtain::CreateNew, 0o600, 1).unwrap();
+    let start = Instant::now();
+    let (pause, one) = (Duration::from_millis(200), Duration::from_millis(100));
+    let workers: Vec<_> = (1..=3)
+        .map(|number| {
+            common::fork(|link| {
+                let mut out = Vec::new();
+                let got = workers::work(&name.0, number, pause, &mut out).unwrap();
+                let out = String::from_utf8(out).unwrap();
+                assert!(
+                    !got || out.ends_with(&format!("worker {number}: acquired\nworker {number}: released\n"))
+                );
+                link.say(got.into());
+            })
+        })
+        .collect();
+    let got: u32 = workers
+        .into_iter()
+        .map(|mut worker| {
+            let got = worker.hear();
+            worker.join();
+            got as u32
+        })
+        .sum();
+    Semaphore::unlink(&name.0).unwrap();
+    assert!(got >= 1 && start.elapsed() >= one * got, "{got} of them, one after the other");
+    assert_eq!(semaphore.value(), 1);
 }
 
 #[test]

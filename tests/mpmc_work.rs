@@ -172,36 +172,64 @@ fn an_idle_receiver_costs_no_more_beside_hundreds_of_others() {
 }
 
 #[test]
+fn a_sender_in_its_first_sleep_hears_of_the_end_at_once() {
+    let _alone = alone();
+    let hears = || {
+        let (mut tx, rx) = pair(&Options::mpmc(2, 8));
+        (0..2).for_each(|_| tx.try_send(b"full").unwrap());
+        let (say, hear) = std::sync::mpsc::channel();
+        let sender = std::thread::spawn(move || {
+            say.send(nix::unistd::gettid()).unwrap();
+            (tx.send_timeout(b"waits", LIMIT), Instant::now())
+        });
+        let tid = hear.recv().unwrap();
+        until("it sleeps", || common::is_asleep(tid));
+        let closed = Instant::now();
+        drop(rx);
+        let (sent, heard) = sender.join().unwrap();
+        assert_eq!(sent, Err(SendError::Closed));
+        heard.saturating_duration_since(closed)
+    };
+    // The next sleep would take 20 ms. A busy machine gets several chances.
+    let soonest = (0..50).map(|_| hears()).min().unwrap();
+    assert!(soonest < Duration::from_millis(3), "{soonest:?}");
+}
+
+#[test]
 fn a_sender_does_not_sleep_where_room_comes_that_nobody_tells_of() {
     let _alone = alone();
     const ROUNDS: usize = 31;
-    let mut waited: Vec<_> = (0..ROUNDS)
-        .map(|round| {
-            let (mut tx, mut rx) = pair(&Options::mpmc(4, 8));
-            let mut waiting = tx.clone();
-            tx.try_send(b"in hand").unwrap();
-            // Free for the next lap, behind one that is full.
-            drop(tx.try_reserve(1).unwrap());
-            (0..2).for_each(|_| tx.try_send(b"more").unwrap());
-            let pause = Duration::from_micros(20_000 * round as u64 / ROUNDS as u64);
-            let (went_on, taken, _) = asleep_then(
-                move || {
-                    waiting.send_timeout(b"waits", LIMIT).unwrap();
-                    Instant::now()
-                },
-                || {
-                    // At any time of its slice.
-                    std::thread::sleep(pause);
-                    // Taken and not given back: nobody is woken.
-                    let taken = Instant::now();
-                    std::mem::forget(rx.try_frame().unwrap());
-                    taken
-                },
-            );
-            went_on.saturating_duration_since(taken)
-        })
-        .collect();
-    waited.sort_unstable();
-    println!("the sender went on after {:?} to {:?}", waited[0], waited[ROUNDS - 1]);
-    assert!(waited[ROUNDS * 3 / 4] < Duration::from_millis(10), "{waited:?}");
+    let most_are_soon = || {
+        let mut waited: Vec<_> = (0..ROUNDS)
+            .map(|round| {
+                let (mut tx, mut rx) = pair(&Options::mpmc(4, 8));
+                let mut waiting = tx.clone();
+                tx.try_send(b"in hand").unwrap();
+                // Free for the next lap, behind one that is full.
+                drop(tx.try_reserve(1).unwrap());
+                (0..2).for_each(|_| tx.try_send(b"more").unwrap());
+                let pause = Duration::from_micros(20_000 * round as u64 / ROUNDS as u64);
+                let (went_on, taken, _) = asleep_then(
+                    move || {
+                        waiting.send_timeout(b"waits", LIMIT).unwrap();
+                        Instant::now()
+                    },
+                    || {
+                        // At any time of its slice.
+                        std::thread::sleep(pause);
+                        // Taken and not given back: nobody is woken.
+                        let taken = Instant::now();
+                        std::mem::forget(rx.try_frame().unwrap());
+                        taken
+                    },
+                );
+                went_on.saturating_duration_since(taken)
+            })
+            .collect();
+        waited.sort_unstable();
+        println!("the sender went on after {:?} to {:?}", waited[0], waited[ROUNDS - 1]);
+        waited[ROUNDS * 3 / 4] < Duration::from_millis(10)
+    };
+    // Half of them would be, by chance, if the sender slept for 20 ms. A busy machine gets several chances.
+    assert!((0..5).any(|_| most_are_soon()));
 }

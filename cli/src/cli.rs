@@ -6,7 +6,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::fail::Fail;
 use crate::out;
 use crate::verb::{
-    compare, completions, conform, demo, fsck, ls, man, mk, mq, pipe, recv, rm, send, stat, verify,
+    compare, completions, conform, demo, fsck, ls, man, mk, mq, pipe, recv, rm, sem, send, stat, verify,
 };
 
 /// Exit codes, and where the examples are.
@@ -54,7 +54,9 @@ pub(crate) enum Verb {
     Pipe(pipe::Args),
     /// Message queues of System V and of POSIX: make, list, send, receive, remove
     Mq(mq::Args),
-    /// Compare slipring's pipes, message queues and sockets with the kernel's, operation by operation
+    /// Take and post the permits of semaphores
+    Sem(sem::Args),
+    /// Compare slipring's pipes, message queues, semaphores and sockets with the kernel's, operation by operation
     Conform(conform::Args),
     /// Watch small programs that show how the kernel's mechanisms behave, and slipring's
     Demo(demo::Args),

@@ -95,7 +95,7 @@ impl Drop for Names {
     fn drop(&mut self) {
         let _ = common::slipring(["mq", "rm", &self.key]);
         for entry in std::fs::read_dir("/dev/shm").into_iter().flatten().flatten() {
-            if entry.file_name().to_string_lossy().starts_with(&format!("{}-", &self.learn[1..])) {
+            if entry.file_name().to_string_lossy().contains(&format!("{}-", &self.learn[1..])) {
                 let _ = std::fs::remove_file(entry.path());
             }
         }

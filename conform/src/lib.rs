@@ -5,10 +5,14 @@
 //! Nothing in here waits: what would block is compared where processes are at hand, in the adapters' own tests.
 #![deny(unsafe_code)]
 
+pub mod kernel;
+pub mod memory;
 pub mod pipe;
 pub mod posix_mq;
 pub mod process;
 pub mod properties;
+pub mod sem;
+pub mod semset;
 pub mod socket;
 pub mod sys;
 pub mod sysv_mq;

@@ -1,7 +1,7 @@
 //! Every mechanism does what the kernel's does, operation by operation. `SLIPRING_CONFORM_SEQUENCES=100000` plays more
 //! random sequences than the usual; `SLIPRING_CONFORM_SEED` repeats them.
 
-use slipring_conform::{Report, pipe, posix_mq, socket, sysv_mq};
+use slipring_conform::{Report, pipe, posix_mq, sem, semset, socket, sysv_mq};
 use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -47,6 +47,16 @@ fn posix_message_queues_are_the_kernels() {
 #[test]
 fn system_v_message_queues_are_the_kernels() {
     same(sysv_mq::compare);
+}
+
+#[test]
+fn posix_semaphores_are_the_c_librarys() {
+    same(sem::compare);
+}
+
+#[test]
+fn semaphore_sets_are_the_kernels() {
+    same(semset::compare);
 }
 
 #[test]

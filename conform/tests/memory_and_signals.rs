@@ -2,9 +2,8 @@
 //! memory on slipring's segments beside it.
 
 use slipring::{Error, Options, Ring, unlink_forced};
-use slipring_conform::process::{
-    Child, SharedSegment, can_be_handled, first_real_time_signal, signals_that_come,
-};
+use slipring_conform::memory::SharedSegment;
+use slipring_conform::process::{Child, can_be_handled, first_real_time_signal, signals_that_come};
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

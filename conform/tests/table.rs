@@ -20,7 +20,17 @@ fn every_cell_is_as_the_corrected_table_says() {
         }
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
-    for mechanism in ["pipe", "fifo", "sysv-mq", "posix-mq", "unix-stream", "unix-dgram", "unix-seqpacket"] {
+    for mechanism in [
+        "pipe",
+        "fifo",
+        "sysv-mq",
+        "posix-mq",
+        "sem",
+        "semset",
+        "unix-stream",
+        "unix-dgram",
+        "unix-seqpacket",
+    ] {
         let of: Vec<_> = rows.iter().filter(|row| row.mechanism == mechanism).map(|row| row.of).collect();
         assert_eq!(of, ["kernel", "slipring"], "{mechanism}");
     }

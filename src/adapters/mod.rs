@@ -10,6 +10,8 @@ pub mod posix_mq;
 mod queue;
 mod seat;
 mod seen;
+pub mod sem;
+pub mod semset;
 pub mod socket;
 pub mod sysv;
 pub mod sysv_mq;

@@ -4,6 +4,7 @@
 
 use crate::adapters::pipe::errno;
 use crate::adapters::seat::Seat;
+use crate::adapters::sysv::{id_of, permitted};
 use crate::channel::lock::Who;
 use crate::channel::queue::{Call, Queue, Stop, Watch};
 use crate::layout::{
@@ -106,7 +107,7 @@ impl Shape {
             (&queue.limits.most_messages, self.most[0]),
             (&queue.limits.most, self.most[1]),
             (&queue.facts.key, u64::from(facts.key.cast_unsigned())),
-            (&queue.facts.id, id_of(&segment)),
+            (&queue.facts.id, id_of(&segment).unsigned_abs().into()),
             (&queue.facts.mode, facts.mode.into()),
             (&queue.facts.uid, nix::unistd::geteuid().as_raw().into()),
             (&queue.facts.gid, nix::unistd::getegid().as_raw().into()),
@@ -118,11 +119,6 @@ impl Shape {
         Queue::new(view.clone()).begin().map_err(|_| Errno::EIO)?;
         Ok((fd, segment, view))
     }
-}
-
-/// A number for a segment that no other has: that of its file, which a file system gives out one after the other.
-fn id_of(segment: &Segment) -> u64 {
-    segment.stat().st_ino & i32::MAX as u64
 }
 
 /// The queue in a segment, if it is one of this kind.
@@ -232,13 +228,7 @@ fn thread_rank() -> u64 {
 /// Whether this process may do to a queue what these permission bits (4 read, 2 write) stand for.
 pub(super) fn allowed(view: &QueueView, wanted: u32) -> io::Result<()> {
     let facts = &view.header.facts;
-    let (own, mode) = (nix::unistd::geteuid().as_raw(), get(&facts.mode) as u32);
-    let granted = match own {
-        0 => 0o7,
-        _ if u64::from(own) == get(&facts.uid) => mode >> 6,
-        _ => mode,
-    };
-    if wanted & !granted & 0o6 == 0 { Ok(()) } else { Err(Errno::EACCES.into()) }
+    permitted(get(&facts.uid), get(&facts.mode) as u32, wanted)
 }
 
 /// The errno of what ended a verb, but for those that each kind of queue names differently.

@@ -4,25 +4,21 @@
 //! V's: keys and identifiers, permission bits, what each call checks and in which order, with which errno.
 #![forbid(unsafe_code)]
 
-use crate::adapters::pipe::errno;
-use crate::adapters::queue::{DEFAULT_SEATS, Facts, Handle, Manner, Opened, Shape, allowed, now, stopped};
-use crate::adapters::sysv::flags::{IPC_CREAT, IPC_EXCL, IPC_NOWAIT, MSG_COPY, MSG_EXCEPT, MSG_NOERROR};
-use crate::adapters::sysv::{id_in_name, place_of_id, place_of_key};
+use crate::adapters::queue::{
+    DEFAULT_SEATS, Facts, Handle, Manner, Opened, Shape, allowed, now, stopped, view,
+};
+use crate::adapters::sysv::flags::{IPC_NOWAIT, MSG_COPY, MSG_EXCEPT, MSG_NOERROR};
+use crate::adapters::sysv::{self, Object, Obtain, unlink_names};
 use crate::channel::queue::{self as channel, Call, Stop};
-use crate::error::Error;
 use crate::layout::KIND_SYSV_MQ;
 use crate::ring::store::{Select, get, set};
-use crate::segment;
+use crate::segment::Segment;
 use crate::sync::Deadline;
 use nix::errno::Errno;
 use std::io;
-use std::os::fd::AsFd;
-use std::sync::Arc;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 pub use crate::adapters::sysv::{IPC_PRIVATE, flags, ftok};
-
-/// How segments with such queues are called.
-const KIND: &str = "sysv-mq";
 
 /// What a new queue is like.
 #[derive(Clone, Copy, Debug)]
@@ -93,82 +89,12 @@ impl Options {
 /// # Errors
 /// ENOENT, EEXIST, EACCES, EINVAL, ENOSPC; EOPNOTSUPP if it relies on membarrier(2), which this process may not call.
 pub fn get_queue(key: i32, flags: i32, options: &Options) -> io::Result<Queue> {
-    if key == IPC_PRIVATE {
-        let Some(queue) = make(key, flags, options)? else { return Err(Errno::ENOSPC.into()) };
-        return Ok(queue);
-    }
-    loop {
-        match find(key)? {
-            Some(_) if flags & IPC_CREAT != 0 && flags & IPC_EXCL != 0 => return Err(Errno::EEXIST.into()),
-            Some(queue) => {
-                let mode = flags as u32;
-                allowed(&queue.handle.opened.view, (mode >> 6 | mode >> 3 | mode) & 0o6)?;
-                return Ok(queue);
-            }
-            None if flags & IPC_CREAT == 0 => return Err(Errno::ENOENT.into()),
-            None => {
-                if let Some(queue) = make(key, flags, options)? {
-                    return Ok(queue);
-                }
-            }
-        }
-    }
-}
-
-/// The queue with this key.
-fn find(key: i32) -> io::Result<Option<Queue>> {
-    let place = place_of_key(KIND, key)?;
-    loop {
-        let opened = match Opened::open(&place, KIND_SYSV_MQ) {
-            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(None),
-            opened => opened?,
-        };
-        let mut queue = Queue { handle: Handle::new(opened) };
-        // Whoever removed it, or made it, may have been killed half way: what is left to do is done here.
-        let (opened, id) = (queue.handle.opened.clone(), place_of_id(KIND, queue.id())?);
-        // With the lock in hand: a removal in between would leave nothing to give a name to.
-        let publish = || Ok(opened.segment.publish_as(opened.fd(), &id));
-        match queue.at_once(|channel, call| channel.look(call, publish)) {
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-                queue.forget_names()?;
-                if opened.segment.is_named() {
-                    // It says that it has another key.
-                    return Err(Errno::EIO.into());
-                }
-            }
-            there => match there? {
-                Ok(()) | Err(Error::Exists { .. }) => return Ok(Some(queue)),
-                Err(error) => return Err(errno(error)),
-            },
-        }
-    }
-}
-
-/// A new queue; `None` if somebody else was quicker.
-fn make(key: i32, flags: i32, options: &Options) -> io::Result<Option<Queue>> {
-    let facts = Facts { key, mode: flags as u32 & 0o777 };
-    let at_first = place_of_key(KIND, key)?;
-    let (fd, segment, view) = match options.shape()?.create(at_first.clone(), &facts) {
-        Err(error) if error.raw_os_error() == Some(libc::EEXIST) => return Ok(None),
-        made => made?,
-    };
-    let id = place_of_id(KIND, get(&view.header.facts.id) as i32)?;
-    if key != IPC_PRIVATE {
-        match segment.publish_as(fd.as_fd(), &at_first) {
-            Err(Error::Exists { .. }) => return Ok(None),
-            published => published.map_err(errno)?,
-        }
-    }
-    match segment.publish_as(fd.as_fd(), &id) {
-        // Whoever found the key was quicker.
-        Err(Error::Exists { .. }) if segment.is_named_as(&id) => {}
-        published => published.map_err(|error| {
-            let _ = segment.unlink_as(&at_first);
-            errno(error)
-        })?,
-    }
-    let opened = Opened::new(fd.as_fd(), segment, view)?;
-    Ok(Some(Queue { handle: Handle::new(opened) }))
+    let mode = flags as u32;
+    let check = |queue: &Queue| allowed(&queue.handle.opened.view, (mode >> 6 | mode >> 3 | mode) & 0o6);
+    sysv::get(key, Obtain::of(flags), check, |place| {
+        let made = options.shape()?.create(place, &Facts { key, mode: mode & 0o777 });
+        made.map(|(fd, segment, _)| (fd, segment))
+    })
 }
 
 /// The identifiers of all queues of this user, sorted.
@@ -176,10 +102,7 @@ fn make(key: i32, flags: i32, options: &Options) -> io::Result<Option<Queue>> {
 /// # Errors
 /// /dev/shm cannot be read.
 pub fn list() -> io::Result<Vec<i32>> {
-    let mut ids: Vec<_> =
-        segment::names().map_err(errno)?.iter().filter_map(|name| id_in_name(KIND, name)).collect();
-    ids.sort_unstable();
-    Ok(ids)
+    sysv::list::<Queue>()
 }
 
 /// What is known of a queue (`struct msqid_ds`). Times are seconds since 1970, 0 for never; processes 0 for none.
@@ -226,12 +149,7 @@ impl Queue {
     /// # Errors
     /// EINVAL: there is none.
     pub fn of_id(id: i32) -> io::Result<Queue> {
-        let place = place_of_id(KIND, id)?;
-        let opened = Opened::open(&place, KIND_SYSV_MQ).map_err(|error| match error.raw_os_error() {
-            Some(libc::ENOENT) => Errno::EINVAL.into(),
-            _ => error,
-        })?;
-        Ok(Queue { handle: Handle::new(opened) })
+        sysv::of_id(id)
     }
 
     /// The identifier.
@@ -399,7 +317,8 @@ impl Queue {
         self.there(0)?;
         self.owned()?;
         let opened = self.handle.opened.clone();
-        self.at_once(|queue, call| queue.remove(call, || unlink_names(&opened)))
+        let key = self.key();
+        self.at_once(|queue, call| queue.remove(call, || unlink_names::<Queue>(key, &opened.segment)))
     }
 
     fn owned(&self) -> io::Result<()> {
@@ -407,21 +326,32 @@ impl Queue {
         let its = get(&self.handle.opened.view.header.facts.uid);
         if own == 0 || u64::from(own) == its { Ok(()) } else { Err(Errno::EPERM.into()) }
     }
-
-    /// Takes the names of a removed queue away, which whoever removed it did not come to.
-    fn forget_names(&mut self) -> io::Result<()> {
-        let opened = self.handle.opened.clone();
-        self.at_once(|queue, call| queue.alone(call, || unlink_names(&opened)))
-    }
 }
 
-/// With the queue's lock in hand: nobody else takes the same names away, and a name that leads here keeps doing so.
-fn unlink_names(opened: &Arc<Opened>) {
-    let facts = &opened.view.header.facts;
-    let (key, id) = ((get(&facts.key) as u32).cast_signed(), get(&facts.id) as i32);
-    for place in [place_of_key(KIND, key), place_of_id(KIND, id)].into_iter().flatten() {
-        // What cannot be taken away is found to be removed by whoever finds it.
-        let _ = opened.segment.unlink_as(&place);
+impl Object for Queue {
+    const KIND: &'static str = "sysv-mq";
+
+    fn in_segment(fd: OwnedFd, segment: Segment) -> io::Result<Self> {
+        let view = view(&segment, KIND_SYSV_MQ)?;
+        Ok(Queue { handle: Handle::new(Opened::new(fd.as_fd(), segment, view)?) })
+    }
+
+    fn key(&self) -> i32 {
+        (get(&self.handle.opened.view.header.facts.key) as u32).cast_signed()
+    }
+
+    fn segment(&self) -> &Segment {
+        &self.handle.opened.segment
+    }
+
+    fn while_there<T>(&mut self, work: impl FnOnce(&Segment, BorrowedFd<'_>) -> T) -> io::Result<T> {
+        let opened = self.handle.opened.clone();
+        self.at_once(|queue, call| queue.look(call, || Ok(work(&opened.segment, opened.fd()))))
+    }
+
+    fn alone(&mut self, work: impl FnOnce(&Segment)) -> io::Result<()> {
+        let opened = self.handle.opened.clone();
+        self.at_once(|queue, call| queue.alone(call, || work(&opened.segment)))
     }
 }
 

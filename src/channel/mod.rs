@@ -8,6 +8,8 @@ pub mod members;
 pub mod mpmc;
 pub mod packets;
 pub mod queue;
+pub mod semaphore;
+pub mod semset;
 pub mod spsc;
 pub mod stream;
 

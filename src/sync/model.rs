@@ -361,6 +361,18 @@ impl Asleep {
         }
     }
 
+    fn has(&self, who: &loom::thread::Thread) -> bool {
+        self.list().iter().any(|sleeper| sleeper.id() == who.id())
+    }
+
+    /// Whether it was still there.
+    fn leave(&self, who: &loom::thread::Thread) -> bool {
+        let mut list = self.list();
+        let before = list.len();
+        list.retain(|sleeper| sleeper.id() != who.id());
+        list.len() < before
+    }
+
     fn wake(&self, most: usize) -> usize {
         let woken: Vec<_> = {
             let mut list = self.list();
@@ -409,6 +421,166 @@ pub fn futex_wait_until_handler(word: &AtomicU32, expected: u32, slice: Duration
 pub fn futex_wake(word: &AtomicU32, most: usize) -> usize {
     word.asleep.queue.take();
     word.asleep.wake(most)
+}
+
+/// A 64-bit word on whose lower half threads can sleep.
+pub struct FutexU64 {
+    word: AtomicU64,
+    asleep: Asleep,
+}
+
+impl FutexU64 {
+    /// With this value.
+    #[must_use]
+    #[track_caller]
+    pub fn new(value: u64) -> Self {
+        FutexU64 { word: AtomicU64::new(value), asleep: Asleep::new() }
+    }
+
+    /// As core's.
+    #[track_caller]
+    pub fn load(&self, order: Ordering) -> u64 {
+        self.word.load(order)
+    }
+
+    /// As core's.
+    #[track_caller]
+    pub fn store(&self, value: u64, order: Ordering) {
+        self.word.store(value, order);
+    }
+
+    /// As core's.
+    #[track_caller]
+    pub fn compare_exchange(
+        &self,
+        from: u64,
+        to: u64,
+        success: Ordering,
+        failure: Ordering,
+    ) -> Result<u64, u64> {
+        self.word.compare_exchange(from, to, success, failure)
+    }
+
+    /// Adds 1 and wakes the first of those who sleep, in one step; how many it woke. Ordered as `order` says, no more.
+    #[track_caller]
+    pub fn add_and_wake(&self, order: Ordering) -> usize {
+        self.asleep.queue.take();
+        self.word.value.fetch_add(1, weaken::order(order));
+        self.asleep.wake(1)
+    }
+
+    /// Wakes up to `most` of those who sleep, the longest asleep first; how many it woke.
+    #[track_caller]
+    pub fn wake(&self, most: usize) -> usize {
+        self.asleep.queue.take();
+        self.asleep.wake(most)
+    }
+
+    /// Sleeps in one step if the lower half is `expected`, and `beside`, if any, has its value, until it is woken on either.
+    /// There is no clock, so a slice never ends; but where the model says that they do ([`slices_end`]), each ends at
+    /// once and is how time passes.
+    #[track_caller]
+    pub fn sleep(
+        &self,
+        expected: u32,
+        beside: Option<(&AtomicU32, u32)>,
+        _until: Option<&Moment>,
+        slice: Option<Duration>,
+    ) -> Slept {
+        if let Some(slice) = slice.filter(|_| SLICES_END.get()) {
+            set_coarse_ms(coarse_ms() + slice.as_millis() as u32);
+            return Slept::Over;
+        }
+        let me = loom::thread::current();
+        // One word after the other, as the kernel does it.
+        if let Some((word, value)) = beside {
+            word.asleep.queue.take();
+            if newest(&word.value) != value {
+                return Slept::Changed;
+            }
+            word.asleep.list().push(me.clone());
+        }
+        let leave_beside = || beside.is_none_or(|(word, _)| word.asleep.leave(&me));
+        self.asleep.queue.take();
+        let never = u64::MAX;
+        let newest = self.word.value.compare_exchange(never, never, Ordering::Relaxed, Ordering::Relaxed);
+        if newest.unwrap_or_else(|found| found) as u32 != expected {
+            return if leave_beside() { Slept::Changed } else { Slept::WokenBeside };
+        }
+        self.asleep.list().push(me.clone());
+        loop {
+            let (here, there) = (self.asleep.has(&me), beside.is_none_or(|(word, _)| word.asleep.has(&me)));
+            if !(here && there) {
+                self.asleep.leave(&me);
+                leave_beside();
+                return if here { Slept::WokenBeside } else { Slept::Woken };
+            }
+            loom::thread::park();
+        }
+    }
+}
+
+/// How a sleep ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "as on the machine")]
+pub enum Slept {
+    Woken,
+    WokenBeside,
+    Changed,
+    Interrupted,
+    Over,
+}
+
+thread_local! {
+    static CLOCK: Cell<u32> = const { Cell::new(0) };
+    static SLICES_END: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether sleeps in slices end in this model.
+pub fn slices_end(yes: bool) {
+    SLICES_END.set(yes);
+}
+
+/// The time, which stands still until the model sets it.
+#[must_use]
+pub fn coarse_ms() -> u32 {
+    CLOCK.get()
+}
+
+/// Sets the time. All threads of a model run on one thread of the machine.
+pub fn set_coarse_ms(to: u32) {
+    CLOCK.set(to);
+}
+
+/// A clock that a wait can end by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "as on the machine")]
+pub enum Clock {
+    Realtime,
+    Monotonic,
+}
+
+/// A moment, which has passed whenever somebody looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "as on the machine")]
+pub struct Moment {
+    pub clock: Clock,
+    pub seconds: i64,
+    pub nanoseconds: i64,
+}
+
+impl Moment {
+    /// Whether there is such a moment.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        (0..1_000_000_000).contains(&self.nanoseconds)
+    }
+
+    /// How long it is till then: it has passed.
+    #[must_use]
+    pub fn left(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// A semaphore that orders nothing: POSIX promises more, the event must not need it.

@@ -337,11 +337,12 @@ pub fn futex_wait_interruptible(word: &AtomicU32, expected: u32, slice: Duration
     use rustix::thread::{ClockId, futex};
     let until = rustix_now().saturating_add(slice);
     let until = futex::Timespec { tv_sec: until.as_secs() as i64, tv_nsec: i64::from(until.subsec_nanos()) };
-    let mut wait = futex::Wait::new();
-    wait.val = expected.into();
-    wait.uaddr = futex::WaitPtr::new(core::ptr::from_ref(word).cast_mut().cast());
-    wait.flags = futex::WaitFlags::SIZE_U32;
-    match futex::waitv(&[wait], futex::WaitvFlags::empty(), Some(&until), ClockId::Monotonic) {
+    match futex::waitv(
+        &[wait_for(word, expected)],
+        futex::WaitvFlags::empty(),
+        Some(&until),
+        ClockId::Monotonic,
+    ) {
         Err(Errno::INTR) => true,
         // Before Linux 5.16, or behind a filter of system calls: also a handler with SA_RESTART ends the sleep.
         Err(Errno::NOSYS | Errno::PERM) => {
@@ -363,10 +364,221 @@ pub fn futex_wait_until_handler(word: &AtomicU32, expected: u32, slice: Duration
 
 /// Wakes up to `most` of those who sleep on `word`; how many it woke.
 pub fn futex_wake(word: &AtomicU32, most: usize) -> usize {
+    wake(word, most)
+}
+
+fn wake(word: &core::sync::atomic::AtomicU32, most: usize) -> usize {
     use rustix::thread::futex;
     let most = most.min(i32::MAX as usize) as u32;
     // FUTEX_WAKE fails for addresses that are no mapped words; then nobody sleeps there either.
     futex::wake(word, futex::Flags::empty(), most).unwrap_or(0)
+}
+
+/// A word of which the lower half is one that processes can sleep on.
+#[repr(transparent)]
+pub struct FutexU64(AtomicU64);
+
+impl FutexU64 {
+    /// With this value.
+    #[must_use]
+    pub const fn new(value: u64) -> Self {
+        FutexU64(AtomicU64::new(value))
+    }
+
+    /// As core's.
+    #[inline(always)]
+    pub fn load(&self, order: Ordering) -> u64 {
+        self.0.load(order)
+    }
+
+    /// As core's.
+    #[inline(always)]
+    pub fn store(&self, value: u64, order: Ordering) {
+        self.0.store(value, order);
+    }
+
+    /// As core's.
+    #[inline(always)]
+    pub fn compare_exchange(
+        &self,
+        from: u64,
+        to: u64,
+        success: Ordering,
+        failure: Ordering,
+    ) -> Result<u64, u64> {
+        self.0.compare_exchange(from, to, success, failure)
+    }
+
+    /// The lower half, for the kernel's eyes alone: nothing here looks at it as a word of its own.
+    fn lower(&self) -> &core::sync::atomic::AtomicU32 {
+        let halves = core::ptr::from_ref(self).cast::<core::sync::atomic::AtomicU32>();
+        let lower = halves.wrapping_add(usize::from(cfg!(target_endian = "big")));
+        // SAFETY: inside the word, aligned, and an atomic of the same bytes.
+        unsafe { &*lower }
+    }
+
+    /// Adds 1 to the lower half and wakes the first of those who sleep on it, both in one system call (FUTEX_WAKE_OP), so
+    /// that no kill comes between; how many it woke. Ordered as `order` says, at least: it is a full barrier.
+    pub fn add_and_wake(&self, order: Ordering) -> usize {
+        use rustix::thread::futex::{self, WakeOp, WakeOpCmp};
+        // The second wake-up is for a word that was -2048 before, which no count is.
+        const NEVER: u16 = 0x800;
+        let (word, flags) = (self.lower(), futex::Flags::empty());
+        let woken = futex::wake_op(word, flags, 1, 0, word, WakeOp::Add, WakeOpCmp::Eq, 1, NEVER);
+        woken.unwrap_or_else(|_| {
+            // Behind a filter of system calls; what is added must not be lost.
+            self.0.fetch_add(1, order);
+            self.wake(1)
+        })
+    }
+
+    /// Wakes up to `most` of those who sleep on the lower half; how many it woke.
+    pub fn wake(&self, most: usize) -> usize {
+        wake(self.lower(), most)
+    }
+
+    /// Sleeps as long as the lower half is `expected`, and `beside`, if any, has its value; until `until`, and for `slice` at
+    /// most, if any. In the queue of each word: the kernel wakes by scheduling priority, then who came first.
+    pub fn sleep(
+        &self,
+        expected: u32,
+        beside: Option<(&AtomicU32, u32)>,
+        until: Option<&Moment>,
+        slice: Option<Duration>,
+    ) -> Slept {
+        use rustix::io::Errno;
+        use rustix::thread::{ClockId, futex};
+        let left = until.map(|moment| moment.left().unwrap_or_default());
+        let (clock, end) = match (slice, left) {
+            (Some(slice), left) if left.is_none_or(|left| left > slice) => {
+                (Clock::Monotonic, Some(rustix_now().saturating_add(slice)))
+            }
+            _ => until.map_or((Clock::Monotonic, None), |moment| (moment.clock, Some(moment.since_zero()))),
+        };
+        let end = end.map(|end| futex::Timespec {
+            tv_sec: i64::try_from(end.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(end.subsec_nanos()),
+        });
+        // This word comes last: of several that it was woken on the last one is told.
+        let own = wait_for(self.lower(), expected);
+        let waits = [beside.map_or_else(futex::Wait::new, |(word, value)| wait_for(word, value)), own];
+        let waits = if beside.is_some() { &waits[..] } else { &waits[1..] };
+        let id = if clock == Clock::Realtime { ClockId::Realtime } else { ClockId::Monotonic };
+        match futex::waitv(waits, futex::WaitvFlags::empty(), end.as_ref(), id) {
+            Ok(index) if index + 1 == waits.len() => Slept::Woken,
+            Ok(_) => Slept::WokenBeside,
+            // Before Linux 5.16: on this word alone, and for no longer than a slice, so that the other is seen, too.
+            Err(Errno::NOSYS | Errno::PERM) => {
+                let short = slice.unwrap_or(OLD_SLICE).min(left.unwrap_or(Duration::MAX));
+                let short = futex::Timespec { tv_sec: 0, tv_nsec: i64::from(short.subsec_nanos()) };
+                ended(
+                    futex::wait(self.lower(), futex::Flags::empty(), expected, Some(&short))
+                        .map(|()| Slept::Woken),
+                )
+            }
+            Err(errno) => ended(Err(errno)),
+        }
+    }
+}
+
+/// A second is the most that fits where only its nanoseconds are passed on.
+const OLD_SLICE: Duration = Duration::from_millis(40);
+
+fn wait_for(word: &core::sync::atomic::AtomicU32, expected: u32) -> rustix::thread::futex::Wait {
+    use rustix::thread::futex;
+    let mut wait = futex::Wait::new();
+    wait.val = expected.into();
+    wait.uaddr = futex::WaitPtr::new(core::ptr::from_ref(word).cast_mut().cast());
+    wait.flags = futex::WaitFlags::SIZE_U32;
+    wait
+}
+
+fn ended(slept: rustix::io::Result<Slept>) -> Slept {
+    use rustix::io::Errno;
+    match slept {
+        Ok(slept) => slept,
+        Err(Errno::INTR) => Slept::Interrupted,
+        Err(Errno::TIMEDOUT) => Slept::Over,
+        Err(_) => Slept::Changed,
+    }
+}
+
+/// How a sleep ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slept {
+    /// Woken on the word.
+    Woken,
+    /// Woken on the word beside it alone.
+    WokenBeside,
+    /// A word had another value than was expected.
+    Changed,
+    /// A handler ran that was not installed with SA_RESTART.
+    Interrupted,
+    /// The time was over.
+    Over,
+}
+
+/// Milliseconds of the coarse monotonic clock, modulo 2^32. Async-signal-safe.
+#[must_use]
+pub fn coarse_ms() -> u32 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
+    (now.tv_sec.wrapping_mul(1000) + now.tv_nsec / 1_000_000) as u32
+}
+
+/// A clock that a wait can end by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Clock {
+    /// The wall clock, which may be set (CLOCK_REALTIME).
+    Realtime,
+    /// The time since the machine was started (CLOCK_MONOTONIC).
+    Monotonic,
+}
+
+/// A moment of a clock, as a timespec(3type) has it: it may be in the past, out of reach, or none at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Moment {
+    /// Of which clock.
+    pub clock: Clock,
+    /// Seconds since the clock's zero.
+    pub seconds: i64,
+    /// Nanoseconds of the second: 0 to 999,999,999 in a moment that is one.
+    pub nanoseconds: i64,
+}
+
+impl Moment {
+    /// So long from now, by the monotonic clock; a time too long for the clock is its end.
+    #[must_use]
+    pub fn after(time: Duration) -> Self {
+        let at = rustix_now().saturating_add(time);
+        let seconds = i64::try_from(at.as_secs()).unwrap_or(i64::MAX);
+        Moment { clock: Clock::Monotonic, seconds, nanoseconds: i64::from(at.subsec_nanos()) }
+    }
+
+    /// Whether there is such a moment: the nanoseconds are those of a second.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        (0..1_000_000_000).contains(&self.nanoseconds)
+    }
+
+    fn since_zero(&self) -> Duration {
+        Duration::new(self.seconds.try_into().unwrap_or(0), self.nanoseconds.try_into().unwrap_or(0))
+    }
+
+    /// How long it is till then; `None` if it has passed.
+    #[must_use]
+    pub fn left(&self) -> Option<Duration> {
+        let now = match self.clock {
+            Clock::Monotonic => rustix_now(),
+            Clock::Realtime => {
+                let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+                Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs() as u32)
+            }
+        };
+        if self.seconds < 0 {
+            return None;
+        }
+        self.since_zero().checked_sub(now).filter(|left| !left.is_zero())
+    }
 }
 
 /// The waker's half of the event's fence pair: free when sleepers run membarrier(2), a full fence otherwise.

@@ -366,6 +366,42 @@ pub fn restartable() {
     unsafe { sigaction(Signal::SIGUSR2, &action) }.unwrap();
 }
 
+/// This thread runs on this processor alone from now on; `humble`: and only while nobody else wants it (SCHED_IDLE), so
+/// that one who wakes it there goes on first.
+pub fn share_processor(number: usize, humble: bool) {
+    let mut set = nix::sched::CpuSet::new();
+    set.set(number).unwrap();
+    nix::sched::sched_setaffinity(Pid::from_raw(0), &set).unwrap();
+    if humble {
+        // SAFETY: numbers, of which zeroes are some.
+        let how: libc::sched_param = unsafe { std::mem::zeroed() };
+        // SAFETY: a scheduling parameter.
+        assert_eq!(unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const how) }, 0);
+    }
+}
+
+/// A processor that this thread may run on.
+pub fn some_processor() -> usize {
+    let set = nix::sched::sched_getaffinity(Pid::from_raw(0)).unwrap();
+    (0..1024).find(|&number| set.is_set(number).unwrap()).unwrap()
+}
+
+/// From now on SIGUSR1 posts this semaphore in this process.
+pub fn post_on_signal(semaphore: *const slipring::adapters::sem::Unnamed) {
+    use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, sigaction};
+    static WHICH: std::sync::atomic::AtomicPtr<slipring::adapters::sem::Unnamed> =
+        std::sync::atomic::AtomicPtr::new(std::ptr::null_mut());
+    extern "C" fn post(_: i32) {
+        // SAFETY: set before the handler, to a semaphore that lives as long as this process.
+        let semaphore = unsafe { &*WHICH.load(SeqCst) };
+        let _ = semaphore.post();
+    }
+    WHICH.store(semaphore.cast_mut(), SeqCst);
+    let action = SigAction::new(SigHandler::Handler(post), SaFlags::empty(), SigSet::empty());
+    // SAFETY: `post` is async-signal-safe, which is what is to be shown.
+    unsafe { sigaction(Signal::SIGUSR1, &action) }.unwrap();
+}
+
 fn readable(file: &File) -> bool {
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
     let timeout = PollTimeout::try_from(LIMIT).unwrap();

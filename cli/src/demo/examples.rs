@@ -10,3 +10,5 @@ pub(super) mod mq_pair;
 pub(super) mod producer_consumer;
 #[path = "../../../examples/shared_memory.rs"]
 pub(super) mod shared_memory;
+#[path = "../../../examples/workers.rs"]
+pub(super) mod workers;

@@ -6,6 +6,7 @@ mod echo;
 #[allow(unsafe_code, dead_code, reason = "examples fork, and have a main of their own")]
 mod examples;
 mod names;
+mod semaphores;
 mod waiting;
 
 use std::io::{self, Stdout};
@@ -21,7 +22,7 @@ pub(crate) struct Demo {
 }
 
 /// All of them.
-pub(crate) const DEMOS: [Demo; 13] = [
+pub(crate) const DEMOS: [Demo; 15] = [
     Demo {
         name: "strangers",
         rows: "P12",
@@ -69,6 +70,18 @@ pub(crate) const DEMOS: [Demo; 13] = [
         rows: "G3",
         shows: "a signal sent three times while it is blocked comes once, a real-time one three times",
         run: waiting::signals,
+    },
+    Demo {
+        name: "workers",
+        rows: "E11",
+        shows: "workers that share one resource by a semaphore that begins with 1",
+        run: semaphores::workers,
+    },
+    Demo {
+        name: "owner",
+        rows: "E1 E7 E8 E9 E10",
+        shows: "a semaphore has no owner: another thread posts, and a killed process gives nothing back",
+        run: semaphores::owner,
     },
     Demo {
         name: "addresses",

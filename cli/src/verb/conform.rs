@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::ValueEnum as _;
 use slipring_conform::properties::{Column, Row, expected, measure};
-use slipring_conform::{Report, pipe, posix_mq, socket, sysv_mq};
+use slipring_conform::{Report, pipe, posix_mq, sem, semset, socket, sysv_mq};
 
 use crate::fail::Fail;
 use crate::table::Side;
@@ -55,6 +55,10 @@ enum Mechanism {
     PosixMq,
     /// msgget(2)
     SysvMq,
+    /// sem_init(3), sem_open(3)
+    Sem,
+    /// semget(2)
+    Semset,
     /// unix(7): streams, sequenced records, datagrams
     Socket,
 }
@@ -67,6 +71,8 @@ impl Mechanism {
             Mechanism::Fifo => Ok(vec![pipe::compare(true, seed, sequences)?]),
             Mechanism::PosixMq => Ok(vec![posix_mq::compare(seed, sequences)?]),
             Mechanism::SysvMq => Ok(vec![sysv_mq::compare(seed, sequences)?]),
+            Mechanism::Sem => Ok(vec![sem::compare(seed, sequences)?]),
+            Mechanism::Semset => Ok(vec![semset::compare(seed, sequences)?]),
             Mechanism::Socket => [Stream, Seqpacket, Datagram]
                 .into_iter()
                 .map(|kind| socket::compare(kind, seed, sequences))

@@ -14,6 +14,7 @@ pub(crate) mod recv;
 mod recv_many;
 mod recv_one;
 pub(crate) mod rm;
+pub(crate) mod sem;
 pub(crate) mod send;
 mod send_lines;
 pub(crate) mod stat;
@@ -34,6 +35,7 @@ pub(crate) fn run(verb: Verb) -> Result<(), Fail> {
         Verb::Recv(args) => recv::run(&args),
         Verb::Pipe(args) => pipe::run(&args),
         Verb::Mq(args) => mq::run(&args),
+        Verb::Sem(args) => sem::run(&args),
         Verb::Conform(args) => conform::run(&args),
         Verb::Demo(args) => demo::run(&args),
         Verb::Compare(args) => compare::run(&args),

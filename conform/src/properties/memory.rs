@@ -2,7 +2,8 @@
 #![forbid(unsafe_code)]
 
 use super::{Column, Found, found, outcome};
-use crate::process::{Child, PAGE, Page};
+use crate::memory::{PAGE, Page};
+use crate::process::Child;
 use std::io;
 
 /// Probes a page shared by two processes.
