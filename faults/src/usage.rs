@@ -25,7 +25,15 @@ impl Usage {
     /// # Errors
     /// As above, and if it is gone.
     pub fn of(pid: i32) -> std::io::Result<Usage> {
-        File::open(format!("/proc/{pid}/schedstat")).map(Usage)
+        Usage::below_proc(&pid.to_string())
+    }
+
+    /// Of a thread, by its directory below /proc, as `123/task/124`.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn below_proc(of: &str) -> std::io::Result<Usage> {
+        File::open(format!("/proc/{of}/schedstat")).map(Usage)
     }
 
     /// How long it has waited, in nanoseconds, since it began; 0 of one that is gone. Of another process the wait that lasts

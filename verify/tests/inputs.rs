@@ -12,7 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
-use usage::{Stolen, whereabouts};
+use usage::{Stolen, Usage, whereabouts};
 
 /// How long one input may compute.
 const HANG: Duration = Duration::from_secs(1);
@@ -133,14 +133,21 @@ fn holds(name: &'static str, count: u64) {
         let none: Vec<_> = target.must.iter().filter(some).collect();
         assert!(none.is_empty(), "{name}: nothing of {none:?} came of all that");
     });
-    let thread = told.recv().unwrap();
-    let mut last = None;
+    let thread = told.recv().unwrap().to_string_lossy().into_owned();
+    let usage = Usage::below_proc(&thread).unwrap();
+    let (mut last, mut had) = (None, 0);
     loop {
         match begun.recv_timeout(LIMIT) {
-            Ok(Some(input)) => last = Some(input),
+            Ok(Some(input)) => (last, had) = (Some(input), usage.on_core()),
             Ok(None) | Err(RecvTimeoutError::Disconnected) => break,
             Err(RecvTimeoutError::Timeout) => {
-                panic!("{name} does not end: {}; for {last:?}", whereabouts(&thread.to_string_lossy()))
+                // One that only wants a core has not hung; one that has had it for long has.
+                let wants = whereabouts(&thread);
+                let computed = Duration::from_nanos(usage.on_core() - had);
+                assert!(
+                    wants.starts_with("state R") && computed < HANG,
+                    "{name} does not end: {wants}; for {last:?}"
+                );
             }
         }
     }
