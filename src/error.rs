@@ -159,7 +159,7 @@ impl fmt::Display for Error {
                 if let Some(pid) = pid {
                     write!(f, " (pid {pid})")?;
                 }
-                write!(f, "; an SPSC ring has one at a time, so wait for it to leave or use another ring")
+                write!(f, "; there is one at a time, so wait for it to leave or use another ring")
             }
             TooManyParticipants { name, max } => write!(
                 f,

@@ -16,7 +16,7 @@
 //! finds `state` changed and does not sleep. With asymmetric fences the publisher's fence is a compiler barrier and
 //! the sleeper pays for both with membarrier(2), so that nothing is paid while nobody sleeps.
 //!
-//! `state` is the bit SLEEPING and above it a count. Where one waits at most, a wake-up clears the bit and counts in one
+//! `state` is the bit SLEEPING and above it a count; the bit below it is `watch`'s. Where one waits at most, a wake-up clears the bit and counts in one
 //! step. Where many may wait, one thing more is to wake one of them, and the bit must stay for the rest:
 //!
 //! ```text
@@ -55,13 +55,14 @@ use crate::sync::{
     self, Deadline, Ordering::Relaxed, PROBES_PER_CHECK, PROBES_PER_ROUND, Pace, ROUNDS_BEFORE_SLEEP, Shared,
     heavy_fence, light_fence,
 };
+use crate::watch::{self, WATCHED, Watch};
 use std::cell::Cell;
 use std::time::Duration;
 
 /// Somebody sleeps or is about to.
-const SLEEPING: u32 = 1;
-/// One more of the count, behind the bit.
-const NEXT: u32 = 2;
+const SLEEPING: u32 = 2;
+/// One more of the count, behind the bits.
+const NEXT: u32 = 4;
 /// More than can wait.
 const EVERYBODY: usize = usize::MAX;
 
@@ -139,13 +140,15 @@ pub struct Event {
     asymmetric: bool,
     waiters: Waiters,
     patience: Cell<Patience>,
+    /// Where the ring was last found empty for sure; see [`Event::look_again`].
+    settled: Cell<Option<u64>>,
 }
 
 impl Event {
     /// The event on this line of the segment.
     #[must_use]
     pub fn new(line: Shared<EventLine>, wakeup: Wakeup, asymmetric: bool, waiters: Waiters) -> Self {
-        Event { line, wakeup, asymmetric, waiters, patience: Cell::default() }
+        Event { line, wakeup, asymmetric, waiters, patience: Cell::default(), settled: Cell::default() }
     }
 
     /// To be called after one thing was published: wakes one of those who sleep. No syscall, and no fence if they are
@@ -169,6 +172,62 @@ impl Event {
         if v & SLEEPING != 0 {
             self.wake(v, count);
         }
+    }
+
+    /// As [`Event::notify_many`], after `count` messages up to the position that `end` says: whoever asked to be told of
+    /// them is, if that is due. `holds_before`: whether a message from before a position is still in the ring.
+    #[inline(always)]
+    pub fn notify_news(
+        &self,
+        count: usize,
+        end: impl FnOnce() -> u64,
+        holds_before: impl FnOnce(u64) -> bool,
+    ) {
+        // fence(event.sleep) light <-> park: what was published is visible before we look at `state`.
+        // fence(watch.ask) light <-> Watch::ask: the same, for who asked.
+        // fence(watch.taken) light <-> look_again: and before we look what is still there.
+        light_fence(self.asymmetric);
+        // ord(event.sleep) Relaxed <- announce: ordered by the fence pair above.
+        let v = self.line.state.load(Relaxed);
+        if v & (SLEEPING | WATCHED) != 0 {
+            self.tell_and_wake(v, count, end, holds_before);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn tell_and_wake(
+        &self,
+        v: u32,
+        count: usize,
+        end: impl FnOnce() -> u64,
+        holds_before: impl FnOnce(u64) -> bool,
+    ) {
+        let woken = if v & SLEEPING != 0 { self.wake(v, count) } else { 0 };
+        // What somebody waited for is no news.
+        if v & WATCHED != 0 && woken < count {
+            watch::judge(&self.line, end(), holds_before);
+        }
+    }
+
+    /// To be asked before a receiver whose next position is `head` is told that the ring is empty: whether to look once
+    /// more first, since somebody asked to be told of the next message. Whoever sends that must know what was taken.
+    #[inline(always)]
+    pub fn look_again(&self, head: u64) -> bool {
+        // Who took a message has given its room back since, and run a light fence for whoever waits for that.
+        // ord(event.sleep) Relaxed <- Watch::ask: ordered by that fence and its heavy one.
+        let watched = self.line.state.load(Relaxed) & WATCHED != 0;
+        watched && self.settled.replace(Some(head)) != Some(head) && {
+            // fence(watch.taken) heavy <-> notify_news: what we took is visible, or what was sent meanwhile.
+            heavy_fence(self.asymmetric);
+            true
+        }
+    }
+
+    /// How to ask to be told of messages.
+    #[must_use]
+    pub fn watch(&self) -> Watch {
+        Watch::new(self.line.clone(), self.asymmetric)
     }
 
     /// As [`Event::notify`], for everybody: a peer left, or whatever a victim may have swallowed is to be looked for.
@@ -204,32 +263,35 @@ impl Event {
         }
     }
 
+    /// Says how many it woke, as far as the wake-up object tells.
     #[cold]
-    fn wake(&self, v: u32, count: usize) {
+    fn wake(&self, v: u32, count: usize) -> usize {
         match self.wakeup {
-            Wakeup::None => {}
+            Wakeup::None => 0,
             Wakeup::Futex if self.waiters == Waiters::Many && count != EVERYBODY => self.wake_some(v, count),
             Wakeup::Futex => {
                 self.clear();
-                sync::futex_wake(&self.line.state, EVERYBODY);
+                sync::futex_wake(&self.line.state, EVERYBODY)
             }
             Wakeup::Semaphore => {
                 self.clear();
                 self.line.semaphore.post();
+                0
             }
         }
     }
 
-    /// Odd + 1: clears SLEEPING and makes a new value in one step, so that nobody goes to sleep on the old one. Two
-    /// wakers at once may leave it odd; that costs one superfluous wake-up later.
+    /// A set bit + 1: clears SLEEPING and makes a new value in one step, so that nobody goes to sleep on the old one. Two
+    /// wakers at once may leave it set; that costs one superfluous wake-up later.
     fn clear(&self) {
         // ord(event.state) Relaxed: the sleeper's next announcement reads this or later; data is ordered by the fences.
-        self.line.state.fetch_add(1, Relaxed);
+        self.line.state.fetch_add(SLEEPING, Relaxed);
     }
 
-    fn wake_some(&self, v: u32, count: usize) {
+    fn wake_some(&self, v: u32, count: usize) -> usize {
         let state = &self.line.state;
-        if sync::futex_wake(state, count) < count {
+        let woken = sync::futex_wake(state, count);
+        if woken < count {
             let clear = v.wrapping_add(NEXT) & !SLEEPING;
             // ord(event.state) Relaxed: as in `clear`.
             // ord(event.state) Relaxed on failure: another waker came between; a bit is the next one's to clear.
@@ -237,6 +299,7 @@ impl Event {
                 sync::futex_wake(state, EVERYBODY);
             }
         }
+        woken
     }
 
     /// Tries until `ready` says so, the deadline passes, or `check`, asked before every slice, says that waiting is

@@ -52,6 +52,8 @@ pub const FLAG_ASYMMETRIC_FENCES: u32 = 2;
 /// All flags this version knows. Others are refused at open.
 pub const FLAGS_KNOWN: u32 = FLAG_PERSISTENT | FLAG_ASYMMETRIC_FENCES;
 
+/// Number, behind those of all participants, of the lease of who asked to be told of messages.
+pub const WATCHER: usize = MAX_PARTICIPANTS as usize;
 /// Bytes reserved for the segment header at offset 0.
 pub const SEGMENT_HEADER_LEN: usize = 256;
 /// Where the control lines of a ring start.
@@ -252,14 +254,19 @@ pub struct Line<T>(pub T);
 /// Where one side of a ring sleeps.
 #[repr(C, align(128))]
 pub struct EventLine {
-    /// Bit 0: somebody sleeps or is about to. The rest counts wake-ups. This is the futex word.
+    /// Bit 0: somebody asked to be told, see `watch.rs`. Bit 1: somebody sleeps or is about to. The rest counts wake-ups.
+    /// This is the futex word.
     pub state: AtomicU32,
-    /// Keeps the next field on its boundary.
-    pub reserved: u32,
+    /// Counts how often whoever asked to be told was, and how often a request was taken back. A futex: who asked sleeps here.
+    pub bell: AtomicU32,
     /// Position before which the sleeper need not be woken, if it waits for positions. A hint.
     pub enough: AtomicU64,
     /// The semaphore of a ring with semaphore wake-up; zero otherwise.
     pub semaphore: Semaphore,
+    /// Position before which no message is news to whoever asked to be told.
+    pub judged: AtomicU64,
+    /// Process that asked to be told last; for people.
+    pub asker: AtomicU32,
 }
 
 /// One participant: who holds the role, and in which state.
@@ -805,8 +812,11 @@ const _: () = {
     pinned(offset_of!(SegmentHeader, checksum), 88);
     pinned(size_of::<SegmentHeader>(), 96);
     pinned(offset_of!(EventLine, state), 0);
+    pinned(offset_of!(EventLine, bell), 4);
     pinned(offset_of!(EventLine, enough), 8);
     pinned(offset_of!(EventLine, semaphore), 16);
+    pinned(offset_of!(EventLine, judged), 48);
+    pinned(offset_of!(EventLine, asker), 56);
     pinned(size_of::<EventLine>(), 128);
     pinned(offset_of!(Party, word), 0);
     pinned(offset_of!(Party, since_ns), 8);

@@ -27,18 +27,21 @@ mod event;
 pub mod inspect;
 mod layout;
 mod liveness;
+mod notify;
 mod open;
 mod ring;
 mod segment;
 mod signal;
 mod sync;
 mod view;
+mod watch;
 
 pub use channel::Peer;
 pub use error::{Corrupt, Error, RecvError, Result, SendError};
 pub use event::WaitStrategy;
 pub use inspect::{Inspection, inspect, inspect_file};
 pub use layout::{Align, Wakeup};
+pub use notify::Notify;
 pub use open::{
     Fences, Listed, Options, Participant, Party, Ring, RingInfo, Role, list, stat, stat_file, unlink,
     unlink_file, unlink_file_forced, unlink_forced,

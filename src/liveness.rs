@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 use crate::error::{Error, Result};
+use crate::layout::WATCHER;
 use crate::segment::{self, Segment};
 use crate::sync::{at_fork, count_fork, fork_epoch};
 use nix::errno::Errno;
@@ -27,8 +28,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 const PRESENCE: i64 = 1 << 61;
 /// Participant i holds byte `FIRST_PARTY + i`.
 const FIRST_PARTY: i64 = PRESENCE + 1;
-/// Bytes from `PRESENCE` on that locks of this crate use: presence and 4096 participants.
-const RANGE: i64 = 1 + 4096;
+/// Bytes from `PRESENCE` on that locks of this crate use: presence, all participants, and who asked to be told.
+const RANGE: i64 = 2 + WATCHER as i64;
 
 /// One participant's hold on a segment. Dropping it gives everything back and, for the last one out, takes the name of
 /// a segment that was not made persistent away.

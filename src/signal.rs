@@ -1,4 +1,5 @@
-//! A signal with a value to another process, as the kernel's message queues send it. To whom is the caller's business.
+//! A signal with a value to a process, as the kernel's message queues and sigqueue(3) send it. To whom is the caller's
+//! business.
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
@@ -17,12 +18,22 @@ struct Info {
 
 const _: () = assert!(size_of::<Info>() == size_of::<libc::siginfo_t>());
 
-/// `si_code` of a notification by a message queue (sigaction(2)).
-const SI_MESGQ: libc::c_int = -3;
+/// Signals are no greater than this (signal(7)).
+pub const LAST: i32 = 64;
 
-/// Sends `signal` with `value` to `pid`, as message queues do, if `is_it` still says so once the process cannot be
-/// mistaken for another any more (pidfd_open(2)). Signal 0 is none.
-pub fn notify(pid: u32, signal: u32, value: u64, is_it: impl FnOnce() -> bool) {
+/// Who says that it sent a signal (`si_code`, sigaction(2)).
+#[derive(Clone, Copy)]
+#[repr(i32)]
+pub enum Code {
+    /// A process, by sigqueue(3).
+    Queue = libc::SI_QUEUE,
+    /// A message queue, when a message came.
+    MessageQueue = libc::SI_MESGQ,
+}
+
+/// Sends `signal` with `value` to `pid`, if `is_it` still says so once the process cannot be mistaken for another any
+/// more (pidfd_open(2)). Signal 0 is none.
+pub fn notify(pid: u32, signal: u32, value: u64, code: Code, is_it: impl FnOnce() -> bool) {
     if signal == 0 {
         return;
     }
@@ -39,7 +50,7 @@ pub fn notify(pid: u32, signal: u32, value: u64, is_it: impl FnOnce() -> bool) {
     let info = Info {
         signal: signal as libc::c_int,
         errno: 0,
-        code: SI_MESGQ,
+        code: code as libc::c_int,
         padding: 0,
         pid: std::process::id() as libc::pid_t,
         uid: nix::unistd::getuid().as_raw(),
@@ -51,4 +62,13 @@ pub fn notify(pid: u32, signal: u32, value: u64, is_it: impl FnOnce() -> bool) {
     let _ = unsafe {
         libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), signal, &raw const info, 0)
     };
+}
+
+/// From now on this thread handles no signal that it can be spared.
+pub fn block_all() {
+    let mut all = std::mem::MaybeUninit::uninit();
+    // SAFETY: `all` is a signal set to be filled in.
+    unsafe { libc::sigfillset(all.as_mut_ptr()) };
+    // SAFETY: filled in by the line before; no old mask is asked for.
+    let _ = unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), std::ptr::null_mut()) };
 }

@@ -297,6 +297,7 @@ impl QueueGeometry {
 }
 
 /// One SPSC ring, mapped.
+#[derive(Clone)]
 pub struct View {
     /// The control lines.
     pub header: Shared<SpscHeader>,

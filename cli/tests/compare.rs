@@ -53,10 +53,9 @@ fn a_report_is_shown_again_in_every_format() {
     assert_eq!(shown(&["--json"]).json(), report);
     assert_eq!(report["commit"], "abc");
     let csv = shown(&["--csv"]).out();
-    let rows: usize = ["latency", "throughput", "wake", "missing"]
-        .iter()
-        .map(|kind| report[kind].as_array().unwrap().len())
-        .sum();
+    let kinds =
+        ["latency", "throughput", "wake", "timed", "many", "signals", "adapters", "syscalls", "missing"];
+    let rows: usize = kinds.iter().map(|kind| report[kind].as_array().unwrap().len()).sum();
     assert_eq!(csv.lines().count(), 1 + rows);
     // 16 KiB are beyond the default limit of a POSIX queue; without such queues there is another reason.
     assert!(csv.lines().any(|line| line.starts_with("throughput,posix mq,16384,in place,,")), "{csv}");

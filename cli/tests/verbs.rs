@@ -331,6 +331,7 @@ fn manual_pages_come_one_or_all() {
         "-pipe",
         "-recv",
         "-rm",
+        "-sem",
         "-send",
         "-stat",
         "-verify",

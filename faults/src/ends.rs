@@ -9,7 +9,7 @@ use crate::words::Words;
 use serde::{Deserialize, Serialize};
 use slipring::mpmc::{Receiver, Sender};
 use slipring::spsc::{Consumer, Producer};
-use slipring::{Options, RecvError, Ring, SendError, WaitStrategy};
+use slipring::{Notify, Options, RecvError, Ring, SendError, WaitStrategy};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -525,6 +525,32 @@ impl Listener {
     #[must_use]
     pub fn peer(&self) -> Option<slipring::Peer> {
         if let Rx::Spsc(rx) = &self.rx { Some(rx.peer()) } else { None }
+    }
+
+    /// Asks to be told when a message comes to the empty ring; it is told by a word.
+    ///
+    /// # Errors
+    /// Of the library.
+    pub fn ask(&mut self) -> slipring::Result<std::sync::mpsc::Receiver<()>> {
+        let (tell, told) = std::sync::mpsc::channel();
+        let how = Some(Notify::Call(Box::new(move || {
+            // An error means that nobody listens any more.
+            let _ = tell.send(());
+        })));
+        match &mut self.rx {
+            Rx::Spsc(rx) => rx.notify(how)?,
+            Rx::Mpmc(rx) => rx.notify(how)?,
+        }
+        Ok(told)
+    }
+
+    /// Whether a message waits.
+    #[must_use]
+    pub fn has_message(&self) -> bool {
+        match &self.rx {
+            Rx::Spsc(rx) => !rx.was_empty(),
+            Rx::Mpmc(rx) => !rx.was_empty(),
+        }
     }
 }
 

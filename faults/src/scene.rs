@@ -10,6 +10,7 @@ use crate::words::Words;
 use serde::{Deserialize, Serialize};
 use slipring::{Error, Peer, Ring, SendError, WaitStrategy};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::mpsc;
 use std::time::Duration;
 
 /// What the victim does.
@@ -21,6 +22,8 @@ pub enum Act {
     WaitToSend,
     /// Sends to a receiver that sleeps, and wakes it.
     Wake,
+    /// Sends to an empty ring of which a receiver asked to be told.
+    Tell,
     /// Receives.
     Take(Take),
     /// Waits at an empty ring until it sleeps and its time is over.
@@ -91,6 +94,7 @@ pub const VERBS: &[Verb] = &[
     verb("spsc reserve, commit", Spsc, Act::Send(Put::Loan), 62, 1),
     verb("spsc batch of 5, across a lap's end", Spsc, Act::Send(Put::Batch(5)), 60, 1),
     verb("spsc wake", Spsc, Act::Wake, 0, 0),
+    verb("spsc tell", Spsc, Act::Tell, 1, 0),
     verb("spsc recv", Spsc, Act::Take(Take::Recv), 0, 3),
     verb("spsc recv, last place of a lap", Spsc, Act::Take(Take::Recv), 63, 3),
     verb("spsc recv, empty", Spsc, Act::Take(Take::Recv), 0, 0),
@@ -108,6 +112,7 @@ pub const VERBS: &[Verb] = &[
     verb("mpmc reserve, commit", Mpmc, Act::Send(Put::Loan), 3, 1),
     verb("mpmc batch of 3", Mpmc, Act::Send(Put::Batch(3)), 2, 1),
     verb("mpmc wake", Mpmc, Act::Wake, 0, 0),
+    verb("mpmc tell", Mpmc, Act::Tell, 1, 0),
     verb("mpmc recv", Mpmc, Act::Take(Take::Recv), 3, 3),
     verb("mpmc recv, empty", Mpmc, Act::Take(Take::Recv), 1, 0),
     verb("mpmc frame, release", Mpmc, Act::Take(Take::Frame), 0, 2),
@@ -143,7 +148,13 @@ impl Act {
     fn sends(self) -> bool {
         matches!(
             self,
-            Act::Send(_) | Act::WaitToSend | Act::Wake | Act::AttachSender | Act::DetachSender | Act::Create
+            Act::Send(_)
+                | Act::WaitToSend
+                | Act::Wake
+                | Act::Tell
+                | Act::AttachSender
+                | Act::DetachSender
+                | Act::Create
         )
     }
 
@@ -206,6 +217,8 @@ pub struct Stage<'a> {
     tx: Option<Talker>,
     rx: Option<Listener>,
     sleeper: Option<Child>,
+    /// Where it is heard that a receiver was told.
+    told: Option<mpsc::Receiver<()>>,
     auditor: Auditor,
 }
 
@@ -234,7 +247,8 @@ impl<'a> Stage<'a> {
         let name = format!("/slipring-faults-{}-{}", std::process::id(), COUNT.fetch_add(1, Relaxed));
         let mode = verb.survivors_take().mode(verb.kind);
         let auditor = Auditor::new(mode, verb.kind == Spsc);
-        let mut stage = Stage { verb, logs, name, ring: None, tx: None, rx: None, sleeper: None, auditor };
+        let (ring, tx, rx, sleeper, told) = (None, None, None, None, None);
+        let mut stage = Stage { verb, logs, name, ring, tx, rx, sleeper, told, auditor };
         if verb.act != Act::Create {
             stage.furnish().map_err(|e| format!("preparing: {e}"))?;
         }
@@ -267,6 +281,9 @@ impl<'a> Stage<'a> {
         }
         if act == Act::Sweep {
             self.kill_some()?;
+        }
+        if act == Act::Tell {
+            self.told = Some(rx.ask().map_err(text)?);
         }
         let ours = |mine: bool| kind == Mpmc || mine && self.verb.second.is_none();
         self.tx = ours(!self.verb.victim_sends()).then_some(tx);
@@ -366,7 +383,7 @@ impl<'a> Stage<'a> {
         let listener = |log| Listener::attach(kind, ring(), log).expect("a receiver");
         match act {
             Act::Send(how) => drop(talker(log).marked().send(how, None)),
-            Act::Wake => talker(log).marked().send(Put::Copy, None).map(|_| ()).expect("room"),
+            Act::Wake | Act::Tell => talker(log).marked().send(Put::Copy, None).map(|_| ()).expect("room"),
             Act::WaitToSend => drop(talker(log).marked().send(Put::Copy, Some(SHORT))),
             Act::Take(how) => drop(listener(log).marked().take(how, None)),
             Act::WaitToTake => drop(listener(log).marked().take(Take::Recv, Some(SHORT))),
@@ -421,6 +438,7 @@ impl<'a> Stage<'a> {
         if self.sleeper.is_some() || self.verb.act == Act::Create {
             return Ok((0, Duration::ZERO));
         }
+        self.hear_of_messages().map_err(|e| format!("frozen: {e}"))?;
         match (self.verb.kind, &mut self.tx, &mut self.rx) {
             (Mpmc, Some(tx), Some(rx)) => {
                 // What is there first, then laps and laps past the frozen one.
@@ -429,6 +447,9 @@ impl<'a> Stage<'a> {
                 }
                 for _ in 0..3 * self.verb.capacity {
                     tx.send(Put::Copy, Some(HANG)).map_err(|e| format!("frozen: send: {e}"))?;
+                    if let Some(told) = self.told.take() {
+                        told.recv_timeout(HANG).map_err(|_| "frozen: nobody was told of a message")?;
+                    }
                     moved += rx.take(how, Some(HANG)).map_err(|e| format!("frozen: receive: {e}"))?;
                 }
             }
@@ -458,6 +479,16 @@ impl<'a> Stage<'a> {
         Ok((moved, Duration::from_nanos(now() - begin)))
     }
 
+    /// A receiver asked to be told, and a message is there: it is told, whoever died or stopped on the way to that.
+    fn hear_of_messages(&mut self) -> Result<(), String> {
+        if self.rx.as_ref().is_some_and(Listener::has_message)
+            && let Some(told) = self.told.take()
+        {
+            told.recv_timeout(HANG).map_err(|_| "nobody was told of the message that is there")?;
+        }
+        Ok(())
+    }
+
     /// Survivors take what is there: a victim that goes on may have to send again what it was passed over with.
     pub fn make_room(&mut self) {
         let how = self.verb.survivors_take();
@@ -483,6 +514,11 @@ impl<'a> Stage<'a> {
         let how = self.verb.survivors_take();
         if let Some(mut sleeper) = self.sleeper.take() {
             self.wake(&mut sleeper)?;
+        }
+        self.hear_of_messages()?;
+        let told = self.told.take();
+        if told.as_ref().is_some_and(|told| told.try_recv().is_ok()) {
+            return Err("told though no message was there".into());
         }
         let ring = self.ring.as_ref().ok_or("no ring")?;
         // The lease of who was killed is free when its end was reported, so a successor attaches at once.
@@ -516,6 +552,9 @@ impl<'a> Stage<'a> {
         }
         // A message behind whatever the victim left half done gets through, and everything before it comes first.
         tx.send(Put::Copy, Some(HANG)).map_err(|e| format!("the next message: {e}"))?;
+        if let Some(told) = told {
+            told.recv_timeout(HANG).map_err(|_| "nobody was told of the next message")?;
+        }
         let last = tx.next() - 1;
         self.receive_until(&mut rx, sender, last)?;
         if how == Take::Peek {
@@ -632,7 +671,7 @@ impl<'a> Stage<'a> {
     fn expect_effect(&self, moved: u64) -> Result<(), String> {
         let least = match self.verb.act {
             Act::Send(_) if self.verb.name.ends_with("full") => 0,
-            Act::Send(Put::Batch(_)) | Act::Send(_) | Act::Wake | Act::AttachSender => 1,
+            Act::Send(Put::Batch(_)) | Act::Send(_) | Act::Wake | Act::Tell | Act::AttachSender => 1,
             Act::Take(_) if self.verb.kind == Spsc && self.verb.there > 0 => 1,
             _ => 0,
         };

@@ -17,6 +17,8 @@ pub mod ring;
 pub mod sync;
 #[path = "../../src/view.rs"]
 pub mod view;
+#[path = "../../src/watch.rs"]
+pub mod watch;
 
 mod check;
 pub mod notes;

@@ -162,7 +162,7 @@ pub struct Site<'a> {
 /// Whose operations need notes.
 #[must_use]
 pub fn is_annotated(source: &Source) -> bool {
-    ["ring", "event", "channel"].contains(&source.module())
+    ["ring", "watch", "event", "channel"].contains(&source.module())
 }
 
 const OPERATIONS: [&str; 5] = [".load(", ".store(", ".swap(", ".fetch_", ".compare_exchange"];

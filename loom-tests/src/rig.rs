@@ -31,9 +31,11 @@ pub struct Rig {
 pub fn event_line() -> EventLine {
     EventLine {
         state: AtomicU32::new(0),
-        reserved: 0,
+        bell: AtomicU32::new(0),
         enough: AtomicU64::new(0),
         semaphore: Semaphore::new(),
+        judged: AtomicU64::new(0),
+        asker: AtomicU32::new(0),
     }
 }
 

@@ -25,6 +25,8 @@ pub mod slots;
 pub mod sync;
 #[path = "../../src/view.rs"]
 pub mod view;
+#[path = "../../src/watch.rs"]
+pub mod watch;
 
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::{Config, Runner};

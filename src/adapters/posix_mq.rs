@@ -13,6 +13,7 @@ use crate::adapters::queue::{DEFAULT_SEATS, Facts, Handle, Manner, Opened, Shape
 use crate::channel::queue::{self as channel, Call, Stop, Watch};
 use crate::error::Error;
 use crate::layout::KIND_POSIX_MQ;
+use crate::notify::in_background;
 use crate::ring::store::{Select, get};
 use crate::segment::{self, Place};
 use crate::sync::Deadline;
@@ -23,13 +24,12 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+pub use crate::notify::Notify;
+
 /// Priorities are less than this (MQ_PRIO_MAX, limits.h).
 pub const PRIO_MAX: u32 = 32768;
 /// What stands before the name in POSIX shared memory, where the queue lives.
 const PREFIX: &str = "mq.";
-/// Signals are no greater than this (signal(7)).
-const SIGNAL_MAX: i32 = 64;
-
 /// What a queue may be used for (O_RDONLY, O_WRONLY, O_RDWR).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
@@ -249,21 +249,6 @@ impl Until {
     }
 }
 
-/// How to be told that a message came to the empty queue (`struct sigevent`).
-pub enum Notify {
-    /// Not at all, only that nobody else can ask (SIGEV_NONE).
-    Nothing,
-    /// By this signal, with this value, `si_code` SI_MESGQ, and the sender's process and user (SIGEV_SIGNAL).
-    Signal {
-        /// 1 to 64; 0 is none.
-        signal: i32,
-        /// What `si_value` holds.
-        value: u64,
-    },
-    /// By a call in a thread of its own (SIGEV_THREAD).
-    Call(Box<dyn FnOnce() + Send>),
-}
-
 /// A queue open in this process. Clones are further handles on the same open queue, as dup(2): for another thread each.
 /// A forked child can use its parent's handles as they are.
 pub struct Queue {
@@ -403,10 +388,8 @@ impl Queue {
         let (signal, value, then) = match how {
             None => return self.at_once(|queue, call| queue.unwatch(call)),
             Some(Notify::Nothing) => (0, 0, None),
-            Some(Notify::Signal { signal, value }) if (0..=SIGNAL_MAX).contains(&signal) => {
-                (signal as u32, value, None)
-            }
-            Some(Notify::Signal { .. }) => return Err(Errno::EINVAL.into()),
+            Some(how) if !how.is_possible() => return Err(Errno::EINVAL.into()),
+            Some(Notify::Signal { signal, value }) => (signal.unsigned_abs(), value, None),
             Some(Notify::Call(then)) => (0, 0, Some(then)),
         };
         let asked =
@@ -419,7 +402,7 @@ impl Queue {
                 then();
             }
         };
-        if let Err(error) = std::thread::Builder::new().name("mq_notify".into()).spawn(watcher) {
+        if let Err(error) = in_background("mq_notify", watcher) {
             self.at_once(|queue, call| queue.unwatch(call))?;
             return Err(error);
         }

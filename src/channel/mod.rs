@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::event::WaitStrategy;
 use crate::layout::{ABANDONED, ABSENT, CLOSED, DIED, ORPHANED, Party, PartyWord, Wakeup};
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
+use crate::watch::Watch;
 
 /// What the kernel knows of the participants of one ring. Dropping it gives the own lease back.
 pub trait Host: Send {
@@ -53,6 +54,18 @@ pub struct Seat {
     pub now_ns: u64,
     /// Whether every process that may write the segment keeps to the protocol.
     pub trusted: bool,
+}
+
+/// What a request to be told of messages rests on; see `notify`.
+pub struct Desk<'a, V> {
+    /// The kernel's leases: who asks has one.
+    pub host: &'a dyn Host,
+    /// Where it is asked.
+    pub watch: Watch,
+    /// The ring.
+    pub view: &'a V,
+    /// What takes the request of this handle back when it is dropped.
+    pub request: &'a mut Option<Box<dyn Send>>,
 }
 
 fn default_strategy(wakeup: Wakeup) -> WaitStrategy {

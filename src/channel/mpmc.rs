@@ -6,12 +6,13 @@
 
 use crate::channel::loan::mpmc::{Delivery, Frame, Grant};
 use crate::channel::members::{Members, NoPlace};
-use crate::channel::{NoWakeup, Seat, default_strategy, supported};
+use crate::channel::{Desk, NoWakeup, Seat, default_strategy, supported};
 use crate::error::{Error, RecvError, SendError};
 use crate::event::{Event, Found, Look, WaitStrategy, Waited, Waiters};
 use crate::layout::SlotKind::{self, Peeked, Reading};
 use crate::layout::{RECEIVER, SENDER};
 use crate::ring::mpmc::{Claim, Side, Taken};
+use crate::ring::observe::holds_before;
 use crate::ring::sweep::keep;
 use crate::sync::{Deadline, MAX_VOIDS, PATIENCE_MAX, Pace, TRIES_PER_LEASE_CHECK, fork_epoch};
 use crate::view::SlotView;
@@ -169,6 +170,13 @@ impl End {
         self.space.notify_all();
     }
 
+    /// Says that so many messages were committed, the last ones claimed.
+    #[inline(always)]
+    pub(super) fn announce(&self, count: usize) {
+        let side = &self.side;
+        self.items.notify_news(count, || side.tail(), |position| holds_before(side.view(), position));
+    }
+
     /// Frees a slot whose position was passed over.
     pub(super) fn give_back(&self, claim: &Claim) {
         self.side.give_back(claim);
@@ -219,6 +227,7 @@ pub struct Receiver {
     last_adoption: Pace,
     /// What an empty ring meant when the table was last looked at: that there is nobody left to send, or nothing.
     over: Option<RecvError>,
+    request: Option<Box<dyn Send>>,
 }
 
 impl Sender {
@@ -392,7 +401,7 @@ impl Sender {
             committed += 1;
         }
         if committed > 0 {
-            self.end.items.notify_many(committed);
+            self.end.announce(committed);
         }
         Ok(committed)
     }
@@ -564,7 +573,7 @@ impl Sender {
         self.end.side.write(claim, message);
         let committed = self.end.side.commit(claim, message.len());
         if committed {
-            self.end.items.notify();
+            self.end.announce(1);
         } else {
             self.end.give_back(claim);
         }
@@ -639,7 +648,16 @@ impl Receiver {
     fn of(end: End) -> Self {
         let adopted_at = end.known;
         let (pending, run) = (VecDeque::new(), Vec::new());
-        Receiver { end, pending, run, adopted_at, peeks: 0, last_adoption: Pace::new(), over: None }
+        Receiver {
+            end,
+            pending,
+            run,
+            adopted_at,
+            peeks: 0,
+            last_adoption: Pace::new(),
+            over: None,
+            request: None,
+        }
     }
 
     /// Another receiver of the same ring: a participant of its own.
@@ -899,11 +917,22 @@ impl Receiver {
         }
     }
 
+    /// After nothing was found: once more, if somebody asked to be told of the next message.
+    #[cold]
+    fn settle(&mut self, how: SlotKind, room: usize) -> Result<Taken, RecvError> {
+        match self.end.items.look_again(self.end.side.head()) {
+            true => self.take(how, room),
+            false => Err(RecvError::Empty),
+        }
+    }
+
     /// Nothing for now, or nothing for good?
     #[cold]
     fn nothing_there(&mut self, how: SlotKind, room: usize) -> Result<Taken, RecvError> {
-        if !self.end.is_time_to_look() {
-            return Err(self.over.unwrap_or(RecvError::Empty));
+        match self.settle(how, room) {
+            Err(RecvError::Empty) if self.end.is_time_to_look() => {}
+            Err(RecvError::Empty) => return Err(self.over.unwrap_or(RecvError::Empty)),
+            done => return done,
         }
         let (end, swept) = ended(&self.end.members);
         if swept {
@@ -991,7 +1020,11 @@ impl Receiver {
             Waited::Ended(error) => error,
             _ => RecvError::TimedOut,
         };
-        self.take(how, room).map_err(|error| {
+        let taken = self.take(how, room).or_else(|error| match error {
+            RecvError::Empty => self.settle(how, room),
+            error => Err(error),
+        });
+        taken.map_err(|error| {
             if error == RecvError::Empty {
                 return over;
             }
@@ -1027,6 +1060,24 @@ impl Receiver {
         let adopted = self.end.members.adopt(dead);
         self.end.loans += adopted.len() as u32;
         self.pending.extend(adopted);
+    }
+
+    /// Why there is none.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn no_desk(&self) -> Error {
+        match self.end.members.is_seated() {
+            true => Error::Forked { name: self.end.members.host().ring() },
+            false => Error::Unattached,
+        }
+    }
+
+    /// For `notify`: what a request to be told rests on. Not in a forked child, nor of a clone that found no place.
+    #[doc(hidden)]
+    pub fn desk(&mut self) -> Option<Desk<'_, SlotView>> {
+        let Receiver { end, request, .. } = self;
+        let (host, watch) = (end.members.host(), end.items.watch());
+        end.is_usable().then(|| Desk { host, watch, view: end.side.view(), request })
     }
 
     /// The longest message in bytes: a buffer of this size is never too small.
@@ -1105,6 +1156,7 @@ impl Clone for Receiver {
 
 impl Drop for Receiver {
     fn drop(&mut self) {
+        drop(self.request.take());
         if self.end.is_usable() {
             // Taken in a batch and never handed out: kept for a receiver that peeks.
             let (view, me) = (self.end.side.view(), self.end.members.me());

@@ -5,10 +5,11 @@
 #![forbid(unsafe_code)]
 
 use crate::channel::loan::spsc::{Frame, Grant, RecvBatch, SendBatch};
-use crate::channel::{Host, NoWakeup, Peer, Seat, default_strategy, supported};
+use crate::channel::{Desk, Host, NoWakeup, Peer, Seat, default_strategy, supported};
 use crate::error::{Corrupt, RecvError, SendError};
 use crate::event::{Event, WaitStrategy, Waited, Waiters};
 use crate::layout::{CLOSED, CONSUMER, PRODUCER};
+use crate::ring::observe::spsc_holds_before;
 use crate::ring::spsc::{Claim, ConsumerSide, ProducerSide, Record};
 use crate::sync::{Deadline, TRIES_PER_LEASE_CHECK, fork_epoch, spin_hint};
 use crate::view::View;
@@ -45,6 +46,7 @@ pub struct Consumer {
     empty_tries: u32,
     /// Messages received since the last wait.
     run: u32,
+    request: Option<Box<dyn Send>>,
 }
 
 /// See [`Consumer::slip`]; in `pause`s.
@@ -291,7 +293,14 @@ impl Producer {
     fn fill(&mut self, claim: Claim, message: &[u8]) {
         self.side.write(&claim, message);
         self.side.commit_all(claim, message.len());
-        self.items.notify();
+        self.announce();
+    }
+
+    /// Says that something was committed.
+    #[inline(always)]
+    pub(super) fn announce(&self) {
+        let side = &self.side;
+        self.items.notify_news(1, || side.tail(), |position| spsc_holds_before(side.view(), position));
     }
 }
 
@@ -332,6 +341,7 @@ impl Consumer {
             epoch: fork_epoch(),
             empty_tries: 0,
             run: 0,
+            request: None,
         })
     }
 
@@ -494,7 +504,7 @@ impl Consumer {
     /// every time, the kernel now and then.
     #[inline(never)]
     fn without_waiting(&mut self) -> Result<(), RecvError> {
-        if self.find()? {
+        if self.find_or_settle()? {
             return Ok(());
         }
         let producer = &self.side.view().header.parties[PRODUCER];
@@ -510,6 +520,26 @@ impl Consumer {
 
     fn find(&mut self) -> Result<bool, RecvError> {
         self.side.find().map_err(RecvError::Corrupt)
+    }
+
+    /// The same, and if there is nothing, a producer that is to tell of the next message knows that there is nothing.
+    fn find_or_settle(&mut self) -> Result<bool, RecvError> {
+        Ok(self.find()? || self.items.look_again(self.side.head()) && self.find()?)
+    }
+
+    /// What people call the ring.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn ring(&self) -> String {
+        self.host.ring()
+    }
+
+    /// For `notify`: what a request to be told rests on. Not in a forked child.
+    #[doc(hidden)]
+    pub fn desk(&mut self) -> Option<Desk<'_, View>> {
+        let inherited = self.is_inherited();
+        let Consumer { side, items, host, request, .. } = self;
+        (!inherited).then(|| Desk { host: &**host, watch: items.watch(), view: side.view(), request })
     }
 
     #[inline(always)]
@@ -532,7 +562,7 @@ impl Consumer {
             let producer = &side.view().header.parties[PRODUCER];
             let gone = || ended(producer.peer(|| host.is_held(PRODUCER)));
             let waited = items.wait(*strategy, deadline, || side.has_news(), gone);
-            if self.find()? {
+            if self.find_or_settle()? {
                 return Ok(());
             }
             match waited {
@@ -576,6 +606,7 @@ fn ended(producer: Peer) -> Option<RecvError> {
 
 impl Drop for Consumer {
     fn drop(&mut self) {
+        drop(self.request.take());
         if !self.is_inherited() {
             self.side.view().header.parties[CONSUMER].close();
             self.space.notify_all();

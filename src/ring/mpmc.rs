@@ -456,9 +456,19 @@ impl Side {
 
     /// What is at a position, and by how many laps its slot is ahead of it.
     pub(super) fn seen_at(&self, at: u64) -> (Option<SlotKind>, i64) {
-        // ord(mpmc.state) Relaxed <- Side::commit: a look; nothing is accessed on the strength of it.
-        let word = SlotWord(self.view.state(self.view.slot(at)).load(Relaxed));
-        (word.kind(), word.ahead_of(self.view.lap(at)))
+        seen(&self.view, at)
+    }
+
+    /// The position behind the last one claimed.
+    #[must_use]
+    pub fn tail(&self) -> u64 {
+        self.tail
+    }
+
+    /// No position before it holds anything for this side to take.
+    #[must_use]
+    pub fn head(&self) -> u64 {
+        self.head
     }
 
     /// So many claims in a row were passed over that only damage explains it.
@@ -487,7 +497,14 @@ impl Side {
     }
 }
 
-fn is_before(a: u64, b: u64) -> bool {
+/// See [`Side::seen_at`].
+pub(super) fn seen(view: &SlotView, at: u64) -> (Option<SlotKind>, i64) {
+    // ord(mpmc.state) Relaxed <- Side::commit: a look; nothing is accessed on the strength of it.
+    let word = SlotWord(view.state(view.slot(at)).load(Relaxed));
+    (word.kind(), word.ahead_of(view.lap(at)))
+}
+
+pub(super) fn is_before(a: u64, b: u64) -> bool {
     (a.wrapping_sub(b) as i64) < 0
 }
 

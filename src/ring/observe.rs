@@ -5,9 +5,10 @@
 
 use crate::layout::SlotKind::{Free, Full, Peeked, Reading};
 use crate::layout::{SlotKind, SlotWord};
-use crate::ring::scan::stride_of;
+use crate::ring::mpmc::{is_before, seen};
+use crate::ring::scan::{committed_end, is_behind, stride_of};
 use crate::ring::spsc::PAD;
-use crate::sync::Ordering::Acquire;
+use crate::sync::Ordering::{Acquire, Relaxed};
 use crate::view::{SlotView, View};
 
 /// How often a walk along the records starts anew because the consumer has overtaken it.
@@ -69,6 +70,80 @@ pub fn chain(view: &View) -> Chain {
 pub fn spsc_head(view: &View) -> u64 {
     // ord(spsc.free) Acquire <- ConsumerSide::release: looks stay in their order.
     view.header.head.0.load(Acquire)
+}
+
+/// Whether a record from before `position` is still in an SPSC ring.
+#[must_use]
+pub fn spsc_holds_before(view: &View, position: u64) -> bool {
+    is_behind(spsc_head(view), position)
+}
+
+/// Where the next record of an SPSC ring starts, if there is one.
+#[must_use]
+pub fn spsc_first(view: &View) -> Option<u64> {
+    let head = spsc_head(view);
+    // ord(spsc.commit) Relaxed <- ProducerSide::publish: a look; nothing is accessed on the strength of it.
+    let word = view.memory.word(view.index(head & !(view.align() - 1))).load(Relaxed);
+    (word != 0).then_some(head)
+}
+
+/// Behind the last record of an SPSC ring, or its head if that cannot be told.
+#[must_use]
+pub fn spsc_end(view: &View) -> u64 {
+    let head = spsc_head(view);
+    committed_end(view, head).unwrap_or(head)
+}
+
+/// Whether a message from before `position` waits in an MPMC ring.
+#[must_use]
+pub fn holds_before(view: &SlotView, position: u64) -> bool {
+    let (head, _) = hints(view);
+    let mut at = position;
+    for _ in 0..2 * view.slots() {
+        if !is_before(head, at) {
+            return false;
+        }
+        at = at.wrapping_sub(1);
+        match seen(view, at) {
+            (Some(Full), 0) => return true,
+            // Receivers have come here, and so past all before: nobody claims a slot again that they have not passed.
+            (Some(Reading | Peeked), 0) | (_, 2..) => return false,
+            (kind, 1) if kind != Some(Free) => return false,
+            // Given back by who read it, or by who was to fill it; or being filled; or void.
+            _ => {}
+        }
+    }
+    false
+}
+
+/// Looks at the positions of an MPMC ring from its head to where nobody has been yet: the first one with a message that
+/// waits, and the one behind the last.
+fn waiting(view: &SlotView) -> (Option<u64>, Option<u64>) {
+    let (head, _) = hints(view);
+    let (mut first, mut behind) = (None, None);
+    for at in (0..2 * view.slots()).map(|k| head.wrapping_add(k)) {
+        match seen(view, at) {
+            (Some(Full), 0) => {
+                first = first.or(Some(at));
+                behind = Some(at.wrapping_add(1));
+            }
+            (Some(Free), 0) | (_, ..0) => break,
+            _ => {}
+        }
+    }
+    (first, behind)
+}
+
+/// The position of the next message of an MPMC ring, if one waits.
+#[must_use]
+pub fn first(view: &SlotView) -> Option<u64> {
+    waiting(view).0
+}
+
+/// Behind the last message of an MPMC ring that waits, or its head.
+#[must_use]
+pub fn end(view: &SlotView) -> u64 {
+    waiting(view).1.unwrap_or(hints(view).0)
 }
 
 /// How far an MPMC ring has come, by one word of it. Positions are counted from a common one: see [`Scale`].

@@ -319,6 +319,15 @@ impl AtomicU32 {
         }
         self.value.fetch_or(value, weaken::order(order))
     }
+
+    /// As core's.
+    #[track_caller]
+    pub fn fetch_and(&self, value: u32, order: Ordering) -> u32 {
+        if weaken::is_split() {
+            return self.in_two_steps(order, |found| found & value);
+        }
+        self.value.fetch_and(value, weaken::order(order))
+    }
 }
 
 impl AtomicU32 {

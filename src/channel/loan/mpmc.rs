@@ -54,7 +54,7 @@ impl<'a> Grant<'a> {
         if !end.side.commit(&self.claim, len) {
             return self.send_again(len);
         }
-        end.items.notify();
+        end.announce(1);
         end.loans -= 1;
         self.open = false;
         Ok(())
@@ -84,7 +84,7 @@ impl<'a> Grant<'a> {
                 None => end.side.copy(&self.claim, &to, len),
             }
             if end.side.commit(&to, len) {
-                end.items.notify();
+                end.announce(1);
                 return Ok(());
             }
             end.give_back(&to);

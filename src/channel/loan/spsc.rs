@@ -51,7 +51,7 @@ impl<'a> Grant<'a> {
         } else {
             self.producer.side.commit(self.claim, len);
         }
-        self.producer.items.notify();
+        self.producer.announce();
         Ok(())
     }
 
@@ -140,7 +140,7 @@ impl SendBatch<'_> {
         let count = if self.producer.is_inherited() { 0 } else { self.batch.count };
         if count > 0 {
             self.producer.side.commit_batch(self.batch);
-            self.producer.items.notify();
+            self.producer.announce();
         }
         count
     }

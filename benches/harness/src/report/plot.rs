@@ -28,10 +28,14 @@ impl Axis {
         (share * 100.0).clamp(0.0, 100.0)
     }
 
-    /// Powers of ten, and their double and fivefold where there would be few.
+    /// Powers of ten, and their double and fivefold where there would be few, and more where there would be hardly any.
     pub(super) fn ticks(self) -> Vec<f64> {
         let decades = (self.high / self.low).log10();
-        let steps: &[f64] = if decades < 2.2 { &[1.0, 2.0, 5.0] } else { &[1.0] };
+        let steps: &[f64] = match decades {
+            ..0.75 => &[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0],
+            ..2.2 => &[1.0, 2.0, 5.0],
+            _ => &[1.0],
+        };
         let powers = self.low.log10().floor() as i32..=self.high.log10().ceil() as i32;
         let all = powers.flat_map(|power| steps.iter().map(move |step| step * 10f64.powi(power)));
         let inside: Vec<f64> = all.filter(|tick| (self.low..=self.high).contains(tick)).collect();
@@ -168,6 +172,7 @@ mod tests {
         assert_eq!(axis.ticks(), [10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0]);
         assert!(Axis::around([0.0]).is_none());
         assert_eq!(Axis::around([1.0, 1e6]).unwrap().ticks().len(), 7);
+        assert_eq!(Axis::around([300.0, 500.0]).unwrap().ticks(), [300.0, 400.0, 500.0]);
         assert!(Axis::around([1e-3, 1e12]).unwrap().ticks().len() <= 9);
     }
 

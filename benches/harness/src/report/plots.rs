@@ -235,7 +235,7 @@ fn at_rates(report: &Report) -> Vec<Plot> {
             ghost: row.uncorrected_p99_ns.map(|ns| ("p99 uncorrected", ns)),
         });
         Some(Plot {
-            title: format!("At {}messages a second, 8 B one way", prefixed(rate?.into())),
+            title: format!("{} messages a second, 8 B one way", prefixed(rate?.into()).trim_end()),
             caption: "From the moment a message was due, whatever became of those before it. Dots: p50 (large), p99 and, \
                       where there are values enough, p99.9; the bar ends at the longest. Hollow: the p99 that would be \
                       reported if a message's time began when it was really sent (coordinated omission).",
@@ -355,7 +355,7 @@ impl Chart<'_> {
         others.iter().for_each(|name| lines(&mut drawing, "s ghost", name));
         let mut legend = String::new();
         for (number, name) in own.iter().enumerate() {
-            let class = format!("c{}", first + number % 5);
+            let class = format!("c{}", first + number % 7);
             lines(&mut drawing, &format!("s {class}"), name);
             for point in (self.series)(name) {
                 let title = format!("{name}, {}", (self.say)(point.0, point.1));
@@ -432,7 +432,7 @@ fn scaling(report: &Report) -> Option<Plot> {
         title,
         caption: "Messages a second of all together; each a process, half of them on each of the two cores. Below: how \
                   many. Grey: the others, for the scale.",
-        body: format!(r#"<div class="panels">{panels}</div>"#),
+        body: format!(r#"<div class="panels two">{panels}</div>"#),
     })
 }
 
