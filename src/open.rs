@@ -390,13 +390,7 @@ impl Ring {
                 instead: "make the ring with a futex to wake up by",
             });
         }
-        if common.asymmetric && !register_for_heavy_fences() {
-            return Err(Error::Unsupported {
-                name: segment.label(),
-                what: "membarrier(2), which this ring was made to use,",
-                instead: "make the ring with plain fences",
-            });
-        }
+        join_fences(&segment)?;
         let lease = Lease::join(fd.as_fd(), Arc::new(segment), common.persistent)?;
         Ok(lease.map(|lease| Ring { lease, terms: Terms { shape, common, trust } }))
     }
@@ -647,6 +641,21 @@ pub fn slots(segment: &Segment, geometry: SlotGeometry) -> Result<SlotView> {
     // Larger ones page by page, as they are touched.
     memory.map_pages(0, memory.len().min(8 << 20));
     Ok(SlotView::new(lines(segment)?, parties, memory, geometry))
+}
+
+/// Sees to it that other processes' heavy fences reach this one, where the segment's sleepers rely on them.
+///
+/// # Errors
+/// The kernel has no membarrier(2), or forbids it.
+pub fn join_fences(segment: &Segment) -> Result<()> {
+    if segment.header().flags & FLAG_ASYMMETRIC_FENCES == 0 || register_for_heavy_fences() {
+        return Ok(());
+    }
+    Err(Error::Unsupported {
+        name: segment.label(),
+        what: "membarrier(2), which this ring was made to use,",
+        instead: "make the ring with plain fences",
+    })
 }
 
 /// The stream in a mapped segment, or the ring of records, if it is one of this kind.

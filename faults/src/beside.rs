@@ -8,7 +8,7 @@ use crate::child::{Child, fork};
 use crate::ends::{Kind, LONGEST, Listener, Put, Take, Talker};
 use crate::log::{Event, Log, now};
 use crate::payload::{Id, checksum};
-use crate::schedule::Usage;
+use crate::usage::Usage;
 use crate::words::Words;
 use nix::sys::signal::{Signal, raise};
 use nix::sys::wait::WaitStatus;

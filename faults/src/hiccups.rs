@@ -6,8 +6,9 @@
 
 use crate::child::{Child, fork};
 use crate::log::{Event, Log};
-use crate::schedule::{Gauge, SLOW, stolen};
+use crate::schedule::{Gauge, SLOW};
 use crate::summary::{Summary, Times};
+use crate::usage::stolen;
 use crate::words::Words;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;

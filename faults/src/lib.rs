@@ -23,4 +23,5 @@ pub mod stepping;
 pub mod storm;
 pub mod summary;
 pub mod trace;
+pub mod usage;
 pub mod words;

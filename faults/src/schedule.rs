@@ -1,77 +1,15 @@
-//! What the scheduler does, told from what the ring does: for how long a process could have gone on and had no core
-//! (`run_delay` of /proc/PID/schedstat, see proc(5)), and with it the stalls of a participant, measured by itself.
+//! What the scheduler does, told from what the ring does: the stalls of a participant, measured by itself, without the time
+//! in which it had no core (`usage` has the account of that).
 //!
 //! What a hypervisor takes away is in no process's `run_delay`, and stays in every figure here.
 #![allow(clippy::disallowed_types, reason = "an observer's own words")]
 
-use crate::log::{Event, Log, now};
+use crate::log::{Event, Log};
+use crate::usage::{Lap, Stopwatch};
 use crate::words::Words;
-use nix::unistd::{SysconfVar, sysconf};
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
-
-/// For how long a process has had a core, and for how long it has waited for one.
-pub struct Usage(File);
-
-impl Usage {
-    /// Of the calling thread.
-    ///
-    /// # Errors
-    /// If the kernel does not count it (`CONFIG_SCHED_INFO`), or /proc is absent.
-    pub fn own() -> std::io::Result<Usage> {
-        File::open("/proc/thread-self/schedstat").map(Usage)
-    }
-
-    /// Of the first thread of another process.
-    ///
-    /// # Errors
-    /// As above, and if it is gone.
-    pub fn of(pid: i32) -> std::io::Result<Usage> {
-        File::open(format!("/proc/{pid}/schedstat")).map(Usage)
-    }
-
-    /// How long it has waited, in nanoseconds, since it began; 0 of one that is gone. Of another process the wait that lasts
-    /// is not in it yet.
-    #[must_use]
-    pub fn delay(&self) -> u64 {
-        self.word(1)
-    }
-
-    /// How long it has had a core, in nanoseconds; of another process it may be some milliseconds old.
-    #[must_use]
-    pub fn on_core(&self) -> u64 {
-        self.word(0)
-    }
-
-    fn word(&self, nth: usize) -> u64 {
-        let mut text = [0; 96];
-        let len = self.0.read_at(&mut text, 0).unwrap_or(0);
-        let text = std::str::from_utf8(&text[..len]).unwrap_or("");
-        text.split_ascii_whitespace().nth(nth).and_then(|word| word.parse().ok()).unwrap_or(0)
-    }
-}
-
-/// What the hypervisor has taken of all cores together since the machine was started (`steal` of /proc/stat), which no
-/// process's account shows. The kernel counts it in ticks, of which there are a hundred a second.
-///
-/// # Errors
-/// Without /proc.
-pub fn stolen() -> Result<Duration, String> {
-    let text = std::fs::read_to_string("/proc/stat").map_err(|e| format!("/proc/stat: {e}"))?;
-    let ticks = stolen_ticks(&text).ok_or("/proc/stat has no time stolen by a hypervisor")?;
-    let hertz = sysconf(SysconfVar::CLK_TCK).ok().flatten().unwrap_or(100).max(1).unsigned_abs();
-    Ok(Duration::from_millis(ticks.saturating_mul(1000) / hertz))
-}
-
-/// `cpu user nice system idle iowait irq softirq steal ...`, the sum of all cores first.
-fn stolen_ticks(text: &str) -> Option<u64> {
-    let mut sum = text.lines().next()?.split_ascii_whitespace();
-    (sum.next()? == "cpu").then_some(())?;
-    sum.nth(7)?.parse().ok()
-}
 
 /// Whether a process sleeps and could be woken: it neither has a core nor wants one.
 #[must_use]
@@ -84,7 +22,7 @@ pub fn is_asleep(pid: i32) -> bool {
 /// A shorter time between two answers is not written down.
 pub const SLOW: u64 = 100_000;
 /// The delay is read at most so often, so as to cost nothing beside the verbs.
-const SAMPLE: u64 = 500_000;
+const SAMPLE: Duration = Duration::from_micros(500);
 
 /// Watches the time between a participant's answers. What it finds goes into the participant's log.
 pub struct Gauge {
@@ -93,9 +31,7 @@ pub struct Gauge {
     /// The word that counts this participant's stops and continuations.
     stops: (Arc<Words>, usize),
     stopped: u64,
-    usage: Usage,
-    sampled: (u64, u64),
-    last: u64,
+    watch: Stopwatch,
 }
 
 impl Gauge {
@@ -105,8 +41,8 @@ impl Gauge {
     /// Without /proc.
     #[must_use]
     pub fn new(log: Log, stops: (Arc<Words>, usize)) -> Gauge {
-        let usage = Usage::own().expect("/proc/thread-self/schedstat");
-        let mut gauge = Gauge { waits: 0, log, stops, stopped: 0, usage, sampled: (0, 0), last: 0 };
+        let watch = Stopwatch::new(Duration::from_nanos(SLOW), SAMPLE).expect("/proc/thread-self/schedstat");
+        let mut gauge = Gauge { waits: 0, log, stops, stopped: 0, watch };
         gauge.restart();
         gauge
     }
@@ -115,38 +51,26 @@ impl Gauge {
     pub fn restart(&mut self) {
         self.stopped = self.stops.0[self.stops.1].load(SeqCst);
         self.waits = self.log.waits();
-        self.sampled = (now(), self.usage.delay());
-        self.last = now();
+        self.watch.restart();
     }
 
     /// A verb has answered. Of a long time since the last answer, what the kernel gave to others is taken off: `net` is at
     /// most by half a millisecond too large, never too small.
     pub fn answered(&mut self) {
-        let at = now();
-        let raw = at - self.last;
-        if raw < SLOW && at - self.sampled.0 < SAMPLE {
-            self.last = at;
-            return;
+        if let Some(lap) = self.watch.lap() {
+            self.account(lap);
         }
-        self.account(raw, Usage::delay);
     }
 
-    fn account(&mut self, raw: u64, delay: impl FnOnce(&Usage) -> u64) {
-        // A time without a core between two of these readings is in both differences, or in that of the clock alone.
-        let begin = now();
-        let delay = delay(&self.usage);
-        let end = now();
-        if self.is_own() && raw >= SLOW {
-            // Counted from the last sample on, at which no stall had begun.
-            let net = (end - self.sampled.0).saturating_sub(delay - self.sampled.1).min(raw);
-            self.log.write(Event::Slow { raw, net });
-        }
-        // Also a stop since `begin` would be taken for a part of the next stall.
+    fn account(&mut self, Lap { gross, net }: Lap) {
+        // Asked for when the lap is over: also a stop while its delay was read would be taken for a part of the next stall.
         if !self.is_own() {
             return self.restart();
         }
-        self.sampled = (begin, delay);
-        self.last = now();
+        let [raw, net] = [gross, net].map(|time| time.as_nanos() as u64);
+        if raw >= SLOW {
+            self.log.write(Event::Slow { raw, net });
+        }
     }
 
     /// Neither stopped since the last sample, nor kept waiting by who reads the log.
@@ -159,6 +83,8 @@ impl Gauge {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::now;
+    use crate::usage::Usage;
     use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
     use nix::unistd::Pid;
 
@@ -192,36 +118,20 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_was_stolen_is_the_eighth_of_all_cores() {
-        let text = "cpu  900 1 2 3 4 5 6 77 8 9\ncpu0 1 2 3 4 5 6 7 8 9 10\n";
-        assert_eq!(stolen_ticks(text), Some(77));
-        assert_eq!(stolen_ticks("cpu 1 2 3 4\n"), None);
-        let before = stolen().unwrap();
-        assert!(stolen().unwrap() >= before);
-    }
-
     /// A signal is often taken at the end of a system call: that which reads the delay is one.
     #[test]
     fn a_stop_while_the_delay_is_read_is_no_part_of_the_next_stall() {
-        let pause = std::time::Duration::from_millis(20);
+        let pause = Duration::from_millis(20);
         let (log, words) = (Log::new(64), Arc::new(Words::new(1)));
         let mut gauge = Gauge::new(log.clone(), (words.clone(), 0));
-        let mut continued = 0;
-        gauge.account(0, |usage| {
-            let delay = usage.delay();
-            words[0].store(1, SeqCst);
-            std::thread::sleep(pause);
-            words[0].store(2, SeqCst);
-            continued = now();
-            delay
-        });
-        assert!(gauge.sampled.0 >= continued, "the sample is behind the stop");
-        // A stall for want of a core, as long as the stop was.
-        let raw = pause.as_nanos() as u64;
-        gauge.account(raw, |usage| usage.delay() + raw);
+        words[0].store(1, SeqCst);
+        std::thread::sleep(pause);
+        words[0].store(2, SeqCst);
+        // As of a lap that began before the stop.
+        gauge.account(Lap { gross: Duration::ZERO, net: Duration::ZERO });
+        gauge.answered();
         let found = slow(&log);
-        assert!(matches!(found[..], [(long, net)] if long == raw && net < raw / 2), "{found:?}");
+        assert!(found.iter().all(|(_, net)| u128::from(*net) < pause.as_nanos() / 2), "{found:?}");
     }
 
     /// Of two that want the same core for as long, one waits while the other has it, and the accounts say so.

@@ -11,8 +11,9 @@ use crate::adapters::pipe::{
 use crate::channel::stream::{End, Stop};
 use crate::layout::KIND_PAGES;
 use crate::liveness::Hold;
+use crate::open;
 use crate::segment::{self, Place, Segment, Trust};
-use crate::sync::{Deadline, register_for_heavy_fences};
+use crate::sync::Deadline;
 use nix::errno::Errno;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -89,7 +90,8 @@ impl Fifo {
     /// Opens the reading end; by default waits until somebody has the writing end open, or opens it.
     ///
     /// # Errors
-    /// ENOENT, EACCES, EINTR, ETIMEDOUT; EINVAL if it is no FIFO of slipring.
+    /// ENOENT, EACCES, EINTR, ETIMEDOUT; EINVAL if it is no FIFO of slipring; EOPNOTSUPP if it relies on membarrier(2), which
+    /// this process may not call.
     pub fn open_reader(&self, how: Open) -> io::Result<Reader> {
         self.open(&[End::Reading], how).map(Reader)
     }
@@ -114,7 +116,7 @@ impl Fifo {
         let fd = Segment::open_file(&self.0, Trust::Kernel).map_err(errno)?;
         let (fd, segment) = Segment::open(self.0.clone(), fd, Trust::Kernel).map_err(errno)?;
         let view = view(&segment, KIND_PAGES)?;
-        register_for_heavy_fences();
+        open::join_fences(&segment).map_err(errno)?;
         let segment = Arc::new(segment);
         // The gate's description is not the end's: it is closed here, and with it the gate is open, come what may.
         let gate = Hold::new(&segment, fd.as_fd()).map_err(errno)?;

@@ -142,7 +142,8 @@ impl Open {
     ///
     /// # Errors
     /// EINVAL (no slash in front; no message or no byte to hold; too large; it is something else), EACCES (another
-    /// slash, `.` or `..`; what is not permitted), ENOENT, EEXIST, ENAMETOOLONG, ENOSPC, EMFILE, ENFILE.
+    /// slash, `.` or `..`; what is not permitted), ENOENT, EEXIST, ENAMETOOLONG, ENOSPC, EMFILE, ENFILE; EOPNOTSUPP if it
+    /// relies on membarrier(2), which this process may not call.
     pub fn open(&self, name: &str) -> io::Result<Queue> {
         let place = place(name)?;
         loop {

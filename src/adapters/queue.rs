@@ -137,7 +137,7 @@ pub(super) struct Opened {
 impl Opened {
     /// On a description of its own; `fd` is any descriptor of the segment.
     pub(super) fn new(fd: BorrowedFd<'_>, segment: Segment, view: QueueView) -> io::Result<Arc<Opened>> {
-        register_for_heavy_fences();
+        open::join_fences(&segment).map_err(errno)?;
         let segment = Arc::new(segment);
         let hold = Hold::new(&segment, fd).map_err(errno)?;
         if !hold.be_present(&segment).map_err(errno)? {

@@ -4,8 +4,8 @@
 
 use crate::adapters::pipe::errno;
 use crate::liveness::Lease;
+use crate::open;
 use crate::segment::Segment;
-use crate::sync::register_for_heavy_fences;
 use nix::errno::Errno;
 use std::io;
 use std::ops::Range;
@@ -29,7 +29,7 @@ impl Seat {
         numbers: Range<usize>,
     ) -> io::Result<Seat> {
         // A child's own memory map must be registered, too.
-        register_for_heavy_fences();
+        open::join_fences(segment).map_err(errno)?;
         let joined = Lease::join(of, segment.clone(), true).map_err(errno)?;
         let lease = joined.ok_or(Errno::EAGAIN)?;
         // Each process starts to look somewhere else, so that the first look mostly finds a free one.

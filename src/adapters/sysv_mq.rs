@@ -87,7 +87,7 @@ impl Options {
 /// The queue with this key, or a new one (msgget(2)): `flags` are [`IPC_CREAT`], [`IPC_EXCL`] and nine permission bits.
 ///
 /// # Errors
-/// ENOENT, EEXIST, EACCES, EINVAL, ENOSPC.
+/// ENOENT, EEXIST, EACCES, EINVAL, ENOSPC; EOPNOTSUPP if it relies on membarrier(2), which this process may not call.
 pub fn get_queue(key: i32, flags: i32, options: &Options) -> io::Result<Queue> {
     let mode = flags as u32;
     let check = |queue: &Queue| allowed(&queue.handle.opened.view, (mode >> 6 | mode >> 3 | mode) & 0o6);

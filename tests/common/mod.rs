@@ -487,6 +487,36 @@ impl Drop for Board {
     }
 }
 
+/// Whether other processes' heavy fences (membarrier(2), GLOBAL_EXPEDITED) reach this one; `None` if the kernel does not
+/// say, as before Linux 6.3.
+pub fn is_registered_for_fences() -> Option<bool> {
+    const GET_REGISTRATIONS: i32 = 1 << 9;
+    // SAFETY: takes three numbers, and gives a number.
+    let registered = unsafe { libc::syscall(libc::SYS_membarrier, GET_REGISTRATIONS, 0, 0) };
+    (registered >= 0).then_some(registered & i64::from(libc::MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED) != 0)
+}
+
+/// From now on this system call is ENOSYS to this process (seccomp(2)).
+pub fn forbid(number: i64) {
+    const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
+    const EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+    const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
+    let step = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
+    let mut steps = [
+        step(LOAD, 0, 0, std::mem::offset_of!(libc::seccomp_data, nr) as u32),
+        step(EQUAL, 0, 1, number as u32),
+        step(RETURN, 0, 0, libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32),
+        step(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let program = libc::sock_fprog { len: steps.len() as u16, filter: steps.as_mut_ptr() };
+    // SAFETY: takes numbers; who may gain nothing more may filter its own calls.
+    let given_up = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+    assert_eq!(given_up, 0, "{}", io::Error::last_os_error());
+    // SAFETY: the program and its steps live across the call, which copies them.
+    let set = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
+    assert_eq!(set, 0, "{}", io::Error::last_os_error());
+}
+
 /// The descriptor that the kernel has just made for this process.
 pub fn owned(fd: std::os::fd::RawFd) -> OwnedFd {
     // SAFETY: callers pass a descriptor received by SCM_RIGHTS, which nobody else in this process knows of.

@@ -2,9 +2,9 @@
 //! its checksum made right again. Opening may refuse; whatever it accepts must bear every verb that cannot wait, until one
 //! finds a fault.
 
-use crate::below;
 use crate::crowd::SLOTS;
 use crate::victim::{CAPACITY, any_word};
+use crate::{Count, below};
 use arbitrary::Unstructured;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -17,7 +17,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::LazyLock;
 
 /// The fields of the segment header: offset and size (docs/layout.md).
-const HEADER: [(usize, usize); 17] = [
+pub(crate) const HEADER: [(usize, usize); 17] = [
     (0, 8),
     (8, 4),
     (12, 4),
@@ -38,8 +38,7 @@ const HEADER: [(usize, usize); 17] = [
 ];
 const CHECKSUM: usize = 88;
 
-/// 1 if it was accepted.
-pub(crate) fn run(input: &[u8]) -> u64 {
+pub(crate) fn run(input: &[u8]) -> Count {
     let mut input = Unstructured::new(input);
     let trust = [Trust::Kernel, Trust::Distrust][below(&mut input, 2) as usize];
     let seals = match below(&mut input, 8) {
@@ -55,7 +54,7 @@ pub(crate) fn run(input: &[u8]) -> u64 {
         Ok(ring) => ring,
         Err(error) => {
             assert!(!error.to_string().is_empty());
-            return 0;
+            return [("refused", 1)].into();
         }
     };
     let info = ring.info();
@@ -75,7 +74,7 @@ pub(crate) fn run(input: &[u8]) -> u64 {
     for fault in ended.into_iter().flatten().filter_map(Result::err) {
         assert!(fault.to_string().contains(fault.field), "a fault names its field");
     }
-    1
+    [("bore every verb that cannot wait", 1)].into()
 }
 
 /// Who may not attach is told why.
@@ -197,10 +196,7 @@ fn nearly_right(input: &mut Unstructured<'_>) -> Vec<u8> {
         bytes[52..56].fill(0);
     }
     if below(input, 4) > 0 {
-        let sum = bytes[..CHECKSUM].iter().fold(0xcbf2_9ce4_8422_2325_u64, |sum, &byte| {
-            (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-        bytes[CHECKSUM..CHECKSUM + 8].copy_from_slice(&sum.to_ne_bytes());
+        sum_up(&mut bytes);
     }
     match below(input, 8) {
         0 => bytes.truncate(below(input, len as u64 + 1) as usize),
@@ -210,7 +206,15 @@ fn nearly_right(input: &mut Unstructured<'_>) -> Vec<u8> {
     bytes
 }
 
-fn number(bytes: &[u8]) -> u64 {
+/// Makes the checksum right again.
+pub(crate) fn sum_up(header: &mut [u8]) {
+    let sum = header[..CHECKSUM]
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |sum, &byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    header[CHECKSUM..CHECKSUM + 8].copy_from_slice(&sum.to_ne_bytes());
+}
+
+pub(crate) fn number(bytes: &[u8]) -> u64 {
     let mut word = [0; 8];
     word[..bytes.len()].copy_from_slice(bytes);
     u64::from_ne_bytes(word)

@@ -1,6 +1,6 @@
 //! Any command line: it is understood, or there is a complaint that a terminal can show.
 
-use crate::below;
+use crate::{Count, below};
 use arbitrary::Unstructured;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -40,7 +40,7 @@ static WORDS: LazyLock<Vec<String>> = LazyLock::new(|| {
 });
 
 /// 1 if it was understood.
-pub(crate) fn run(input: &[u8]) -> u64 {
+pub(crate) fn run(input: &[u8]) -> Count {
     let mut input = Unstructured::new(input);
     let mut args = vec![OsString::from("slipring")];
     while !input.is_empty() && args.len() < 32 {
@@ -60,5 +60,5 @@ pub(crate) fn run(input: &[u8]) -> u64 {
         assert!(!complaint.trim().is_empty(), "a complaint says something: {args:?}");
         assert!(complaint.len() < 100_000, "and can be read: {args:?}");
     }
-    u64::from(answer.is_ok())
+    [(if answer.is_ok() { "understood" } else { "refused" }, 1)].into()
 }

@@ -8,30 +8,44 @@ pub mod crowd;
 pub mod queue;
 pub mod victim;
 
+mod adapters;
 mod attach;
 mod command;
 mod hostile;
 mod many;
 mod sequence;
 
+use std::collections::BTreeMap;
+
+/// How much came of an input, or of many.
+pub type Count = BTreeMap<&'static str, u64>;
+
 /// A fuzz target.
 pub struct Target {
     /// As in `fuzz/`.
     pub name: &'static str,
     /// Plays an input, and says how much came of it.
-    pub run: fn(&[u8]) -> u64,
-    /// Of what.
-    pub counts: &'static str,
+    pub run: fn(&[u8]) -> Count,
+    /// What must come of some thousand inputs, or they tested nothing.
+    pub must: &'static [&'static str],
+    /// Bytes of the longest inputs that are worth while.
+    pub longest: usize,
 }
 
 /// All targets.
-pub const TARGETS: [Target; 6] = [
-    Target { name: "attach", run: attach::run, counts: "accepted, which bore every verb that cannot wait" },
-    Target { name: "command", run: command::run, counts: "understood" },
-    Target { name: "crowded", run: hostile::crowded, counts: "verbs" },
-    Target { name: "hostile", run: hostile::run, counts: "verbs" },
-    Target { name: "many", run: many::run, counts: "verbs" },
-    Target { name: "sequence", run: sequence::run, counts: "verbs" },
+pub const TARGETS: [Target; 7] = [
+    Target { name: "adapters", run: adapters::run, must: &adapters::MUST, longest: 1024 },
+    Target {
+        name: "attach",
+        run: attach::run,
+        must: &["bore every verb that cannot wait", "refused"],
+        longest: 512,
+    },
+    Target { name: "command", run: command::run, must: &["understood"], longest: 512 },
+    Target { name: "crowded", run: hostile::crowded, must: &hostile::MUST_CROWDED, longest: 4096 },
+    Target { name: "hostile", run: hostile::run, must: &hostile::MUST, longest: 4096 },
+    Target { name: "many", run: many::run, must: &["verbs"], longest: 512 },
+    Target { name: "sequence", run: sequence::run, must: &["verbs"], longest: 512 },
 ];
 
 /// The target of this name.

@@ -2,7 +2,7 @@
 //! one at a time, while other handles have loans out that nobody waits for: grants to commit or to give up, frames to
 //! release, deliveries to acknowledge, all of them to forget; handles come, are cloned and leave.
 
-use crate::below;
+use crate::{Count, below};
 use arbitrary::Unstructured;
 use slipring::mpmc::{Receiver, Sender};
 use slipring::{Options, RecvError, Ring, SendError, Trust};
@@ -185,7 +185,7 @@ struct Game {
 }
 
 /// A fuzz case: the ring's shape, then verbs.
-pub(crate) fn run(input: &[u8]) -> u64 {
+pub(crate) fn run(input: &[u8]) -> Count {
     let mut input = Unstructured::new(input);
     let slots = [2, 4, 8][below(&mut input, 3) as usize];
     let trust = [Trust::Kernel, Trust::Distrust][below(&mut input, 2) as usize];
@@ -209,7 +209,7 @@ pub(crate) fn run(input: &[u8]) -> u64 {
         game.verb(&mut input);
     }
     game.end();
-    game.verbs
+    [("verbs", game.verbs)].into()
 }
 
 /// One of the handles, if there is one.

@@ -1,14 +1,14 @@
 //! Any sequence of verbs of an SPSC ring against a queue.
 
-use crate::below;
 use crate::queue::{Op, behaves_as_a_queue};
+use crate::{Count, below};
 use arbitrary::Unstructured;
 use slipring::{Align, Options, Trust};
 
 /// Enough to go round the ring many times.
 const MOST: usize = 400;
 
-pub(crate) fn run(input: &[u8]) -> u64 {
+pub(crate) fn run(input: &[u8]) -> Count {
     let mut input = Unstructured::new(input);
     let capacity = [4096, 16384][below(&mut input, 2) as usize];
     let (align, boundary) = [(Align::Line, 64), (Align::Dense, 8)][below(&mut input, 2) as usize];
@@ -19,7 +19,7 @@ pub(crate) fn run(input: &[u8]) -> u64 {
     }
     let options = Options::new().capacity(capacity).align(align).trust(trust);
     behaves_as_a_queue(&options, capacity as u64, boundary, &ops);
-    ops.len() as u64
+    [("verbs", ops.len() as u64)].into()
 }
 
 fn op(input: &mut Unstructured<'_>, capacity: usize) -> Op {

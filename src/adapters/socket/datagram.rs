@@ -18,8 +18,9 @@ use crate::channel::stream::{Call, Stop, Stream};
 use crate::error::Error;
 use crate::layout::{KIND_PAGES, KIND_RECORDS};
 use crate::liveness::Hold;
+use crate::open;
 use crate::segment::{Place, Segment, Trust, reopen};
-use crate::sync::{Deadline, register_for_heavy_fences};
+use crate::sync::Deadline;
 use crate::view::PageView;
 use nix::errno::Errno;
 use std::cell::Cell;
@@ -125,7 +126,7 @@ impl Remote {
             KIND_PAGES => Errno::EPROTOTYPE.into(),
             _ => Errno::ECONNREFUSED.into(),
         })?;
-        register_for_heavy_fences();
+        open::join_fences(&segment).map_err(pipe::errno)?;
         Ok(Remote::new(fd, Arc::new(segment), view))
     }
 
@@ -271,7 +272,8 @@ impl Datagram {
     /// is lost if the socket had been connected.
     ///
     /// # Errors
-    /// ENOENT; ECONNREFUSED if nobody receives there; EPROTOTYPE if it is another kind of socket; EACCES, EMFILE.
+    /// ENOENT; ECONNREFUSED if nobody receives there; EPROTOTYPE if it is another kind of socket; EACCES, EMFILE; EOPNOTSUPP
+    /// if its ring relies on membarrier(2), which this process may not call.
     pub fn connect(&mut self, path: impl AsRef<Path>) -> io::Result<()> {
         let remote = Remote::find(path.as_ref())?;
         if remote.is_gone() {

@@ -15,8 +15,9 @@ use crate::adapters::seen::Seen;
 use crate::channel::lock::Who;
 use crate::channel::stream::{Call, End, Stop, Stream};
 use crate::layout::{KIND_PAGES, PAGE_LEN};
+use crate::open;
 use crate::segment::{Place, Segment, Trust};
-use crate::sync::{Deadline, register_for_heavy_fences};
+use crate::sync::Deadline;
 use crate::view::PageView;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -68,6 +69,7 @@ impl Way {
     fn received(fd: OwnedFd, kind: u32, trust: Trust) -> io::Result<Way> {
         let (_, segment) = Segment::open(Place::Anonymous, fd, trust).map_err(errno)?;
         let view = view(&segment, kind)?;
+        open::join_fences(&segment).map_err(errno)?;
         Ok(Way { segment: Arc::new(segment), view })
     }
 
@@ -162,7 +164,6 @@ fn receive(socket: BorrowedFd<'_>, kind: u32, trust: Trust, how: RecvFlags) -> i
     let (true, Ok([inward, outward])) = (sound, <[OwnedFd; 2]>::try_from(fds)) else {
         return Err(Errno::EPROTO.into());
     };
-    register_for_heavy_fences();
     let inward = Way::received(inward, kind, trust)?;
     Ok(Some([Way::received(outward, kind, trust)?, inward]))
 }

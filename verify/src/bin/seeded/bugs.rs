@@ -28,13 +28,22 @@ struct Rows {
 pub(crate) enum Gate<'a> {
     /// `package file::test`: one test.
     Test { package: &'a str, file: &'a str, test: &'a str },
-    /// `build package`: the compiler refuses it.
-    Build(&'a str),
+    /// `build package: text`: the compiler refuses it, and says this.
+    Build { package: &'a str, says: &'a str },
     /// `weaken text`: an ordering survives.
     Weaken(&'a str),
 }
 
 impl Bug {
+    /// A few digits that are others if the bug is another, though it has the same name (FNV-1a).
+    pub(crate) fn digest(&self) -> String {
+        let bytes = [&self.find, "\0", &self.replace, "\0", &self.gate].map(str::bytes).into_iter().flatten();
+        let sum = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| {
+            (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        format!("{:08x}", sum >> 32)
+    }
+
     /// The file with the bug.
     pub(crate) fn seeded(&self, text: &str) -> Result<String, String> {
         match text.matches(&self.find).count() {
@@ -48,10 +57,13 @@ impl<'a> Gate<'a> {
     pub(crate) fn parse(text: &'a str) -> Result<Gate<'a>, String> {
         let parts = text.split_once(' ').map(|(kind, rest)| (kind, rest, rest.split_once("::")));
         match parts {
-            Some(("build", package, _)) => Ok(Gate::Build(package)),
+            Some(("build", rest, _)) => match rest.split_once(": ") {
+                Some((package, says)) => Ok(Gate::Build { package, says }),
+                None => Err(format!("{text}: what does the compiler say? `build package: text`")),
+            },
             Some(("weaken", text, _)) => Ok(Gate::Weaken(text)),
             Some((package, _, Some((file, test)))) => Ok(Gate::Test { package, file, test }),
-            _ => Err(format!("{text}: not `package file::test`, `build package` or `weaken text`")),
+            _ => Err(format!("{text}: not `package file::test`, `build package: text` or `weaken text`")),
         }
     }
 }
@@ -103,11 +115,25 @@ mod tests {
             file: "src/lib.rs".into(),
             find: find.into(),
             replace: "c".into(),
-            gate: "build slipring".into(),
+            gate: "build slipring: it moved".into(),
         };
         assert_eq!(bug("a").seeded("ab"), Ok("cb".into()));
         assert!(bug("a").seeded("aa").is_err());
         assert!(bug("a").seeded("b").is_err());
+    }
+
+    #[test]
+    fn another_text_is_another_bug() {
+        let bug = |find: &str, replace: &str| Bug {
+            name: "a bug".into(),
+            file: "src/lib.rs".into(),
+            find: find.into(),
+            replace: replace.into(),
+            gate: "weaken a".into(),
+        };
+        assert_eq!(bug("a", "b").digest(), bug("a", "b").digest());
+        assert_ne!(bug("a", "b").digest(), bug("a", "c").digest());
+        assert_ne!(bug("ab", "c").digest(), bug("a", "bc").digest());
     }
 
     #[test]
@@ -116,7 +142,11 @@ mod tests {
             Gate::parse("slipring spsc::a_test"),
             Ok(Gate::Test { package: "slipring", file: "spsc", test: "a_test" })
         ));
-        assert!(matches!(Gate::parse("build slipring"), Ok(Gate::Build("slipring"))));
+        assert!(matches!(
+            Gate::parse("build slipring: it moved"),
+            Ok(Gate::Build { package: "slipring", says: "it moved" })
+        ));
+        assert!(Gate::parse("build slipring").is_err());
         assert!(matches!(Gate::parse("weaken Party::since"), Ok(Gate::Weaken("Party::since"))));
         assert!(Gate::parse("slipring").is_err());
     }

@@ -2,7 +2,7 @@
 
 use crate::bugs::{Bug, Gate};
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -27,8 +27,10 @@ pub(crate) enum Ended {
 pub(crate) struct Copy {
     tree: PathBuf,
     build: PathBuf,
-    /// Gates that were green without a bug.
-    sound: RefCell<BTreeSet<String>>,
+    /// What cargo and the compiler said last.
+    talk: PathBuf,
+    /// How gates ended without a bug.
+    sound: RefCell<BTreeMap<String, Result<Ended, String>>>,
 }
 
 impl Copy {
@@ -36,7 +38,7 @@ impl Copy {
     /// built anew.
     pub(crate) fn make(root: &Path, dir: Option<&Path>) -> Result<Copy, String> {
         let dir = dir.map_or_else(|| root.join("target/seeded"), Path::to_owned);
-        let (tree, build) = (dir.join("tree"), dir.join("build"));
+        let (tree, build, talk) = (dir.join("tree"), dir.join("build"), dir.join("talk"));
         let listed = Command::new("git")
             .args(["ls-files", "--cached", "--others", "--exclude-standard", "-z"])
             .current_dir(root)
@@ -64,19 +66,17 @@ impl Copy {
             }
         }
         remove_others(&tree, &tree, &files).map_err(fault(&tree))?;
-        Ok(Copy { tree, build, sound: RefCell::default() })
+        Ok(Copy { tree, build, talk, sound: RefCell::default() })
     }
 
     /// The gate without a bug; run once.
     pub(crate) fn sound(&self, gate: &str) -> Result<Ended, String> {
-        if self.sound.borrow().contains(gate) {
-            return Ok(Ended::Green);
+        if let Some(known) = self.sound.borrow().get(gate) {
+            return known.clone();
         }
-        let ended = self.run(gate)?;
-        if ended == Ended::Green {
-            self.sound.borrow_mut().insert(gate.to_owned());
-        }
-        Ok(ended)
+        let ended = self.run(gate);
+        self.sound.borrow_mut().insert(gate.to_owned(), ended.clone());
+        ended
     }
 
     /// The bug's gate with the bug.
@@ -92,10 +92,14 @@ impl Copy {
 
     fn run(&self, gate: &str) -> Result<Ended, String> {
         match Gate::parse(gate)? {
-            Gate::Build(package) => match self.cargo(&["build", "--package", package], BUILD_LIMIT)? {
-                Some(0) => Ok(Ended::Green),
-                _ => Ok(Ended::Red("is not compiled")),
-            },
+            Gate::Build { package, says } => {
+                match self.cargo(&["build", "--package", package], BUILD_LIMIT)? {
+                    Some(0) => Ok(Ended::Green),
+                    Some(_) if self.said()?.contains(says) => Ok(Ended::Red("is not compiled")),
+                    Some(_) => Err(format!("{gate}: the compiler says something else:\n{}", self.said()?)),
+                    None => Err(format!("{gate}: does not end")),
+                }
+            }
             Gate::Weaken(text) => {
                 let weaken = ["run", "--package", "slipring-loom", "--", "--dry", text];
                 match self.cargo(&weaken, BUILD_LIMIT)? {
@@ -107,7 +111,7 @@ impl Copy {
             Gate::Test { package, file, test } => {
                 let build = ["test", "--quiet", "--package", package, "--test", file, "--no-run"];
                 if self.cargo(&build, BUILD_LIMIT)? != Some(0) {
-                    return Err(format!("{gate}: does not build"));
+                    return Err(format!("{gate}: does not build:\n{}", self.said()?));
                 }
                 let run = ["test", "--package", package, "--test", file, "--", "--exact", test];
                 match self.cargo(&run, LIMIT)? {
@@ -119,9 +123,17 @@ impl Copy {
         }
     }
 
+    /// What the last of those that [`Copy::cargo`] ran said.
+    fn said(&self) -> Result<String, String> {
+        let text = std::fs::read(&self.talk).map_err(|e| format!("{}: {e}", self.talk.display()))?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
     /// The exit code; `None` if it had to be killed, and all that it started with it.
     fn cargo(&self, arguments: &[&str], limit: Duration) -> Result<Option<i32>, String> {
         use std::os::unix::process::CommandExt;
+        let stderr =
+            std::fs::File::create(&self.talk).map_err(|e| format!("{}: {e}", self.talk.display()))?;
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut child = Command::new(cargo)
             .args(QUICK_BUILD)
@@ -134,8 +146,7 @@ impl Copy {
             .env("RUST_BACKTRACE", "0")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            // What does not build is a fault of the row, and its author wants to see it.
-            .stderr(if arguments.contains(&"--quiet") { Stdio::inherit() } else { Stdio::null() })
+            .stderr(stderr)
             .process_group(0)
             .spawn()
             .map_err(|e| format!("cargo cannot be run: {e}"))?;

@@ -27,9 +27,9 @@ struct Args {
     /// Bugs that the table does not show as caught yet; updates their rows
     #[arg(long, conflicts_with_all = ["all", "only"])]
     missing: bool,
-    /// Bugs whose name, file or gate contains this text; updates their rows
+    /// Bugs whose name, file or gate contains one of these texts; updates their rows
     #[arg(value_name = "TEXT")]
-    only: Option<String>,
+    only: Vec<String>,
     /// Only say what there is
     #[arg(long)]
     list: bool,
@@ -55,22 +55,27 @@ fn root() -> &'static Path {
 
 fn run(args: &Args) -> Result<bool, String> {
     let bugs = bugs::read(root())?;
-    if !args.all && !args.missing && args.only.is_none() && !args.list {
+    if !args.all && !args.missing && args.only.is_empty() && !args.list {
         return Err("say --all, --missing or a part of a name; --help says more".into());
     }
     let mut page = Page::read(root())?;
     let chosen = |bug: &&Bug| {
-        let contains = |text: &str| [&bug.name, &bug.file, &bug.gate].iter().any(|part| part.contains(text));
-        args.only.as_deref().is_none_or(contains) && !(args.missing && page.is_caught(bug))
+        let contains =
+            |text: &String| [&bug.name, &bug.file, &bug.gate].iter().any(|part| part.contains(text));
+        (args.only.is_empty() || args.only.iter().any(contains)) && !(args.missing && page.is_caught(bug))
     };
     let chosen: Vec<&Bug> = bugs.iter().filter(chosen).collect();
     if args.list {
         chosen.iter().for_each(|bug| println!("{}  ({}): {}", bug.name, bug.file, bug.gate));
         return Ok(true);
     }
-    let start = Instant::now();
+    let (start, when) = (Instant::now(), page::when(root())?);
     let copy = Copy::make(root(), args.dir.as_deref())?;
     let (mut caught, mut faults) = (0, 0);
+    // All of them first: between two bugs everything would be built once more. What one says is said where its bug comes.
+    for bug in &chosen {
+        let _ = copy.sound(&bug.gate);
+    }
     for bug in &chosen {
         let begun = Instant::now();
         let text = match seed(&copy, bug) {
@@ -86,7 +91,7 @@ fn run(args: &Args) -> Result<bool, String> {
             }
         };
         println!("{}: {}: {text}  ({:.0?})", bug.name, bug.gate, begun.elapsed());
-        page.set(bug, text);
+        page.set(bug, text, &when);
         page.write(&bugs)?;
     }
     let not = chosen.len() - caught - faults;

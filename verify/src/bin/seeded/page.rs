@@ -4,19 +4,43 @@ use crate::bugs::Bug;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 const BEGIN: &str = "<!-- written by `seeded`: begin -->\n";
 const END: &str = "<!-- written by `seeded`: end -->\n";
-const HEAD: &str = "| wrong variant | in | gate | seen |\n|---|---|---|---|\n";
+const HEAD: &str = "| wrong variant | in | gate | text | seen |\n|---|---|---|---|---|\n";
+/// Said of a bug that was caught, and whose text has followed the source since.
+const OLDER: &str = ", with an older text";
+/// Begins the line below the table.
+const LAST: &str = "The last row was written ";
 
 /// The page, with what was seen of each bug.
 pub(crate) struct Page {
     path: PathBuf,
     seen: BTreeMap<String, String>,
+    /// When the last row was written, and of which commit.
+    last: String,
 }
 
+/// With a digest of its text: what was seen of another bug under the same name says nothing of this one.
 fn row(bug: &Bug) -> String {
-    format!("| {} | `{}` | `{}` |", bug.name, bug.file, bug.gate)
+    format!("| {} | `{}` | `{}` | {} |", bug.name, bug.file, bug.gate, bug.digest())
+}
+
+/// What a command prints, in one line.
+fn line(root: &Path, command: &str, arguments: &[&str]) -> Result<String, String> {
+    let output = Command::new(command).args(arguments).current_dir(root).output();
+    let output = output.map_err(|e| format!("{command} cannot be run: {e}"))?;
+    match output.status.success() {
+        true => Ok(String::from_utf8_lossy(&output.stdout).trim().into()),
+        false => Err(format!("{command} {arguments:?} fails")),
+    }
+}
+
+/// Today, and which commit this is: to be asked before the page is written, which changes the tree.
+pub(crate) fn when(root: &Path) -> Result<String, String> {
+    let commit = line(root, "git", &["describe", "--always", "--exclude", "*", "--dirty=, changed"])?;
+    Ok(format!("on {}, of commit {commit}.", line(root, "date", &["-u", "+%-d %B %Y"])?))
 }
 
 /// What stands before the table, the table, and what stands behind it.
@@ -38,16 +62,18 @@ impl Page {
             Some((format!("{row} |"), seen.to_owned()))
         };
         let seen = table.lines().skip(HEAD.lines().count()).filter_map(read).collect();
-        Ok(Page { path, seen })
+        let last = table.lines().find_map(|line| line.strip_prefix(LAST)).unwrap_or_default().into();
+        Ok(Page { path, seen, last })
     }
 
-    pub(crate) fn set(&mut self, bug: &Bug, text: &str) {
+    pub(crate) fn set(&mut self, bug: &Bug, text: &str, when: &str) {
         self.seen.insert(row(bug), text.into());
+        self.last = when.into();
     }
 
     /// Whether it was seen to be caught, as it is now.
     pub(crate) fn is_caught(&self, bug: &Bug) -> bool {
-        self.of(bug).is_some_and(|seen| !seen.contains("**"))
+        self.of(bug).is_some_and(|seen| !seen.contains("**") && !seen.ends_with(OLDER))
     }
 
     /// What was seen of it, as it is now.
@@ -63,6 +89,7 @@ impl Page {
                 let _ = writeln!(table, "{row} {seen} |");
             }
         }
+        let _ = write!(table, "\n{LAST}{}\n", self.last);
         // Somebody may have written about it meanwhile.
         let [before, _, after] = parts(&self.path)?;
         let text = format!("{before}{BEGIN}{table}{END}{after}");
