@@ -104,7 +104,7 @@ impl Stolen {
         if self.since.elapsed() < Self::EVERY {
             return Duration::ZERO;
         }
-        let last = std::mem::replace(self, Stolen::new());
+        let last = std::mem::take(self);
         self.before.saturating_sub(last.before)
     }
 }
