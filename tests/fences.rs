@@ -197,7 +197,7 @@ fn whoever_cannot_be_reached_by_its_peers_fences_is_refused() {
             thing,
             || forbid(libc::SYS_membarrier),
             |attached| {
-                let error = attached.as_ref().err().expect("it is refused");
+                let error = attached.as_ref().expect_err("it is refused");
                 assert_eq!(error.raw_os_error(), Some(libc::EOPNOTSUPP), "{error}");
             },
         );

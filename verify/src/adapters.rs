@@ -16,7 +16,7 @@ use std::fs::File;
 use std::io::{Read, Result, Write};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::Mutex;
 
 const ATTACKS: &str = "attacks";
 const VERBS: &str = "verbs after the first of them";
@@ -55,8 +55,13 @@ struct Subject {
 
 impl Subject {
     fn new(kind: u64) -> (Subject, Handle) {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("slipring-fuzz-{}-{}", std::process::id(), COUNT.fetch_add(1, Relaxed));
+        static COUNT: Mutex<u32> = Mutex::new(0);
+        let count = {
+            let mut count = COUNT.lock().unwrap();
+            *count += 1;
+            *count
+        };
+        let name = format!("slipring-fuzz-{}-{count}", std::process::id());
         let path = PathBuf::from("/dev/shm").join(&name);
         let mut subject = Subject { kind, path, name: format!("/{name}"), id: 0, receiver: None };
         match kind {
