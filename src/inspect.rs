@@ -12,7 +12,7 @@ use crate::layout::{
 };
 use crate::liveness;
 use crate::open::{Ring, RingInfo, Role, records, slots};
-use crate::ring::observe::{self, Chain, Reach, Scale};
+use crate::ring::observe::{self, Chain, End, Looks, Misfit, Reach, Scale};
 use crate::segment::{self, Place, Segment};
 use crate::view::{Common, Shape, SlotView, View};
 use std::collections::HashSet;
@@ -123,7 +123,7 @@ pub struct Slot {
     pub position: u64,
     /// The participant's place.
     pub owner: u32,
-    /// Length of the message, if there is one.
+    /// Length of the message, if there is one; if the slot was filled anew while it was looked at, that of the new one.
     pub len: Option<u64>,
 }
 
@@ -375,12 +375,9 @@ impl Inspection {
             let text = format!("census.seen {seen:#x} counts a role that there is not");
             self.fault(Fault::new(At::Control, "census.seen", seen.into(), text));
         }
-        let hints = observe::hints(view);
-        let first: Vec<_> = (0..view.slots()).map(|index| observe::slot(view, index).0).collect();
-        // The second look at each slot is behind the first look at all of them.
-        let second: Vec<_> = (0..view.slots()).map(|index| observe::slot(view, index)).collect();
+        let (looks, misfits) = observe::compare(view, || wait_for_second_look(true));
         let mut suspects = Vec::new();
-        for (index, &(word, len)) in (0..).zip(&second) {
+        for (index, &(word, len)) in (0..).zip(&looks.slots) {
             let odd = observe::malformed(word).is_some()
                 || observe::has_message(word) && len > view.max_len() as u64
                 || owner_fault(view, word).is_some();
@@ -393,9 +390,10 @@ impl Inspection {
         for fault in suspects.into_iter().filter_map(|index| slot_fault(view, index)) {
             self.blame(&mut blamed, fault);
         }
-        let second: Vec<_> = second.into_iter().map(|(word, _)| word).collect();
-        self.compare(view, hints, &first, &second, &mut blamed);
-        self.contents = Contents::Slots(self.survey(view, hints.1, &second, &blamed));
+        for misfit in misfits {
+            self.blame(&mut blamed, misfit_fault(misfit));
+        }
+        self.contents = Contents::Slots(self.survey(view, &looks, &blamed));
     }
 
     /// A fault of a slot, unless its word was found wrong already.
@@ -408,60 +406,11 @@ impl Inspection {
         self.fault(fault);
     }
 
-    /// Whether the words fit together: what one of the first looks says is used up was so for each of the second.
-    fn compare(
-        &mut self,
-        view: &SlotView,
-        (head, tail): (u64, u64),
-        first: &[SlotWord],
-        second: &[SlotWord],
-        blamed: &mut HashSet<u64>,
-    ) {
-        let scale = Scale::from(view, tail);
-        let sides: [(Side, &'static str, u64); 2] =
-            [(Scale::senders, "tail", tail), (Scale::receivers, "head", head)];
-        for (reach, end, hint) in sides {
-            let reached = |words| sound(words).map(|(index, word)| (index, word, reach(&scale, index, word)));
-            let told = i128::from(hint.wrapping_sub(tail) as i64) - 1;
-            let most = reached(first).map(|(.., reach)| reach.past).max().max(Some(told));
-            if most < reached(second).map(|(.., reach)| reach.first).min() {
-                continue;
-            }
-            let mut firsts: Vec<i128> = reached(second).map(|(.., reach)| reach.first).collect();
-            firsts.sort_unstable();
-            // Ahead of most of the ring: it is the one that is wrong. Ahead of a few: those are.
-            let is_ahead = |past: i128| firsts.partition_point(|first| *first <= past) * 2 > firsts.len();
-            if is_ahead(told) {
-                let text = format!("{end} {hint} is further than the slots have come");
-                self.fault(Fault::new(At::Control, end, hint, text));
-            }
-            let mut most = Some(told).filter(|told| !is_ahead(*told));
-            for (index, word, Reach { past, .. }) in reached(first) {
-                if !is_ahead(past) {
-                    most = most.max(Some(past));
-                } else if second[index as usize] == word {
-                    let text = format!("state {} is further than the rest of the ring", words(word));
-                    self.blame(blamed, Fault::new(At::Slot(index), "state", word.0, text));
-                }
-            }
-            let passed_over = match end {
-                "tail" => "was passed over by the senders: nobody will ever use the slot again",
-                _ => "was passed over by the receivers: nobody will ever take the message",
-            };
-            for (index, word, Reach { first, .. }) in reached(second) {
-                if most.is_some_and(|most| first <= most) {
-                    let text = format!("state {} {passed_over}", words(word));
-                    self.blame(blamed, Fault::new(At::Slot(index), "state", word.0, text));
-                }
-            }
-        }
-    }
-
     /// Counts, and tells the held slots one by one.
-    fn survey(&mut self, view: &SlotView, tail: u64, words: &[SlotWord], blamed: &HashSet<u64>) -> Slots {
-        let scale = Scale::from(view, tail);
+    fn survey(&mut self, view: &SlotView, looks: &Looks, blamed: &HashSet<u64>) -> Slots {
+        let scale = Scale::from(view, looks.tail);
         let least = |reach: Side| {
-            let sound = sound(words).filter(|(index, _)| !blamed.contains(index));
+            let sound = observe::known(looks.words()).filter(|(index, _)| !blamed.contains(index));
             sound.map(|(index, word)| reach(&scale, index, word).first).min()
         };
         let end = |reach: Side| scale.position(least(reach).unwrap_or(0));
@@ -474,7 +423,7 @@ impl Inspection {
             held: 0,
             holds: Vec::new(),
         };
-        for (index, &word) in (0..).zip(words) {
+        for (index, word) in (0..).zip(looks.words()) {
             match word.kind() {
                 None => {}
                 Some(SlotKind::Free) => slots.free += 1,
@@ -560,13 +509,14 @@ fn slot_fault(view: &SlotView, index: u64) -> Option<Fault> {
         return Some(fault(format!("state {} {why}", words(word))));
     }
     let owner = owner_fault(view, word);
-    // Had the owner given it back or the message been replaced meanwhile, the word would be another.
+    // Had the owner given it back meanwhile, the word would be another.
     if observe::slot(view, index).0 != word {
         return None;
     }
     if let Some(why) = owner {
         return Some(fault(format!("state {} belongs to place {}, {why}", words(word), word.owner())));
     }
+    // Of this message, or of the next that came there: neither may be longer than a slot.
     let max = view.max_len() as u64;
     (observe::has_message(word) && len > max).then(|| {
         let text = format!("length {len} is more than the {max} bytes of a slot");
@@ -579,9 +529,26 @@ fn is_peeked(state: SlotKind) -> bool {
     matches!(state, SlotKind::Peeked | SlotKind::PeekedPinned)
 }
 
-/// The slots whose words are of a kind that there is.
-fn sound(words: &[SlotWord]) -> impl Iterator<Item = (u64, SlotWord)> + '_ {
-    (0..).zip(words.iter().copied()).filter(|(_, word)| word.kind().is_some())
+/// What is wrong with a word that does not fit the others.
+fn misfit_fault(misfit: Misfit) -> Fault {
+    let state = |index: u64, word: SlotWord, what: &str| {
+        let text = format!("state {} {what}", words(word));
+        Fault::new(At::Slot(index), "state", word.0, text)
+    };
+    match misfit {
+        Misfit::Hint(end, hint) => {
+            let end = if end == End::Tail { "tail" } else { "head" };
+            let text = format!("{end} {hint} is further than the slots have come");
+            Fault::new(At::Control, end, hint, text)
+        }
+        Misfit::Ahead(index, word) => state(index, word, "is further than the rest of the ring"),
+        Misfit::PassedOver(End::Tail, index, word) => {
+            state(index, word, "was passed over by the senders: nobody will ever use the slot again")
+        }
+        Misfit::PassedOver(End::Head, index, word) => {
+            state(index, word, "was passed over by the receivers: nobody will ever take the message")
+        }
+    }
 }
 
 /// How far one side has come by a word.

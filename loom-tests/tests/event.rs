@@ -190,6 +190,7 @@ fn one_notification_wakes_two_waiters_on_a_semaphore() {
 
 /// Two takers of one thing each. Whoever puts things there wakes no more than need be, and nobody sleeps beside one.
 fn two_takers(preemptions: usize, wakeup: Wakeup, puts: &'static [u32], elsewhere: &'static [u32]) {
+    // Bound of the callers: 2 with two putters, which with 3 are not done in 15 s of processor time.
     check_bounded(preemptions, move |run| {
         let side = Side::new(wakeup);
         let taker = || {

@@ -108,6 +108,7 @@ fn laps_lose_nothing() {
 
 #[test]
 fn a_sender_and_two_receivers_lose_and_double_nothing() {
+    // Bound 2: with 3 it takes more than a few seconds.
     check_bounded(2, |run| {
         let ring = SlotRig::new(2);
         let (mut tx, mut one, mut two) = (ring.side(1), ring.side(2), ring.side(3));
@@ -301,6 +302,7 @@ fn two_receivers_pass_over_the_same_writer() {
 
 #[test]
 fn empty_is_never_said_of_a_ring_that_is_never_empty() {
+    // Bound 2: with 3 it takes more than a few seconds.
     check_bounded(2, |run| {
         let ring = SlotRig::new(2);
         let (mut one, mut rx) = (ring.side(1), ring.side(2));
@@ -383,6 +385,7 @@ fn who_has_jumped_ahead_and_sent_finds_a_message() {
 /// One writes, commits, sends another and takes one; another takes one by the hint. Until the third is taken, there is
 /// always one, unless the writer was passed over.
 fn no_hint_hides_a_message(comes_late: bool) {
+    // Bound 1: with 2 it is not done in 15 s of processor time.
     check_bounded(1, move |run| {
         let ring = SlotRig::new(4);
         let (mut one, mut two, old) = (ring.side(1), ring.side(2), ring.side(3));

@@ -82,6 +82,7 @@ fn a_sender_waiting_on_a_semaphore_wakes() {
 
 #[test]
 fn two_that_wait_for_each_other_both_go_on() {
+    // Bound 2: with 3 it is not done in 15 s of processor time.
     check_bounded(2, |run| {
         let ring = SlotRig::with(2, 2, Wakeup::Futex);
         let (mut tx, mut rx) = (ring.sender(), ring.receiver());
@@ -99,6 +100,7 @@ fn two_that_wait_for_each_other_both_go_on() {
 }
 
 fn two_waiting_receivers_both_wake(wakeup: Wakeup) {
+    // Bound 1: with 2 it is not done in 15 s of processor time.
     check_bounded(1, move |run| {
         let ring = SlotRig::with(2, 3, wakeup);
         let (mut tx, rx, mut mine) = (ring.sender(), ring.receiver(), ring.receiver());
@@ -134,6 +136,7 @@ fn two_receivers_waiting_on_a_semaphore_both_wake() {
 
 #[test]
 fn two_waiting_senders_both_wake() {
+    // Bound 1: with 2 it is not done in 15 s of processor time.
     check_bounded(1, |run| {
         let ring = SlotRig::with(2, 3, Wakeup::Futex);
         let (tx, mut mine, mut rx) = (ring.sender(), ring.sender(), ring.receiver());
@@ -161,7 +164,8 @@ fn two_waiting_senders_both_wake() {
 
 #[test]
 fn slots_that_come_back_out_of_order_wake_each_sleeping_sender() {
-    check_bounded(1, |run| {
+    // Bound 2: with 3 it is not done in 15 s of processor time.
+    check_bounded(2, |run| {
         let ring = SlotRig::with(2, 5, Wakeup::Futex);
         // Boxed: the stacks of a model are small.
         let [mut first, mut second, one, two] = [(); 4].map(|()| Box::new(ring.sender()));
@@ -189,7 +193,7 @@ fn slots_that_come_back_out_of_order_wake_each_sleeping_sender() {
 
 #[test]
 fn a_message_of_an_impossible_length_makes_room_for_a_sender() {
-    check_bounded(2, |run| {
+    check_bounded(3, |run| {
         let ring = SlotRig::with(2, 2, Wakeup::Futex);
         let (mut tx, mut rx) = (ring.sender(), ring.receiver());
         let mut hostile = ring.side(0);
@@ -210,6 +214,7 @@ fn a_message_of_an_impossible_length_makes_room_for_a_sender() {
 
 #[test]
 fn a_waiting_receivers_impossible_message_makes_room_for_a_sender() {
+    // Bound 2: with 3 it takes more than a few seconds.
     check_bounded(2, |run| {
         let ring = SlotRig::with(2, 4, Wakeup::Futex);
         let (mut tx, mut reader, mut rx) = (ring.sender(), ring.receiver(), ring.receiver());
@@ -263,6 +268,7 @@ fn a_sender_that_is_voided_without_end_says_that_the_ring_is_corrupt() {
 
 #[test]
 fn who_cannot_take_a_message_wakes_another_who_can() {
+    // Bound 1: with 2 it is not done in 15 s of processor time.
     check_bounded(1, |run| {
         let ring = SlotRig::with(2, 3, Wakeup::Futex);
         let (mut tx, rx, mut mine) = (ring.sender(), ring.receiver(), ring.receiver());
@@ -310,7 +316,7 @@ fn giving_a_grant_up_wakes_a_sender() {
 
 #[test]
 fn the_end_of_a_loan_wakes_a_sender() {
-    check_bounded(2, |run| {
+    check_bounded(3, |run| {
         let ring = SlotRig::with(2, 2, Wakeup::Futex);
         let (mut tx, mut rx) = (ring.sender(), ring.receiver());
         tx.try_send(&message(1)).unwrap();
@@ -382,6 +388,7 @@ fn a_grant_filled_in_place_is_passed_over_or_read_in_place() {
 
 #[test]
 fn a_batch_wakes_and_is_waited_for() {
+    // Bound 2: with 3 it is not done in 15 s of processor time.
     check_bounded(2, |run| {
         let ring = SlotRig::with(2, 2, Wakeup::Futex);
         let (mut tx, mut rx) = (ring.sender(), ring.receiver());
@@ -470,7 +477,7 @@ fn distrusting_ends_copy_in_and_out() {
 #[test]
 fn a_waiting_receiver_reads_everything_before_it_hears_of_the_close() {
     for wakeup in [Wakeup::Futex, Wakeup::Semaphore, Wakeup::None] {
-        check_bounded(2, move |run| {
+        check_bounded(3, move |run| {
             let ring = SlotRig::with(2, 2, wakeup);
             let (mut tx, mut rx) = (ring.sender(), ring.receiver());
             let sender = thread::spawn(move || {
@@ -487,6 +494,7 @@ fn a_waiting_receiver_reads_everything_before_it_hears_of_the_close() {
 
 #[test]
 fn a_trying_receiver_hears_of_the_close_after_the_last_message() {
+    // Bound 2: with 3 it takes more than a few seconds.
     check_bounded(2, |run| {
         let ring = SlotRig::with(2, 2, Wakeup::Futex);
         let (mut tx, mut rx) = (ring.sender(), ring.receiver());
@@ -516,7 +524,8 @@ fn a_trying_receiver_hears_of_the_close_after_the_last_message() {
 #[test]
 fn two_waiting_receivers_both_hear_of_the_close() {
     for wakeup in [Wakeup::Futex, Wakeup::Semaphore] {
-        check_bounded(1, move |run| {
+        // Bound 2: with 3 it is not done in 15 s of processor time.
+        check_bounded(2, move |run| {
             let ring = SlotRig::with(2, 3, wakeup);
             let (tx, mut rx, mut mine) = (ring.sender(), ring.receiver(), ring.receiver());
             let other = thread::spawn(move || {
@@ -551,6 +560,7 @@ fn a_waiting_sender_hears_of_the_close() {
 
 #[test]
 fn a_ring_handed_over_is_never_closed() {
+    // Bound 2: with 3 it takes more than a few seconds.
     check_bounded(2, |run| {
         let ring = SlotRig::with(2, 3, Wakeup::Futex);
         let (gone, first, mut rx) = (ring.sender(), ring.sender(), ring.receiver());
@@ -570,6 +580,7 @@ fn a_ring_handed_over_is_never_closed() {
 
 #[test]
 fn messages_left_unacknowledged_go_to_a_waiting_receiver() {
+    // Bound 2: with 3 it takes more than a few seconds.
     check_bounded(2, |run| {
         let ring = SlotRig::with(2, 3, Wakeup::Futex);
         let (mut tx, mut one, mut two) = (ring.sender(), ring.receiver(), ring.receiver());

@@ -154,6 +154,10 @@ fn what_is_counted_as_unread_was_there() {
 
 // --- the locks ---
 
+fn writing(view: &PageView) -> Lock {
+    Lock::new(view.header.project(|header| &header.writing), false)
+}
+
 /// A number's lease, and the kernel's word on the others'.
 fn who<'a>(me: u32, lives: &'a dyn Fn(u32) -> bool) -> Who<'a> {
     Who { me, lives }
@@ -168,7 +172,7 @@ fn one_has_the_lock_at_a_time_and_sees_what_the_last_did() {
     check_bounded(3, |run| {
         let view = stream(2);
         let write_locked = |view: &PageView, me: u32| {
-            let lock = Lock::new(view.header.project(|header| &header.writing), false);
+            let lock = writing(view);
             let held = lock.take(&who(me, &everybody), Deadline::NEVER).unwrap();
             assert!(!held.after_death);
             // Reads the words that the last writer left, and writes payload beside its own: a race would be reported.
@@ -205,14 +209,14 @@ fn a_dead_ones_lock_is_taken_over_with_all_that_it_did() {
         let there = view.clone();
         let dead = leases.clone();
         let dying = thread::spawn(move || {
-            let lock = Lock::new(there.header.project(|header| &header.writing), false);
+            let lock = writing(&there);
             let held = take(&lock, &who(2, &everybody));
             write(&there, &[2; 8]);
             let _killed = held;
             dead.end(2);
             slipring_loom::sync::kill(its);
         });
-        let lock = Lock::new(view.header.project(|header| &header.writing), false);
+        let lock = writing(&view);
         let lives = |number: u32| mine.host.is_held(number as usize);
         let held = take(&lock, &who(1, &lives));
         let after_death = held.after_death;
@@ -234,14 +238,14 @@ fn a_newcomer_with_a_dead_ones_number_does_not_keep_its_lock() {
         assert!(mine.host.take(1));
         {
             // Number 2 dies with the lock in hand.
-            let lock = Lock::new(view.header.project(|header| &header.writing), false);
+            let lock = writing(&view);
             let _killed = lock.try_take(2).unwrap();
             write(&view, &[2; 8]);
         }
         let there = view.clone();
         let newcomer = leases.seat(73, true);
         let born = thread::spawn(move || {
-            let lock = Lock::new(there.header.project(|header| &header.writing), false);
+            let lock = writing(&there);
             assert!(newcomer.host.take(2));
             lock.disown(2);
             let held = take(&lock, &who(2, &everybody));
@@ -250,7 +254,7 @@ fn a_newcomer_with_a_dead_ones_number_does_not_keep_its_lock() {
             lock.give_back(held);
             after_death
         });
-        let lock = Lock::new(view.header.project(|header| &header.writing), false);
+        let lock = writing(&view);
         let lives = |number: u32| mine.host.is_held(number as usize);
         let held = take(&lock, &who(1, &lives));
         let heir = held.after_death;
@@ -272,14 +276,14 @@ fn a_lock_just_taken_is_not_taken_for_a_dead_ones() {
         assert!(mine.host.take(1));
         let there = view.clone();
         let newcomer = thread::spawn(move || {
-            let lock = Lock::new(there.header.project(|header| &header.writing), false);
+            let lock = writing(&there);
             assert!(its.host.take(2));
             let held = take(&lock, &who(2, &everybody));
             assert_eq!(write(&there, &[2; 8]), 8);
             lock.give_back(held);
             its
         });
-        let lock = Lock::new(view.header.project(|header| &header.writing), false);
+        let lock = writing(&view);
         let lives = |number: u32| mine.host.is_held(number as usize);
         let held = take(&lock, &who(1, &lives));
         let after_death = held.after_death;
@@ -290,6 +294,72 @@ fn a_lock_just_taken_is_not_taken_for_a_dead_ones() {
     })
     .reaches(r#"("12", false)"#, "one was first")
     .reaches(r#"("21", false)"#, "the other was; nobody died");
+}
+
+#[test]
+fn a_third_sees_what_the_dead_one_did_though_a_newcomer_disowned_it() {
+    check(|run| {
+        let view = stream(2);
+        let leases = Leases::all_free(3);
+        let its = leases.seat(72, true);
+        assert!(its.host.take(2));
+        let (there, dead) = (view.clone(), leases.clone());
+        let dying = thread::spawn(move || {
+            if let Some(_killed) = writing(&there).try_take(2) {
+                write(&there, &[2; 8]);
+            }
+            dead.end(2);
+            slipring_loom::sync::kill(its);
+        });
+        let (there, newcomer) = (view.clone(), leases.seat(73, true));
+        let born = thread::spawn(move || {
+            let came = newcomer.host.take(2);
+            if came {
+                writing(&there).disown(2);
+            }
+            (came, newcomer)
+        });
+        // Writes beside what the dead one wrote: a race would be reported.
+        let after_death = writing(&view).try_take(1).map(|held: Held| {
+            write(&view, &[1; 8]);
+            held.after_death
+        });
+        dying.join().unwrap();
+        let (came, seat) = born.join().unwrap();
+        drop(seat);
+        run.outcome((after_death, came));
+    })
+    .reaches("(None, false)", "the dying one had the lock")
+    .reaches("(None, true)", "the same, and the newcomer came after the death")
+    .reaches("(Some(false), false)", "before the dying one")
+    .reaches("(Some(false), true)", "the same, and it died without")
+    .reaches("(Some(true), true)", "died, disowned, taken");
+}
+
+#[test]
+fn whoever_took_over_is_not_taken_for_dead() {
+    check(|run| {
+        let view = stream(2);
+        let leases = Leases::all_free(4);
+        let mine = leases.seat(71, true);
+        assert!(mine.host.take(1));
+        // Number 3 died with the lock in hand.
+        let _killed = writing(&view).try_take(3).unwrap();
+        let (there, its) = (view.clone(), leases.seat(72, true));
+        let heir = thread::spawn(move || {
+            assert!(its.host.take(2));
+            let lives = |number: u32| its.host.is_held(number as usize);
+            let held = writing(&there).take_over(&who(2, &lives));
+            (held.is_some(), its)
+        });
+        let lives = |number: u32| mine.host.is_held(number as usize);
+        let first = writing(&view).take_over(&who(1, &lives)).is_some();
+        let (second, seat) = heir.join().unwrap();
+        drop(seat);
+        run.outcome((first, second));
+    })
+    .reaches("(true, false)", "one was first")
+    .reaches("(false, true)", "the other was: it lives, so its lock is not taken over");
 }
 
 #[test]

@@ -286,6 +286,7 @@ fn a_receiver_that_waits_is_woken_by_the_message() {
 
 #[test]
 fn a_receiver_that_waits_for_one_kind_is_woken_by_that() {
+    // Bound 2: with 3 it takes more than a few seconds.
     check_bounded(2, |run| {
         let view = queue(4, 2);
         let there = view.clone();

@@ -99,6 +99,7 @@ fn two_posts_at_once_make_two_permits() {
 
 #[test]
 fn two_waiters_and_two_posts_leave_nobody_asleep() {
+    // Bound 2: not tried with 3 yet.
     check_bounded(2, |run| {
         let permits = semaphore(0);
         let waiters: Vec<_> = (0..2)
@@ -223,6 +224,7 @@ fn the_permit_of_a_killed_waiter_comes_back_when_its_grant_lapses() {
 
 #[test]
 fn whoever_keeps_watch_takes_the_permit_of_a_killed_waiter() {
+    // Bound 2: not tried with 3 yet.
     check_bounded(2, |run| {
         let permits = semaphore(0);
         slices_end(true);
@@ -266,6 +268,7 @@ fn what_a_killed_poster_granted_to_nobody_is_taken_when_it_lapses() {
 
 #[test]
 fn who_fell_asleep_before_a_killed_poster_said_that_nobody_sleeps_is_woken() {
+    // Bound 2: not tried with 3 yet.
     check_bounded(2, |run| {
         let permits = semaphore(0);
         slices_end(true);

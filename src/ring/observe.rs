@@ -205,23 +205,136 @@ impl Scale {
     }
 }
 
-/// What the shared ends hint at: head and tail. No position before them is unused.
-#[must_use]
-pub fn hints(view: &SlotView) -> (u64, u64) {
-    // ord(mpmc.end) Acquire <- tell: the slots are looked at behind it.
-    let head = view.header.head.0.load(Acquire);
-    // ord(mpmc.end) Acquire <- tell: the slots are looked at behind it.
-    (head, view.header.tail.0.load(Acquire))
-}
-
-/// The state word of a slot now, and the length word beside it, which belongs to it if the word is the same afterwards.
+/// The state word of a slot now, and the length word beside it: that of the message the word tells of, or of one that
+/// came there since, even if the word is still the same afterwards.
 #[must_use]
 pub fn slot(view: &SlotView, index: u64) -> (SlotWord, u64) {
-    let at = view.slot(index);
-    // ord(mpmc.state) Acquire <- Side::commit: the length, and looks stay in their order.
-    let word = SlotWord(view.state(at).load(Acquire));
-    // ord(mpmc.state) Acquire <- Side::commit: looks stay in their order.
-    (word, view.len(at).load(Acquire))
+    let word = word(view, index);
+    // ord(mpmc.state) Relaxed <- Side::commit: may be the next message's; whosever it is, it fits a slot.
+    (word, view.len(view.slot(index)).load(Relaxed))
+}
+
+fn word(view: &SlotView, index: u64) -> SlotWord {
+    // ord(mpmc.state) Acquire <- Side::commit: the length looked at behind it is no older than the message.
+    SlotWord(view.state(view.slot(index)).load(Acquire))
+}
+
+/// All words of an MPMC ring at work, looked at one after the other.
+#[derive(Clone, Debug)]
+pub struct Looks {
+    /// What the shared ends hint at: no position before them is unused.
+    pub head: u64,
+    /// As `head`, for senders.
+    pub tail: u64,
+    first: Vec<SlotWord>,
+    /// The state and length words of the slots, each looked at behind the first look at all of them.
+    pub slots: Vec<(SlotWord, u64)>,
+}
+
+/// One of the ends of an MPMC ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The receivers'.
+    Head,
+    /// The senders'.
+    Tail,
+}
+
+/// A word that does not fit the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Misfit {
+    /// The end hints at a position that the slots have not come to.
+    Hint(End, u64),
+    /// A slot is further than most of the ring.
+    Ahead(u64, SlotWord),
+    /// A slot was passed over by those who work at this end: nobody will come to it again.
+    PassedOver(End, u64, SlotWord),
+}
+
+impl End {
+    /// How far those who work at this end have come, by a word.
+    fn reach(self, scale: &Scale, index: u64, word: SlotWord) -> Reach {
+        match self {
+            End::Head => scale.receivers(index, word),
+            End::Tail => scale.senders(index, word),
+        }
+    }
+}
+
+impl Looks {
+    /// Looks at everything now.
+    #[must_use]
+    pub fn at(view: &SlotView) -> Looks {
+        // ord(mpmc.end) Relaxed <- tell: what does not fit is looked at again.
+        let head = view.header.head.0.load(Relaxed);
+        // ord(mpmc.end) Relaxed <- tell: what does not fit is looked at again.
+        let tail = view.header.tail.0.load(Relaxed);
+        let first = (0..view.slots()).map(|index| word(view, index)).collect();
+        Looks { head, tail, first, slots: (0..view.slots()).map(|index| slot(view, index)).collect() }
+    }
+
+    /// The words of the second look at each slot.
+    pub fn words(&self) -> impl Iterator<Item = SlotWord> + '_ {
+        self.slots.iter().map(|(word, _)| *word)
+    }
+
+    /// What does not fit: what one of the first looks says is used up is so for each of the second. Had one been there
+    /// before the other, in the order of the looks, that is; a word may be seen late, so this alone is no fault.
+    #[must_use]
+    pub fn misfits(&self, view: &SlotView) -> Vec<Misfit> {
+        let scale = Scale::from(view, self.tail);
+        let mut misfits = Vec::new();
+        for (end, hint) in [(End::Tail, self.tail), (End::Head, self.head)] {
+            let reached = |word: &(u64, SlotWord)| end.reach(&scale, word.0, word.1);
+            let first: Vec<_> = known(self.first.iter().copied()).collect();
+            let second: Vec<_> = known(self.words()).collect();
+            let told = i128::from(hint.wrapping_sub(self.tail) as i64) - 1;
+            let most = first.iter().map(|word| reached(word).past).max().max(Some(told));
+            let mut firsts: Vec<i128> = second.iter().map(|word| reached(word).first).collect();
+            firsts.sort_unstable();
+            if most < firsts.first().copied() {
+                continue;
+            }
+            // Ahead of most of the ring: it is the one that is wrong. Ahead of a few: those are.
+            let is_ahead = |past: i128| firsts.partition_point(|first| *first <= past) * 2 > firsts.len();
+            if is_ahead(told) {
+                misfits.push(Misfit::Hint(end, hint));
+            }
+            let mut most = Some(told).filter(|told| !is_ahead(*told));
+            for &(index, word) in &first {
+                let past = reached(&(index, word)).past;
+                if !is_ahead(past) {
+                    most = most.max(Some(past));
+                } else if self.slots[index as usize].0 == word {
+                    misfits.push(Misfit::Ahead(index, word));
+                }
+            }
+            let passed = second.iter().filter(|word| most.is_some_and(|most| reached(word).first <= most));
+            misfits.extend(passed.map(|&(index, word)| Misfit::PassedOver(end, index, word)));
+        }
+        misfits
+    }
+}
+
+/// Looks at everything, and at what does not fit once more after a `pause`; what is still as it was, and still does not
+/// fit, is wrong. As far as anybody can tell: no ordering makes a word that was overwritten before the pause invisible
+/// behind it. The time does.
+pub fn compare(view: &SlotView, pause: impl FnOnce()) -> (Looks, Vec<Misfit>) {
+    let looks = Looks::at(view);
+    let mut misfits = looks.misfits(view);
+    if misfits.is_empty() {
+        return (looks, misfits);
+    }
+    pause();
+    let again = Looks::at(view);
+    let still = again.misfits(view);
+    misfits.retain(|misfit| still.contains(misfit));
+    (again, misfits)
+}
+
+/// The slots whose words are of a kind that there is.
+pub fn known(words: impl Iterator<Item = SlotWord>) -> impl Iterator<Item = (u64, SlotWord)> {
+    (0..).zip(words).filter(|(_, word)| word.kind().is_some())
 }
 
 /// Why this cannot be the word of any slot.

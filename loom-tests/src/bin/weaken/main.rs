@@ -274,12 +274,34 @@ mod tests {
             let found: Vec<_> = ledger.rows.iter().filter(|known| known.is_of(row)).collect();
             let why = "run `weaken` and commit the ledger";
             assert_eq!(found.len(), 1, "{}: {why}", row.heading());
-            let killed = found[0].model().is_some() || found[0].verdict == PROVEN && ledger.has_proof(row);
-            assert!(killed, "{} survives and has no proof", row.heading());
+            match found[0].model() {
+                Some(model) => assert!(is_there(model), "{}: no model {model}; {why}", row.heading()),
+                None => {
+                    let proven = found[0].verdict == PROVEN && ledger.has_proof(row);
+                    assert!(proven, "{} survives and has no proof", row.heading());
+                }
+            }
             let noted = Row { verdict: String::new(), ..found[0].clone() };
             assert_eq!(noted, *row, "the notes changed: {why}");
         }
         assert_eq!(ledger.rows.len(), wanted.len(), "a row whose operation is gone");
+    }
+
+    /// Whether `file::test` is a test of `loom-tests/tests/`.
+    fn is_there(model: &str) -> bool {
+        let (file, test) = model.split_once("::").unwrap_or_default();
+        let path = root().join("loom-tests/tests").join(file).with_extension("rs");
+        std::fs::read_to_string(path).is_ok_and(|text| text.contains(&format!("\n#[test]\nfn {test}() {{\n")))
+    }
+
+    #[test]
+    fn a_model_is_looked_up_where_models_are() {
+        assert!(is_there("mpmc::two_senders_never_share_a_slot"));
+        for gone in
+            ["mpmc::two_senders_never_share", "spsc::two_senders_never_share_a_slot", "no::model", "mpmc"]
+        {
+            assert!(!is_there(gone), "{gone}");
+        }
     }
 
     #[test]
