@@ -94,10 +94,16 @@ pub fn spsc_end(view: &View) -> u64 {
     committed_end(view, head).unwrap_or(head)
 }
 
+/// What the shared head hints at: no position before it is unused.
+fn head(view: &SlotView) -> u64 {
+    // ord(mpmc.end) Relaxed <- tell: true however late it is seen; the slots from there on are judged by their own words.
+    view.header.head.0.load(Relaxed)
+}
+
 /// Whether a message from before `position` waits in an MPMC ring.
 #[must_use]
 pub fn holds_before(view: &SlotView, position: u64) -> bool {
-    let (head, _) = hints(view);
+    let head = head(view);
     let mut at = position;
     for _ in 0..2 * view.slots() {
         if !is_before(head, at) {
@@ -119,7 +125,7 @@ pub fn holds_before(view: &SlotView, position: u64) -> bool {
 /// Looks at the positions of an MPMC ring from its head to where nobody has been yet: the first one with a message that
 /// waits, and the one behind the last.
 fn waiting(view: &SlotView) -> (Option<u64>, Option<u64>) {
-    let (head, _) = hints(view);
+    let head = head(view);
     let (mut first, mut behind) = (None, None);
     for at in (0..2 * view.slots()).map(|k| head.wrapping_add(k)) {
         match seen(view, at) {
@@ -143,7 +149,7 @@ pub fn first(view: &SlotView) -> Option<u64> {
 /// Behind the last message of an MPMC ring that waits, or its head.
 #[must_use]
 pub fn end(view: &SlotView) -> u64 {
-    waiting(view).1.unwrap_or(hints(view).0)
+    waiting(view).1.unwrap_or_else(|| head(view))
 }
 
 /// How far an MPMC ring has come, by one word of it. Positions are counted from a common one: see [`Scale`].
@@ -265,8 +271,7 @@ impl Looks {
     /// Looks at everything now.
     #[must_use]
     pub fn at(view: &SlotView) -> Looks {
-        // ord(mpmc.end) Relaxed <- tell: what does not fit is looked at again.
-        let head = view.header.head.0.load(Relaxed);
+        let head = head(view);
         // ord(mpmc.end) Relaxed <- tell: what does not fit is looked at again.
         let tail = view.header.tail.0.load(Relaxed);
         let first = (0..view.slots()).map(|index| word(view, index)).collect();
