@@ -88,6 +88,9 @@ impl Options {
 ///
 /// # Errors
 /// ENOENT, EEXIST, EACCES, EINVAL, ENOSPC; EOPNOTSUPP if it relies on membarrier(2), which this process may not call.
+///
+/// [`IPC_CREAT`]: super::sysv::flags::IPC_CREAT
+/// [`IPC_EXCL`]: super::sysv::flags::IPC_EXCL
 pub fn get_queue(key: i32, flags: i32, options: &Options) -> io::Result<Queue> {
     let mode = flags as u32;
     let check = |queue: &Queue| allowed(&queue.handle.opened.view, (mode >> 6 | mode >> 3 | mode) & 0o6);

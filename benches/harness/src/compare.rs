@@ -46,7 +46,7 @@ pub struct CompareOptions {
     pub latency_sizes: Vec<usize>,
     /// Message sizes for throughput.
     pub throughput_sizes: Vec<usize>,
-    /// What to measure, as `latency` or `paced` ([`KINDS`]) or [`CALLS`]; none: everything.
+    /// What to measure, as `latency` or `paced` ([`KINDS`]) or `calls`; none: everything.
     pub kinds: Vec<String>,
     /// Messages a second where they come at a rate.
     pub rates: Vec<u32>,
