@@ -52,6 +52,13 @@ pub const FLAG_ASYMMETRIC_FENCES: u32 = 2;
 /// All flags this version knows. Others are refused at open.
 pub const FLAGS_KNOWN: u32 = FLAG_PERSISTENT | FLAG_ASYMMETRIC_FENCES;
 
+/// Whether position `at` comes before position `than`. Positions are never further apart than half their range.
+#[inline(always)]
+#[must_use]
+pub const fn is_behind(at: u64, than: u64) -> bool {
+    (at.wrapping_sub(than) as i64) < 0
+}
+
 /// Number, behind those of all participants, of the lease of who asked to be told of messages.
 pub const WATCHER: usize = MAX_PARTICIPANTS as usize;
 /// Bytes reserved for the segment header at offset 0.

@@ -33,7 +33,7 @@
 //! There is one thing less exact than in the kernel: one who was about to tell a predecessor of who asked tells this one.
 #![forbid(unsafe_code)]
 
-use crate::layout::EventLine;
+use crate::layout::{EventLine, is_behind};
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::{self, Shared, heavy_fence};
 use std::time::Duration;
@@ -100,7 +100,7 @@ impl Watch {
             sync::futex_wait(&self.line.bell, bell, slice);
             // ord(own) Relaxed: an older one makes a message look like news that is none; not for two slices.
             let judged = self.line.judged.load(Relaxed);
-            let news = first().filter(|&at| !is_before(at, judged));
+            let news = first().filter(|&at| !is_behind(at, judged));
             if news.is_some() && news == seen {
                 tell(&self.line);
             }
@@ -114,7 +114,7 @@ pub fn judge(line: &EventLine, end: u64, holds_before: impl FnOnce(u64) -> bool)
     // ord(own) Relaxed: ordered by the fence before; a judgement of the same moment may come to the same.
     let judged = line.judged.load(Relaxed);
     // Else somebody who sent something later was faster, and judged for us.
-    if is_before(judged, end) {
+    if is_behind(judged, end) {
         if holds_before(judged) {
             raise(line, end);
         } else {
@@ -123,14 +123,10 @@ pub fn judge(line: &EventLine, end: u64, holds_before: impl FnOnce(u64) -> bool)
     }
 }
 
-fn is_before(a: u64, b: u64) -> bool {
-    (a.wrapping_sub(b) as i64) < 0
-}
-
 /// No message before `to` is news. Two at once may leave the earlier position: then somebody is told too early.
 fn raise(line: &EventLine, to: u64) {
     // ord(own) Relaxed: only compared.
-    if is_before(line.judged.load(Relaxed), to) {
+    if is_behind(line.judged.load(Relaxed), to) {
         // ord(own) Relaxed: says nothing of the messages themselves.
         line.judged.store(to, Relaxed);
     }

@@ -5,6 +5,7 @@
 //! All of them use shared memory of this user's processes on one machine, and no daemon.
 
 pub mod fifo;
+mod nonblocking;
 pub mod pipe;
 pub mod posix_mq;
 mod queue;

@@ -8,6 +8,7 @@
 //! To take a lock of the stream a handle needs a seat (`seat.rs`). It takes one when it first moves bytes.
 #![forbid(unsafe_code)]
 
+use crate::adapters::nonblocking::{is_nonblocking, set_nonblocking};
 use crate::adapters::seat::Seat;
 use crate::adapters::seen::Seen;
 use crate::channel::lock::{NOBODY, Who};
@@ -23,7 +24,6 @@ use crate::segment::{Place, Segment, Trust};
 use crate::sync::{Deadline, register_for_heavy_fences};
 use crate::view::PageView;
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -285,17 +285,8 @@ impl Handle {
         self.opened.hold().fd()
     }
 
-    /// O_NONBLOCK stands in the description, as a pipe's does: clones and forked children share it.
-    fn is_nonblocking(&self) -> bool {
-        let flags = fcntl(self.fd(), FcntlArg::F_GETFL).unwrap_or(0);
-        OFlag::from_bits_truncate(flags).contains(OFlag::O_NONBLOCK)
-    }
-
     pub(super) fn set_nonblocking(&self, yes: bool) -> io::Result<()> {
-        let mut flags = OFlag::from_bits_retain(fcntl(self.fd(), FcntlArg::F_GETFL)?);
-        flags.set(OFlag::O_NONBLOCK, yes);
-        fcntl(self.fd(), FcntlArg::F_SETFL(flags))?;
-        Ok(())
+        set_nonblocking(self.fd(), yes)
     }
 
     /// Whether no reader is left. Clean departures are seen at once, a death a little later.
@@ -318,7 +309,7 @@ impl Handle {
         let Some(seat) = &self.seat else { unreachable!("taken just now") };
         let patience = || match deadline {
             Some(when) => Some(Deadline::at(when)),
-            None => (!self.is_nonblocking()).then_some(Deadline::NEVER),
+            None => (!is_nonblocking(self.fd())).then_some(Deadline::NEVER),
         };
         let lives = |party: u32| seat.lives(party);
         let who = Who { me: seat.me, lives: &lives };

@@ -8,6 +8,7 @@
 //! queues_max 256, RLIMIT_MSGQUEUE) apply; the memory is allocated when it is made.
 #![forbid(unsafe_code)]
 
+use crate::adapters::nonblocking::{is_nonblocking, set_nonblocking};
 use crate::adapters::pipe::errno;
 use crate::adapters::queue::{DEFAULT_SEATS, Facts, Handle, Manner, Opened, Shape, allowed, stopped};
 use crate::channel::queue::{self as channel, Call, Stop, Watch};
@@ -18,7 +19,6 @@ use crate::ring::store::{Select, get};
 use crate::segment::{self, Place};
 use crate::sync::Deadline;
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use std::cell::OnceCell;
 use std::io;
 use std::os::fd::AsFd;
@@ -258,11 +258,7 @@ pub struct Queue {
 
 impl Queue {
     fn put_nonblocking(&self, yes: bool) -> io::Result<()> {
-        let fd = self.handle.opened.fd();
-        let mut flags = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?);
-        flags.set(OFlag::O_NONBLOCK, yes);
-        fcntl(fd, FcntlArg::F_SETFL(flags))?;
-        Ok(())
+        set_nonblocking(self.handle.opened.fd(), yes)
     }
 
     /// Sends a message, waiting for room (mq_send(3)). It may be empty.
@@ -334,7 +330,7 @@ impl Queue {
         // Asked once a call, as the kernel does, and only if it would have to wait.
         let (opened, nonblocking) = (self.handle.opened.clone(), OnceCell::new());
         let patience = || match until {
-            _ if *nonblocking.get_or_init(|| is_nonblocking(&opened)) => None,
+            _ if *nonblocking.get_or_init(|| is_nonblocking(opened.fd())) => None,
             Some(until) => Some(until.deadline()),
             None => Some(Deadline::NEVER),
         };
@@ -355,7 +351,7 @@ impl Queue {
     /// # Errors
     /// ENFILE, EMFILE, EINTR.
     pub fn attributes(&mut self) -> io::Result<Attributes> {
-        let nonblocking = is_nonblocking(&self.handle.opened);
+        let nonblocking = is_nonblocking(self.handle.opened.fd());
         let content = self.at_once(|queue, call| queue.look(call, || Ok(queue.content())))?;
         let view = &self.handle.opened.view;
         Ok(Attributes {
@@ -425,12 +421,6 @@ impl Drop for Queue {
             let _ = self.at_once(|queue, call| queue.unwatch(call));
         }
     }
-}
-
-/// O_NONBLOCK stands in the description: clones and forked children share it.
-fn is_nonblocking(opened: &Opened) -> bool {
-    let flags = fcntl(opened.fd(), FcntlArg::F_GETFL).unwrap_or(0);
-    OFlag::from_bits_truncate(flags).contains(OFlag::O_NONBLOCK)
 }
 
 /// The name that `slipring ls` shows for a queue, without what stands before it in shared memory.

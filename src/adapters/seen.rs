@@ -2,26 +2,25 @@
 //! an end, and when it has not asked for a while.
 #![forbid(unsafe_code)]
 
-use rustix::time::{ClockId, clock_gettime};
+use crate::sync::coarse_ms;
 use std::cell::Cell;
-use std::time::Duration;
 
 /// A fraction of what it may take to notice a death.
-const TRUSTED_FOR: Duration = Duration::from_millis(10);
+const TRUSTED_MS: u32 = 10;
 
-/// Departures when the kernel last said that somebody is there, and when that was.
+/// Departures when the kernel last said that somebody is there, and when that was, in milliseconds modulo 2^32: who asks
+/// again after 49 days to the millisecond learns of a death 10 ms late.
 #[derive(Default)]
-pub(super) struct Seen(Cell<Option<(u32, Duration)>>);
+pub(super) struct Seen(Cell<Option<(u32, u32)>>);
 
 impl Seen {
     /// Whether all are gone, as `ask` says if it has to be asked. Clean departures are seen at once, a death within
-    /// [`TRUSTED_FOR`].
+    /// [`TRUSTED_MS`].
     pub(super) fn all_gone(&self, departures: u32, ask: impl FnOnce() -> bool) -> bool {
-        let now = clock_gettime(ClockId::MonotonicCoarse);
-        let now = Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs() as u32);
+        let now = coarse_ms();
         if let Some((then, at)) = self.0.get()
             && then == departures
-            && now.saturating_sub(at) < TRUSTED_FOR
+            && now.wrapping_sub(at) < TRUSTED_MS
         {
             return false;
         }

@@ -33,7 +33,7 @@
 
 use crate::error::{Corrupt, RecvError, SendError};
 use crate::layout::SlotKind::{Free, Full, Pinned, Reading, Writing};
-use crate::layout::{SLOT_HEADER_LEN, SlotKind, SlotWord};
+use crate::layout::{SLOT_HEADER_LEN, SlotKind, SlotWord, is_behind};
 use crate::ring::pin::LOOKS_PER_ATTEMPT;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::{AtomicU64, MAX_ATTEMPTS, MAX_LOOKS};
@@ -451,7 +451,7 @@ impl Side {
             from.wrapping_add(steps.unwrap_or(most))
         };
         let (head, tail) = (walk(head, true), walk(tail, false));
-        if is_before(tail, head) { 0 } else { tail.wrapping_sub(head).min(self.view.slots()) }
+        if is_behind(tail, head) { 0 } else { tail.wrapping_sub(head).min(self.view.slots()) }
     }
 
     /// What is at a position, and by how many laps its slot is ahead of it.
@@ -504,12 +504,8 @@ pub(super) fn seen(view: &SlotView, at: u64) -> (Option<SlotKind>, i64) {
     (word.kind(), word.ahead_of(view.lap(at)))
 }
 
-pub(super) fn is_before(a: u64, b: u64) -> bool {
-    (a.wrapping_sub(b) as i64) < 0
-}
-
 pub(super) fn later(a: u64, b: u64) -> u64 {
-    if is_before(a, b) { b } else { a }
+    if is_behind(a, b) { b } else { a }
 }
 
 /// Tells the others how far an end has come, unless somebody has told them more.
@@ -517,7 +513,7 @@ pub(super) fn later(a: u64, b: u64) -> u64 {
 fn tell(end: &AtomicU64, to: u64) {
     // ord(mpmc.end) Relaxed <- tell: only compared.
     let told = end.load(Relaxed);
-    if is_before(told, to) {
+    if is_behind(told, to) {
         // ord(mpmc.end) Release -> Side::skip_claimed: the slots before it are seen as used.
         // ord(mpmc.end) Relaxed on failure: somebody else has told.
         let _ = end.compare_exchange(told, to, Release, Relaxed);

@@ -4,9 +4,9 @@
 #![forbid(unsafe_code)]
 
 use crate::layout::SlotKind::{Free, Full, Peeked, Reading};
-use crate::layout::{SlotKind, SlotWord};
-use crate::ring::mpmc::{is_before, seen};
-use crate::ring::scan::{committed_end, is_behind, stride_of};
+use crate::layout::{SlotKind, SlotWord, is_behind};
+use crate::ring::mpmc::seen;
+use crate::ring::scan::{committed_end, stride_of};
 use crate::ring::spsc::PAD;
 use crate::sync::Ordering::{Acquire, Relaxed};
 use crate::view::{SlotView, View};
@@ -106,7 +106,7 @@ pub fn holds_before(view: &SlotView, position: u64) -> bool {
     let head = head(view);
     let mut at = position;
     for _ in 0..2 * view.slots() {
-        if !is_before(head, at) {
+        if !is_behind(head, at) {
             return false;
         }
         at = at.wrapping_sub(1);

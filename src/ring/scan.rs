@@ -43,9 +43,3 @@ pub fn observed_bytes(view: &View) -> u64 {
     let head = view.header.head.0.load(Relaxed);
     committed_end(view, head).map_or(0, |end| end.wrapping_sub(head))
 }
-
-/// Whether position `at` comes before position `than`. Positions are never further apart than half their range.
-#[inline(always)]
-pub(super) fn is_behind(at: u64, than: u64) -> bool {
-    (at.wrapping_sub(than) as i64) < 0
-}

@@ -21,7 +21,8 @@
 //! clears ahead, *after* a commit, when nobody waits for it: header words at boundaries in `tail..cleared_to` are 0.
 
 use crate::error::{Corrupt, SendError};
-use crate::ring::scan::{committed_end, is_behind};
+use crate::layout::is_behind;
+use crate::ring::scan::committed_end;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
 use crate::view::{HEADER_LEN, View};
 

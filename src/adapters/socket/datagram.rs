@@ -8,8 +8,9 @@
 #![forbid(unsafe_code)]
 
 use super::Options;
-use super::link::{Fail, is_nonblocking, seated};
+use super::link::{Fail, patience, seated};
 use super::stream::failed;
+use crate::adapters::nonblocking::{is_nonblocking, set_nonblocking};
 use crate::adapters::pipe::{self, make, view};
 use crate::adapters::seat::Seat;
 use crate::adapters::seen::Seen;
@@ -160,12 +161,7 @@ impl Ring {
         let lives = |party: u32| seat.lives(party);
         let who = Who { me: seat.me, lives: &lives };
         let alone = || alone(stream);
-        verb(stream, &Call { who, alone: &alone, patience }).map_err(|stop| match stop {
-            Stop::Broken => Fail::Gone,
-            Stop::WouldBlock | Stop::TimedOut => Errno::EAGAIN.into(),
-            Stop::Interrupted => Errno::EINTR.into(),
-            Stop::Corrupt(_) => Errno::EIO.into(),
-        })
+        verb(stream, &Call { who, alone: &alone, patience }).map_err(Fail::from)
     }
 }
 
@@ -174,19 +170,6 @@ struct Target {
     remote: Arc<Remote>,
     ring: Ring,
     seen: Seen,
-}
-
-/// How long a call waits: not at all with O_NONBLOCK, else as long as the time-out says, from the first wait on.
-fn patience(fd: BorrowedFd<'_>, timeout: Option<Duration>) -> impl Fn() -> Option<Deadline> {
-    let until = Cell::new(None);
-    move || {
-        if is_nonblocking(fd) {
-            return None;
-        }
-        let start = || timeout.map_or(Deadline::NEVER, Deadline::after);
-        until.set(Some(until.get().unwrap_or_else(start)));
-        until.get()
-    }
 }
 
 impl Datagram {
@@ -339,7 +322,8 @@ impl Datagram {
 
     /// Sends, and keeps the target for the next time; whether nobody is there.
     fn send_through(&mut self, mut target: Target, message: &[u8]) -> (io::Result<usize>, bool) {
-        let patience = patience(self.own.fd(), self.timeouts[1]);
+        let until = Cell::new(None);
+        let patience = patience(self.own.fd(), &until, || self.timeouts[1]);
         let sent = target.send(&self.own.name, message, &patience);
         let refused = matches!(&sent, Err(error) if error.raw_os_error() == Some(libc::ECONNREFUSED));
         if !refused {
@@ -396,7 +380,9 @@ impl Datagram {
         verb: impl FnOnce(&Stream, &Call<'_>) -> Result<T, Stop>,
     ) -> io::Result<T> {
         let own = &self.own;
-        let patience = patience(own.fd(), self.timeouts[0]);
+        let until = Cell::new(None);
+        let timeout = self.timeouts[0];
+        let patience = patience(own.fd(), &until, || timeout);
         let received = self.inbox.call(own.fd(), &own.segment, alone, &patience, verb);
         received.map_err(|fail| failed(fail, Errno::EPIPE))
     }
@@ -437,7 +423,7 @@ impl Datagram {
     /// # Errors
     /// EBADF if somebody closed the descriptor.
     pub fn set_nonblocking(&self, yes: bool) -> io::Result<()> {
-        super::link::set_nonblocking(self.own.fd(), yes)
+        set_nonblocking(self.own.fd(), yes)
     }
 
     /// For how long a call waits to receive, then EAGAIN; `None`: for ever.

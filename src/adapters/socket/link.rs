@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 use super::Credentials;
+use crate::adapters::nonblocking::is_nonblocking;
 use crate::adapters::pipe::{SEATS, errno, make, view};
 use crate::adapters::seat::Seat;
 use crate::adapters::seen::Seen;
@@ -20,7 +21,6 @@ use crate::segment::{Place, Segment, Trust};
 use crate::sync::Deadline;
 use crate::view::PageView;
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{getsockopt, sockopt};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_timeout};
@@ -191,9 +191,43 @@ pub(super) enum Fail {
     Io(io::Error),
 }
 
-impl<E: Into<io::Error>> From<E> for Fail {
-    fn from(error: E) -> Self {
-        Fail::Io(error.into())
+impl From<io::Error> for Fail {
+    fn from(error: io::Error) -> Self {
+        Fail::Io(error)
+    }
+}
+
+impl From<Errno> for Fail {
+    fn from(errno: Errno) -> Self {
+        Fail::Io(errno.into())
+    }
+}
+
+impl From<Stop> for Fail {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Broken => Fail::Gone,
+            Stop::WouldBlock | Stop::TimedOut => Errno::EAGAIN.into(),
+            Stop::Interrupted => Errno::EINTR.into(),
+            Stop::Corrupt(_) => Errno::EIO.into(),
+        }
+    }
+}
+
+/// How long a call waits: not at all with O_NONBLOCK, else as long as `timeout` says, from the first wait on, which makes
+/// `until` something.
+pub(super) fn patience(
+    fd: BorrowedFd<'_>,
+    until: &Cell<Option<Deadline>>,
+    timeout: impl Fn() -> Option<Duration>,
+) -> impl Fn() -> Option<Deadline> {
+    move || {
+        if is_nonblocking(fd) {
+            return None;
+        }
+        let start = || timeout().map_or(Deadline::NEVER, Deadline::after);
+        until.set(Some(until.get().unwrap_or_else(start)));
+        until.get()
     }
 }
 
@@ -334,20 +368,10 @@ impl Link {
         let seat = seated(seat, base, segment, stream)?;
         let lives = |party: u32| seat.lives(party);
         let who = Who { me: seat.me, lives: &lives };
+        let timeout = if way == OUT { Timeout::Send } else { Timeout::Recv };
         let until = Cell::new(None);
-        let patience = || {
-            if is_nonblocking(socket) {
-                return None;
-            }
-            let timeout = if way == OUT { Timeout::Send } else { Timeout::Recv };
-            let start = || match socket_timeout(socket, timeout) {
-                Ok(Some(time)) => Deadline::after(time),
-                _ => Deadline::NEVER,
-            };
-            let deadline = until.get().unwrap_or_else(start);
-            until.set(Some(deadline));
-            Some(deadline)
-        };
+        // SO_RCVTIMEO, SO_SNDTIMEO.
+        let patience = patience(socket, &until, || socket_timeout(socket, timeout).ok().flatten());
         let gone = || Link::peer_is_gone(socket);
         // Who writes would have to ask each time; who reads asks when nothing is there.
         let alone =
@@ -356,11 +380,7 @@ impl Link {
         let waited = until.get().is_some();
         result.map_err(|stop| match stop {
             Stop::Broken if waited && gone() && Link::was_reset(opened, stream) => Fail::Reset,
-            Stop::Broken => Fail::Gone,
-            // SO_RCVTIMEO, SO_SNDTIMEO.
-            Stop::WouldBlock | Stop::TimedOut => Errno::EAGAIN.into(),
-            Stop::Interrupted => Errno::EINTR.into(),
-            Stop::Corrupt(_) => Errno::EIO.into(),
+            stop => stop.into(),
         })
     }
 
@@ -406,19 +426,6 @@ pub(super) fn seated<'a>(
         *seat = Some(taken);
     }
     Ok(seat.as_ref().unwrap_or_else(|| unreachable!("taken just now")))
-}
-
-/// O_NONBLOCK stands in the description: clones and forked children share it.
-pub(super) fn is_nonblocking(fd: BorrowedFd<'_>) -> bool {
-    let flags = fcntl(fd, FcntlArg::F_GETFL).unwrap_or(0);
-    OFlag::from_bits_truncate(flags).contains(OFlag::O_NONBLOCK)
-}
-
-pub(super) fn set_nonblocking(fd: BorrowedFd<'_>, yes: bool) -> io::Result<()> {
-    let mut flags = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?);
-    flags.set(OFlag::O_NONBLOCK, yes);
-    fcntl(fd, FcntlArg::F_SETFL(flags))?;
-    Ok(())
 }
 
 /// `None`: for ever. Zero is EINVAL, as it is to the standard library.

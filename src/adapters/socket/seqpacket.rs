@@ -4,10 +4,11 @@
 //! ECONNRESET before messages that could still be received. Then these are received, and then the end.
 #![forbid(unsafe_code)]
 
-use super::link::{Fail, IN, Link, OUT, credentials, set_nonblocking, set_timeout};
+use super::link::{Fail, IN, Link, OUT, credentials, set_timeout};
 use super::listener::{Connection, connect, pair, sealed};
 use super::stream::{connection, failed};
 use super::{Credentials, Options};
+use crate::adapters::nonblocking::set_nonblocking;
 use crate::layout::KIND_RECORDS;
 use nix::errno::Errno;
 use rustix::net::SocketType;

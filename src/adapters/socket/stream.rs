@@ -1,9 +1,10 @@
 //! Streams of bytes in both directions (SOCK_STREAM): a pipe's pages each way, and what a socket says that a pipe does not.
 #![forbid(unsafe_code)]
 
-use super::link::{Fail, IN, Link, OUT, credentials, set_nonblocking, set_timeout};
+use super::link::{Fail, IN, Link, OUT, credentials, set_timeout};
 use super::listener::{Connection, connect, pair, sealed};
 use super::{Credentials, Options};
+use crate::adapters::nonblocking::set_nonblocking;
 use crate::layout::KIND_PAGES;
 use nix::errno::Errno;
 use rustix::net::SocketType;
