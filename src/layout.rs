@@ -188,6 +188,12 @@ impl SegmentHeader {
         header_fields!(get)
     }
 
+    /// With the checksum of its fields, as it is written.
+    #[must_use]
+    pub fn with_checksum(self) -> Self {
+        SegmentHeader { checksum: self.expected_checksum(), ..self }
+    }
+
     /// FNV-1a over all fields before the checksum: tells a damaged header from a foreign one. No defence against malice.
     #[must_use]
     pub fn expected_checksum(&self) -> u64 {

@@ -46,9 +46,12 @@ impl Notify {
         }))
     }
 
-    /// Whether there is such a signal.
-    pub(crate) fn is_possible(&self) -> bool {
-        !matches!(self, Notify::Signal { signal, .. } if !(0..=signal::LAST).contains(signal))
+    /// The signal that it asks for, if there is none such.
+    pub(crate) fn impossible(&self) -> Option<i32> {
+        match self {
+            Notify::Signal { signal, .. } if !(0..=signal::LAST).contains(signal) => Some(*signal),
+            _ => None,
+        }
     }
 
     fn tell(self) {
@@ -111,8 +114,7 @@ fn ask<V: Clone + Send + 'static>(
         *desk.request = None;
         return Ok(());
     };
-    if !how.is_possible() {
-        let Notify::Signal { signal, .. } = how else { unreachable!("anything else is possible") };
+    if let Some(signal) = how.impossible() {
         let allowed = format!("from 0 to {}", signal::LAST);
         return Err(Error::BadOption { option: "signal", found: signal.to_string(), allowed });
     }

@@ -162,26 +162,18 @@ impl Options {
         }
         let persistent = self.persistent || !matches!(place, Place::Named(_));
         let asymmetric = self.fences == Fences::Asymmetric && register_for_heavy_fences();
-        let mut header = SegmentHeader {
-            magic: MAGIC,
-            version: VERSION,
-            ring_offset: RING_OFFSET as u64,
+        let header = SegmentHeader {
             wakeup: self.wakeup.code(),
             flags: u32::from(persistent) * FLAG_PERSISTENT + u32::from(asymmetric) * FLAG_ASYMMETRIC_FENCES,
-            creator_pid: std::process::id(),
-            creator_uid: nix::unistd::geteuid().as_raw(),
-            mode: self.mode,
-            created_ns: now_ns(),
             ..self.shape()?
         };
-        header.checksum = header.expected_checksum();
-        Ok(header)
+        Ok(header.with_checksum())
     }
 
     /// The fields that say what the ring looks like; the others are 0.
     fn shape(&self) -> Result<SegmentHeader> {
         let bad = |option, found: String, allowed: String| Err(Error::BadOption { option, found, allowed });
-        let header = SegmentHeader::default();
+        let header = new_header(self.mode);
         match self.kind {
             Kind::Spsc => {
                 if let Some(most) = self.participants {
@@ -237,6 +229,20 @@ impl Options {
                 })
             }
         }
+    }
+}
+
+/// What the headers of all segments that this process makes now have in common.
+pub(crate) fn new_header(mode: u32) -> SegmentHeader {
+    SegmentHeader {
+        magic: MAGIC,
+        version: VERSION,
+        ring_offset: RING_OFFSET as u64,
+        creator_pid: std::process::id(),
+        creator_uid: nix::unistd::geteuid().as_raw(),
+        mode,
+        created_ns: now_ns(),
+        ..SegmentHeader::default()
     }
 }
 

@@ -6,7 +6,7 @@ mod common;
 #[allow(dead_code, reason = "this file uses a part")]
 mod kernel;
 
-use common::{Board, Dice, alone, fork, interruptible, is_asleep, restartable, unique, until};
+use common::{Board, Dice, alone, asleep, errno, fork, interruptible, restartable, unique, until};
 use nix::sys::signal::Signal;
 use slipring::adapters::sem::{Clock, Moment, Semaphore, Unnamed};
 use slipring::adapters::sysv::Obtain;
@@ -58,31 +58,9 @@ sem!(Semaphore, "slipring's", |sem, seconds, nanoseconds| sem.wait_until(Moment 
     nanoseconds
 }));
 
-fn errno<T: std::fmt::Debug>(result: io::Result<T>) -> i32 {
-    result.unwrap_err().raw_os_error().unwrap()
-}
-
 fn from_now(time: Duration) -> (i64, i64) {
     let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + time;
     (at.as_secs() as i64, at.subsec_nanos().into())
-}
-
-/// A thread that does this, asleep for good, and not for a lock or a page on the way.
-fn asleep<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> std::thread::JoinHandle<T> {
-    let (tell, told) = std::sync::mpsc::channel();
-    let thread = std::thread::spawn(move || {
-        tell.send(nix::unistd::gettid()).unwrap();
-        work()
-    });
-    let tid = told.recv().unwrap();
-    until("the thread sleeps", || {
-        is_asleep(tid)
-            && (0..20).all(|_| {
-                std::thread::sleep(Duration::from_micros(500));
-                is_asleep(tid)
-            })
-    });
-    thread
 }
 
 // --- E1, E2 ---

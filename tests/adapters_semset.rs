@@ -6,7 +6,7 @@ mod common;
 #[allow(dead_code, reason = "this file uses a part")]
 mod kernel;
 
-use common::{Board, Dice, alone, errno, fork, interruptible, is_asleep, restartable, until};
+use common::{Board, Dice, alone, asleep, errno, fork, interruptible, restartable, until};
 use nix::sys::signal::Signal;
 use slipring::adapters::semset::{Operation, Set};
 use slipring::adapters::sysv::{IPC_PRIVATE, Obtain, ftok};
@@ -113,24 +113,6 @@ const fn by(number: u16, change: i16) -> kernel::Operation {
 
 const fn undone(number: u16, change: i16) -> kernel::Operation {
     (number, change, false, true)
-}
-
-/// A thread that does this, asleep for good, and not for a lock or a page on the way.
-fn asleep<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> std::thread::JoinHandle<T> {
-    let (tell, told) = std::sync::mpsc::channel();
-    let thread = std::thread::spawn(move || {
-        tell.send(nix::unistd::gettid()).unwrap();
-        work()
-    });
-    let tid = told.recv().unwrap();
-    until("the thread sleeps", || {
-        is_asleep(tid)
-            && (0..20).all(|_| {
-                std::thread::sleep(Duration::from_micros(500));
-                is_asleep(tid)
-            })
-    });
-    thread
 }
 
 // --- E2, E6: several at once, and who waits ---

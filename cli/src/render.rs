@@ -137,6 +137,11 @@ fn pids(those: Vec<&Participant>, last: &Party) -> String {
     if words.is_empty() { party(last) } else { words.join(",") }
 }
 
+/// A System V key as ipcs(1) shows it; `-` where there is none.
+pub(crate) fn key(key: Option<i32>) -> String {
+    key.map_or_else(|| "-".into(), |key| format!("{:#010x}", key.cast_unsigned()))
+}
+
 /// The user's name, or the number if it has none.
 pub(crate) fn owner(uid: u32) -> String {
     match User::from_uid(Uid::from_raw(uid)) {

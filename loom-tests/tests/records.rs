@@ -60,7 +60,12 @@ fn thrown_away_bytes_are_written_again_only_after_they_were_looked_at() {
         let view = ring();
         assert!(put(&view, 1) && put(&view, 2));
         let there = view.clone();
-        let reader = thread::spawn(move || records::purge(&there).expect("a sound ring"));
+        let reader = thread::spawn(move || {
+            let mut body = [0; 8];
+            let looked_at = records::take(&there, &mut [], &mut body, true).expect("a sound ring");
+            assert_eq!((looked_at.map(|taken| taken.full), body), (Some(8), [1; 8]));
+            records::purge(&there).expect("a sound ring");
+        });
         let room = put(&view, 3);
         reader.join().unwrap();
         run.outcome((room, take(&view)));

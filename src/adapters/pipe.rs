@@ -15,8 +15,8 @@ use crate::channel::lock::{NOBODY, Who};
 use crate::channel::stream::{Call, End, Stop, Stream};
 use crate::error::{self, Error};
 use crate::layout::{
-    FLAG_ASYMMETRIC_FENCES, FLAG_PERSISTENT, KIND_PAGES, MAGIC, MAX_PAGES, PAGE_LEN, RING_OFFSET,
-    SegmentHeader, VERSION, Wakeup, pages_offset,
+    FLAG_ASYMMETRIC_FENCES, FLAG_PERSISTENT, KIND_PAGES, MAX_PAGES, PAGE_LEN, SegmentHeader, Wakeup,
+    pages_offset,
 };
 use crate::liveness::Hold;
 use crate::open;
@@ -108,27 +108,19 @@ pub(super) fn make(
     mode: u32,
 ) -> io::Result<(OwnedFd, Segment, PageView)> {
     let asymmetric = u32::from(register_for_heavy_fences()) * FLAG_ASYMMETRIC_FENCES;
-    let mut header = SegmentHeader {
-        magic: MAGIC,
-        version: VERSION,
+    let header = SegmentHeader {
         kind,
         segment_len: pages_offset(pages) as u64 + pages * PAGE_LEN as u64,
-        ring_offset: RING_OFFSET as u64,
         data_offset: pages_offset(pages) as u64,
         capacity: pages,
         align: PAGE_LEN as u32,
         wakeup: Wakeup::Futex.code(),
         flags: asymmetric + FLAG_PERSISTENT,
-        creator_pid: std::process::id(),
-        creator_uid: nix::unistd::geteuid().as_raw(),
-        mode,
         slot_len: PAGE_LEN as u32,
         participants: limit as u32,
-        created_ns: open::now_ns(),
-        ..SegmentHeader::default()
+        ..open::new_header(mode)
     };
-    header.checksum = header.expected_checksum();
-    let (fd, segment) = Segment::create(place, header, mode).map_err(errno)?;
+    let (fd, segment) = Segment::create(place, header.with_checksum(), mode).map_err(errno)?;
     let view = view(&segment, kind)?;
     Ok((fd, segment, view))
 }

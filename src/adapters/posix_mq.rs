@@ -384,7 +384,7 @@ impl Queue {
         let (signal, value, then) = match how {
             None => return self.at_once(|queue, call| queue.unwatch(call)),
             Some(Notify::Nothing) => (0, 0, None),
-            Some(how) if !how.is_possible() => return Err(Errno::EINVAL.into()),
+            Some(how) if how.impossible().is_some() => return Err(Errno::EINVAL.into()),
             Some(Notify::Signal { signal, value }) => (signal.unsigned_abs(), value, None),
             Some(Notify::Call(then)) => (0, 0, Some(then)),
         };

@@ -8,8 +8,8 @@ use crate::adapters::sysv::{id_of, permitted};
 use crate::channel::lock::Who;
 use crate::channel::queue::{Call, Queue, Stop, Watch};
 use crate::layout::{
-    CELL_LENS, FLAG_ASYMMETRIC_FENCES, FLAG_PERSISTENT, MAGIC, MAX_CELLS, MAX_PARTICIPANTS, QueueHeader,
-    RING_OFFSET, SegmentHeader, VERSION, Wakeup, cells_offset,
+    CELL_LENS, FLAG_ASYMMETRIC_FENCES, FLAG_PERSISTENT, MAX_CELLS, MAX_PARTICIPANTS, QueueHeader,
+    RING_OFFSET, SegmentHeader, Wakeup, cells_offset,
 };
 use crate::liveness::Hold;
 use crate::open;
@@ -79,27 +79,19 @@ impl Shape {
         let cells = self.cells(cell_len).filter(|&cells| sound && cells > 0).ok_or(Errno::EINVAL)?;
         let asymmetric = u32::from(register_for_heavy_fences()) * FLAG_ASYMMETRIC_FENCES;
         let data_offset = cells_offset(self.seats, cells) as u64;
-        let mut header = SegmentHeader {
-            magic: MAGIC,
-            version: VERSION,
+        let header = SegmentHeader {
             kind: self.kind,
             segment_len: data_offset + cells * cell_len as u64,
-            ring_offset: RING_OFFSET as u64,
             data_offset,
             capacity: cells,
             align: CELL_LENS[0] as u32,
             wakeup: Wakeup::Futex.code(),
             flags: asymmetric + FLAG_PERSISTENT,
-            creator_pid: std::process::id(),
-            creator_uid: nix::unistd::geteuid().as_raw(),
-            mode: 0o600,
             slot_len: cell_len as u32,
             participants: self.seats,
-            created_ns: open::now_ns(),
-            ..SegmentHeader::default()
+            ..open::new_header(0o600)
         };
-        header.checksum = header.expected_checksum();
-        let (fd, segment) = Segment::create(place, header, 0o600).map_err(errno)?;
+        let (fd, segment) = Segment::create(place, header.with_checksum(), 0o600).map_err(errno)?;
         let queue: Shared<QueueHeader> = segment.shared(RING_OFFSET).ok_or(Errno::EINVAL)?;
         for (word, value) in [
             (&queue.limits.max_len, self.max_len as u64),

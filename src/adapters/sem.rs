@@ -25,7 +25,7 @@
 use crate::adapters::pipe::errno;
 use crate::adapters::sysv::Obtain;
 use crate::channel::semaphore::{NoPermit, Overflow};
-use crate::layout::{FLAG_PERSISTENT, KIND_SEM, MAGIC, Permits, RING_OFFSET, SegmentHeader, VERSION, Wakeup};
+use crate::layout::{FLAG_PERSISTENT, KIND_SEM, Permits, RING_OFFSET, SegmentHeader, Wakeup};
 use crate::liveness::while_nobody_forks;
 use crate::open;
 use crate::segment::{self, Place, Segment, Trust};
@@ -260,24 +260,16 @@ fn create(place: Place, mode: u32, value: u32) -> io::Result<(std::os::fd::Owned
 
 /// The header of a segment of `kind` with so many semaphores in so many bytes, which stays until it is removed.
 pub(super) fn header(kind: u32, semaphores: u64, bytes: u64, mode: u32) -> SegmentHeader {
-    let mut header = SegmentHeader {
-        magic: MAGIC,
-        version: VERSION,
+    let header = SegmentHeader {
         kind,
         segment_len: RING_OFFSET as u64 + bytes,
-        ring_offset: RING_OFFSET as u64,
         data_offset: RING_OFFSET as u64,
         capacity: semaphores,
         wakeup: Wakeup::Futex.code(),
         flags: FLAG_PERSISTENT,
-        creator_pid: std::process::id(),
-        creator_uid: nix::unistd::geteuid().as_raw(),
-        mode,
-        created_ns: open::now_ns(),
-        ..SegmentHeader::default()
+        ..open::new_header(mode)
     };
-    header.checksum = header.expected_checksum();
-    header
+    header.with_checksum()
 }
 
 fn permits(segment: &Segment) -> io::Result<Shared<Permits>> {

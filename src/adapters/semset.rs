@@ -186,7 +186,7 @@ impl Found {
 
     /// As they were at some moment.
     fn facts(&self) -> core::Facts {
-        core::Set::new(self.view.clone()).hints()
+        core::hints(&self.view)
     }
 }
 
@@ -229,13 +229,13 @@ impl Opened {
     /// EPERM unless this user may change the set itself, or remove it.
     fn owned(&self) -> io::Result<()> {
         let own = nix::unistd::geteuid().as_raw();
-        let its = core::Set::new(self.view.clone()).hints().uid;
+        let its = core::hints(&self.view).uid;
         if own == 0 || own == its { Ok(()) } else { Err(Errno::EPERM.into()) }
     }
 
     /// EACCES unless these permission bits allow it (4 read, 2 change).
     fn permitted(&self, wanted: u32) -> io::Result<()> {
-        let facts = core::Set::new(self.view.clone()).hints();
+        let facts = core::hints(&self.view);
         permitted(facts.uid.into(), facts.mode, wanted)
     }
 }
@@ -398,7 +398,8 @@ impl Set {
             return Err(Errno::EINVAL.into());
         }
         let numbered = values.iter().map(|&value| i32::from(value)).enumerate();
-        self.call(2, |set, caller| set.set_all(numbered, caller))
+        opened.permitted(2)?;
+        opened.call(|set, caller| set.set_all(numbered, caller))
     }
 
     /// The process that last operated on a semaphore; 0 for none (GETPID).
@@ -431,7 +432,8 @@ impl Set {
     /// EINVAL if there is no such set, EACCES.
     pub fn facts(self) -> io::Result<Facts> {
         let opened = self.opened()?;
-        let core::Facts { key, uid, gid, mode, operated, changed } = self.call(4, core::Set::facts)?;
+        opened.permitted(4)?;
+        let core::Facts { key, uid, gid, mode, operated, changed } = opened.call(core::Set::facts)?;
         let semaphores = opened.view.semaphores;
         Ok(Facts { id: self.id, key, uid, gid, mode, semaphores, operated, changed })
     }
@@ -458,8 +460,8 @@ impl Set {
     pub fn remove(self) -> io::Result<()> {
         let opened = self.opened()?;
         opened.owned()?;
-        let unlink = |key| unlink_names::<Found>(key, &opened.segment);
-        let removed = opened.call(|set, caller| set.remove(caller, || unlink(set.hints().key)));
+        let unlink = || unlink_names::<Found>(core::hints(&opened.view).key, &opened.segment);
+        let removed = opened.call(|set, caller| set.remove(caller, unlink));
         self.forget();
         removed
     }
@@ -479,7 +481,7 @@ impl Set {
         let find = || OPEN.lock().unwrap_or_else(PoisonError::into_inner).iter().find(own).cloned();
         let known = while_nobody_forks(find);
         if let Some(known) = known {
-            if !core::Set::new(known.view.clone()).is_removed() {
+            if !core::is_removed(&known.view) {
                 return Ok(known);
             }
             self.forget();

@@ -230,10 +230,6 @@ impl Set {
         journal::cell(&self.view, cell)
     }
 
-    fn time(&self, cell: usize) -> u64 {
-        u64::from(self.cell(cell)) | u64::from(self.cell(cell + 1)) << 32
-    }
-
     /// Whether the semaphore exists.
     #[must_use]
     pub fn has(&self, number: usize) -> bool {
@@ -628,17 +624,8 @@ impl Set {
         Ok(facts)
     }
 
-    /// The same without the lock, so that a time may be torn.
-    #[must_use]
-    pub fn hints(&self) -> Facts {
-        Facts {
-            key: self.cell(KEY).cast_signed(),
-            uid: self.cell(OWNER),
-            gid: self.cell(GROUP),
-            mode: self.cell(MODE),
-            operated: self.time(OPERATED),
-            changed: self.time(CHANGED),
-        }
+    fn hints(&self) -> Facts {
+        hints(&self.view)
     }
 
     /// Sets owner, group and permission bits (IPC_SET).
@@ -655,10 +642,8 @@ impl Set {
         Ok(())
     }
 
-    /// Whether it was removed; without the lock.
-    #[must_use]
-    pub fn is_removed(&self) -> bool {
-        self.cell(REMOVED) != 0
+    fn is_removed(&self) -> bool {
+        is_removed(&self.view)
     }
 
     /// Does `work` with the lock in hand.
@@ -853,6 +838,27 @@ impl Set {
         let its = |&&place: &&usize| self.cell(self.of_place(place, ABOUT)) & 0xffff == for_this;
         live.iter().filter(its).count() as u32
     }
+}
+
+/// What people want to know of the set in this memory, without its lock, so that a time may be torn.
+#[must_use]
+pub fn hints(view: &SetView) -> Facts {
+    let cell = |cell| journal::cell(view, cell);
+    let time = |at| u64::from(cell(at)) | u64::from(cell(at + 1)) << 32;
+    Facts {
+        key: cell(KEY).cast_signed(),
+        uid: cell(OWNER),
+        gid: cell(GROUP),
+        mode: cell(MODE),
+        operated: time(OPERATED),
+        changed: time(CHANGED),
+    }
+}
+
+/// Whether the set in this memory was removed; without its lock.
+#[must_use]
+pub fn is_removed(view: &SetView) -> bool {
+    journal::cell(view, REMOVED) != 0
 }
 
 /// What a place says of the operation that it waits for.

@@ -55,7 +55,7 @@ pub fn put(view: &PageView, name: &[u8], body: &[u8]) -> Result<bool, Corrupt> {
     copy_in(view, tail, &word.to_ne_bytes());
     copy_in(view, tail.wrapping_add(WORD), name);
     copy_in(view, tail.wrapping_add(WORD + name.len() as u64), body);
-    // ord(records.put) Release -> next: the record before the tail behind it.
+    // ord(records.put) Release -> committed: the record before the tail behind it.
     view.header.tail.0.store(tail.wrapping_add(stride), Release);
     Ok(true)
 }
@@ -65,7 +65,11 @@ pub fn put(view: &PageView, name: &[u8], body: &[u8]) -> Result<bool, Corrupt> {
 pub fn take(view: &PageView, name: &mut [u8], body: &mut [u8], keep: bool) -> Result<Option<Taken>, Corrupt> {
     // ord(own) Relaxed: only whoever holds the reading lock stores it, and the lock orders them.
     let head = view.header.head.0.load(Relaxed);
-    let Some((taken, behind)) = next(view, head)? else { return Ok(None) };
+    let tail = committed(view, head)?;
+    if tail == head {
+        return Ok(None);
+    }
+    let (taken, behind) = at(view, head, tail)?;
     let (name_len, len) = (taken.name.min(name.len()), taken.full.min(body.len()));
     copy_out(view, head.wrapping_add(WORD), &mut name[..name_len]);
     copy_out(view, head.wrapping_add(WORD + taken.name as u64), &mut body[..len]);
@@ -76,14 +80,17 @@ pub fn take(view: &PageView, name: &mut [u8], body: &mut [u8], keep: bool) -> Re
     Ok(Some(Taken { len, ..taken }))
 }
 
-/// The record at `head`, of which nothing is copied yet, and the position behind it.
-fn next(view: &PageView, head: u64) -> Result<Option<(Taken, u64)>, Corrupt> {
+/// The position behind all records that are there.
+fn committed(view: &PageView, head: u64) -> Result<u64, Corrupt> {
     // ord(records.put) Acquire <- put: the record before the tail behind it.
     let tail = view.header.tail.0.load(Acquire);
-    let used = used(view, head, tail)?;
-    if used == 0 {
-        return Ok(None);
-    }
+    used(view, head, tail).map(|_| tail)
+}
+
+/// The record at `head`, of which nothing is copied yet, and the position behind it; `tail`, which it is before, as
+/// [`committed`] says.
+fn at(view: &PageView, head: u64, tail: u64) -> Result<(Taken, u64), Corrupt> {
+    let used = tail.wrapping_sub(head);
     let mut word = [0; WORD as usize];
     copy_out(view, head, &mut word);
     let word = u64::from_ne_bytes(word);
@@ -92,15 +99,18 @@ fn next(view: &PageView, head: u64) -> Result<Option<(Taken, u64)>, Corrupt> {
     if word >> 48 != 0 || stride > used {
         return Err(Corrupt::new("record", word, head));
     }
-    Ok(Some((Taken { name, len: 0, full }, head.wrapping_add(stride))))
+    Ok((Taken { name, len: 0, full }, head.wrapping_add(stride)))
 }
 
 /// Bytes of the bodies that are there, of the first alone or of all. The caller holds the right to read.
 pub fn unread(view: &PageView, all: bool) -> Result<usize, Corrupt> {
     // ord(own) Relaxed: only whoever holds the reading lock stores it, and the lock orders them.
     let mut head = view.header.head.0.load(Relaxed);
+    // Those that come meanwhile do not count: a peer that writes on and on keeps nobody here.
+    let tail = committed(view, head)?;
     let mut sum = 0;
-    while let Some((record, behind)) = next(view, head)? {
+    while head != tail {
+        let (record, behind) = at(view, head, tail)?;
         (sum, head) = (sum + record.full, behind);
         if !all {
             break;
@@ -112,12 +122,10 @@ pub fn unread(view: &PageView, all: bool) -> Result<usize, Corrupt> {
 /// Throws everything away that is there. The caller holds the right to read.
 pub fn purge(view: &PageView) -> Result<(), Corrupt> {
     // ord(own) Relaxed: only whoever holds the reading lock stores it, and the lock orders them.
-    let mut head = view.header.head.0.load(Relaxed);
-    while let Some((_, behind)) = next(view, head)? {
-        head = behind;
-    }
-    // ord(records.free) Release -> room: as of a record that was read.
-    view.header.head.0.store(head, Release);
+    let head = view.header.head.0.load(Relaxed);
+    let tail = committed(view, head)?;
+    // ord(records.free) Release -> room: whoever looked at them and left them there has read their bytes.
+    view.header.head.0.store(tail, Release);
     Ok(())
 }
 

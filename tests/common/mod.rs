@@ -543,21 +543,7 @@ pub fn asleep_then<T: Send + 'static, U>(
     work: impl FnOnce() -> T + Send + 'static,
     then: impl FnOnce() -> U,
 ) -> (T, U, Duration) {
-    let (tell, told) = std::sync::mpsc::channel();
-    let thread = std::thread::spawn(move || {
-        tell.send(nix::unistd::gettid()).unwrap();
-        let result = work();
-        (result, Instant::now())
-    });
-    let tid = told.recv().unwrap();
-    until("the thread sleeps", || {
-        // Asleep for good, and not for a lock or a page on the way.
-        is_asleep(tid)
-            && (0..20).all(|_| {
-                std::thread::sleep(Duration::from_micros(500));
-                is_asleep(tid)
-            })
-    });
+    let thread = asleep(|| (work(), Instant::now()));
     let start = Instant::now();
     let then = then();
     let (result, end) = thread.join().unwrap();
@@ -593,4 +579,22 @@ pub fn forge(path: &Path, offset: u64, bytes: &[u8]) {
         .iter()
         .fold(0xcbf2_9ce4_8422_2325_u64, |sum, &byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     overwrite(path, 88, &sum.to_ne_bytes());
+}
+
+/// A thread that does this, asleep for good, and not for a lock or a page on the way.
+pub fn asleep<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> std::thread::JoinHandle<T> {
+    let (tell, told) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        tell.send(nix::unistd::gettid()).unwrap();
+        work()
+    });
+    let tid = told.recv().unwrap();
+    until("the thread sleeps", || {
+        is_asleep(tid)
+            && (0..20).all(|_| {
+                std::thread::sleep(Duration::from_micros(500));
+                is_asleep(tid)
+            })
+    });
+    thread
 }

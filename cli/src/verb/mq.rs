@@ -278,7 +278,7 @@ fn key(path: &str, number: i32) -> Result<(), Fail> {
         )));
     }
     let key = sysv_mq::ftok(path, number).map_err(|error| failed(path, &error))?;
-    out::print(&format!("{:#010x}\n", key.cast_unsigned()))
+    out::print(&format!("{}\n", render::key(Some(key))))
 }
 
 /// What is known of a System V queue only.
@@ -307,7 +307,7 @@ struct Row {
 
 impl Row {
     fn cells(&self) -> Vec<String> {
-        let key = self.key.map_or_else(|| "-".into(), |key| format!("{:#010x}", key.cast_unsigned()));
+        let key = render::key(self.key);
         let (bytes, messages) = (self.used_bytes.to_string(), self.messages.to_string());
         vec![key, clean(&self.id), self.owner.clone(), self.mode.clone(), bytes, messages]
     }

@@ -184,7 +184,7 @@ struct Row {
 
 impl Row {
     fn cells(&self) -> Vec<String> {
-        let key = self.key.map_or_else(|| "-".into(), |key| format!("{:#010x}", key.cast_unsigned()));
+        let key = render::key(self.key);
         let value = self.value.map_or_else(|| "-".into(), |value| value.to_string());
         let (owner, mode) = (self.owner.clone(), self.mode.clone());
         vec![key, clean(&self.id), owner, mode, self.semaphores.to_string(), value]

@@ -5,7 +5,6 @@
 //! The sum of both counts. Starting the processes does not, and tearing down does not.
 #![forbid(unsafe_code)]
 
-use super::timed::counted;
 use super::{Setting, TimedReading, bracketed};
 use crate::error::HarnessError;
 use crate::mechanism::{Mechanism, ReceiveMessage};
@@ -55,11 +54,5 @@ pub fn cold<M: Mechanism>(setting: &Setting, size: usize) -> Result<TimedReading
     )?;
     let opened = starts.iter().zip(&ends).map(|(start, end)| end.saturating_sub(*start));
     let times = opened.zip(prepared).map(|(opened, prepared)| opened + prepared).collect();
-    Ok(TimedReading {
-        bracket,
-        ticks: counted(times),
-        uncorrected: Vec::new(),
-        per_second: None,
-        usage: None,
-    })
+    Ok(TimedReading::of(bracket, times))
 }

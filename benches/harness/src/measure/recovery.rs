@@ -8,7 +8,6 @@
 
 use std::time::Duration;
 
-use super::timed::counted;
 use super::{Setting, TimedReading, bracketed};
 use crate::atomics::Word;
 use crate::error::HarnessError;
@@ -85,13 +84,7 @@ pub fn recovery<M: Mechanism>(setting: &Setting, size: usize) -> Result<TimedRea
         },
     )?;
     let times = starts.iter().zip(&ends).map(|(start, end)| end.saturating_sub(*start)).collect();
-    Ok(TimedReading {
-        bracket,
-        ticks: counted(times),
-        uncorrected: Vec::new(),
-        per_second: None,
-        usage: None,
-    })
+    Ok(TimedReading::of(bracket, times))
 }
 
 /// Receives and checks all that comes, in its order, up to the successor's message.

@@ -23,6 +23,12 @@ pub struct TimedReading {
 }
 
 impl TimedReading {
+    /// Of so many ticks each, of which nothing else is known.
+    pub(super) fn of(bracket: Bracket, ticks: Vec<u64>) -> TimedReading {
+        let ticks = counted(ticks);
+        TimedReading { bracket, ticks, uncorrected: Vec::new(), per_second: None, usage: None }
+    }
+
     /// How many were timed.
     pub fn messages(&self) -> u64 {
         self.ticks.iter().map(|&(_, count)| count).sum()
