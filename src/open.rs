@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::layout::{
     self, Align, CONSUMER, EventLine, FLAG_ASYMMETRIC_FENCES, FLAG_PERSISTENT, KIND_MPMC, KIND_PAGES,
     KIND_RECORDS, KIND_SEM, KIND_SEMSET, KIND_SPSC, MAGIC, MAX_CAPACITY, MAX_PARTICIPANTS, MAX_SLOT_LEN,
-    MAX_SLOTS, MIN_CAPACITY, MpmcHeader, PAGE_LEN, PAGE_WORDS_OFFSET, PARTIES_OFFSET, PRODUCER,
+    MAX_SLOTS, MIN_CAPACITY, MIN_SLOTS, MpmcHeader, PAGE_LEN, PAGE_WORDS_OFFSET, PARTIES_OFFSET, PRODUCER,
     QUEUE_SEATS_OFFSET, QueueHeader, RECEIVER, RING_OFFSET, SENDER, SLOT_ALIGN, SLOT_HEADER_LEN,
     SPSC_DATA_OFFSET, SegmentHeader, SpscHeader, VERSION, Wakeup, cells_offset, nodes_offset, pages_offset,
     slots_offset,
@@ -86,6 +86,10 @@ impl Options {
     pub const MIN_CAPACITY: usize = MIN_CAPACITY as usize;
     /// The greatest capacity of a ring, in bytes.
     pub const MAX_CAPACITY: usize = MAX_CAPACITY as usize;
+    /// The least number of slots of an MPMC ring.
+    pub const MIN_SLOTS: usize = MIN_SLOTS as usize;
+    /// The greatest number of slots of an MPMC ring.
+    pub const MAX_SLOTS: usize = MAX_SLOTS as usize;
 
     /// A ring for one producer and one consumer: 1 MiB, records on cache lines, futex wake-up, gone with its last user,
     /// mode 0600.
@@ -202,8 +206,8 @@ impl Options {
                 if self.align.is_some() {
                     return bad("align", "of records".into(), "left out: slots start on cache lines".into());
                 }
-                if !slots.is_power_of_two() || !(2..=MAX_SLOTS).contains(&(slots as u64)) {
-                    let allowed = format!("a power of two from 2 to {MAX_SLOTS}");
+                if !slots.is_power_of_two() || !(MIN_SLOTS..=MAX_SLOTS).contains(&(slots as u64)) {
+                    let allowed = format!("a power of two from {MIN_SLOTS} to {MAX_SLOTS}");
                     return bad("number of slots", slots.to_string(), allowed);
                 }
                 let longest = MAX_SLOT_LEN as usize - SLOT_HEADER_LEN;
