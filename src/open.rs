@@ -272,7 +272,8 @@ struct Terms {
 }
 
 impl Ring {
-    /// Makes a ring called `name` (as `/prices`) in POSIX shared memory (shm_overview(7)).
+    /// Makes a ring called `name` (as `/prices`) in POSIX shared memory (shm_overview(7)). Takes as long as the kernel takes
+    /// to allocate all of it, which grows with the size.
     ///
     /// # Errors
     /// [`Error::Exists`], [`Error::BadName`], [`Error::NameTooLong`], [`Error::BadOption`], [`Error::NoSpace`],
@@ -281,10 +282,11 @@ impl Ring {
         Self::create_at(Place::named(name)?, options)
     }
 
-    /// Opens the ring called `name`.
+    /// Opens the ring called `name`. Waits if its last user is just taking the name away, for a second at most.
     ///
     /// # Errors
-    /// [`Error::NotFound`], and everything that says why what stands there cannot be used.
+    /// [`Error::NotFound`], and everything that says why what stands there cannot be used; [`Error::BeingRemoved`] after that
+    /// second.
     pub fn open(name: &str) -> Result<Ring> {
         Self::open_at(&Place::named(name)?, Trust::Kernel)
     }
@@ -963,7 +965,8 @@ fn stat_at(place: &Place) -> Result<Listed> {
     look(place).map(|(info, in_use)| Listed { name: place.label(), info: Ok(info), in_use })
 }
 
-/// Removes a ring's name, if nobody has it open.
+/// Removes a ring's name, if nobody has it open. Never blocks. What no forced removal meddles with is decided in one step:
+/// whoever opens the ring meanwhile either keeps it or does not find it.
 ///
 /// # Errors
 /// [`Error::InUse`] with the processes attached; [`Error::NotFound`]; whatever says that it is no ring.
@@ -991,7 +994,10 @@ fn unlink_at(place: &Place) -> Result<()> {
 }
 
 /// Removes a ring's name whoever uses it: they keep the memory, newcomers will not find it. Also removes a segment
-/// that is damaged or has another layout version, but never a file that is no segment.
+/// that is damaged or has another layout version, but never a file that is no segment. Never blocks.
+///
+/// What stands there is looked at and then removed, and no system call does both: a ring that somebody else makes under
+/// this name in between loses its name to a removal that meant the one before it. So force one at a time.
 ///
 /// # Errors
 /// [`Error::NotFound`], [`Error::NotARing`], and what else stands in its place.
