@@ -12,7 +12,7 @@ use common::{
     restartable, unique, until,
 };
 use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::signalfd::{SfdFlags, SignalFd, siginfo};
 use slipring::adapters::posix_mq::{self, Access, Notify, Open, Options, PRIO_MAX, Queue, Until};
 use std::io;
 use std::sync::mpsc::channel;
@@ -422,12 +422,7 @@ fn notified<M: Mq>(name: &Name) {
     assert_eq!(elsewhere.hear(), libc::EBUSY as u64, "{}: one at a time", M::WHOSE);
     let sender = elsewhere.pid();
     elsewhere.join();
-    let mut seen = None;
-    until("the signal comes", || {
-        seen = signals.read_signal().unwrap();
-        seen.is_some()
-    });
-    let info = seen.unwrap();
+    let info = comes(&signals);
     assert_eq!(info.ssi_code, -3, "{}: SI_MESGQ", M::WHOSE);
     assert_eq!((info.ssi_pid, info.ssi_uid), (sender, nix::unistd::getuid().as_raw()));
     assert_eq!(info.ssi_ptr, 0x1234_5678);
@@ -497,6 +492,115 @@ fn a_callback_runs_in_a_thread_and_not_if_the_request_is_taken_back() {
     fork(|_| queue.send(b"x", 0).unwrap()).join();
     assert_eq!(hear.recv_timeout(common::LIMIT), Ok(3));
     assert!(hear.try_recv().is_err());
+}
+
+/// The signal that comes.
+fn comes(signals: &SignalFd) -> siginfo {
+    let mut seen = None;
+    until("the signal comes", || {
+        seen = signals.read_signal().unwrap();
+        seen.is_some()
+    });
+    seen.unwrap()
+}
+
+#[test]
+fn a_sender_killed_before_it_tells_is_told_for_though_nobody_comes() {
+    let _alone = alone();
+    let name = name();
+    fork(|_| {
+        let mut queue = name.open::<Queue>(4);
+        let signals = told();
+        for value in 1..=3 {
+            queue.ask(Some((libc::SIGUSR1, value))).unwrap();
+            let sender = fork(|_| {
+                // The first call of those that send a signal, with the message in the queue.
+                common::end_at(libc::SYS_pidfd_open);
+                queue.send(b"x", 0).unwrap();
+            });
+            let info = comes(&signals);
+            assert_eq!((info.ssi_code, info.ssi_ptr), (-3, value as u64));
+            assert_eq!(info.ssi_pid, sender.pid(), "in the name of who sent");
+            sender.kill();
+            assert_eq!(queue.messages(), 1);
+            assert_eq!(queue.take().unwrap().0, b"x");
+            queue.send(b"y", 0).unwrap();
+            queue.take().unwrap();
+            assert!(signals.read_signal().unwrap().is_none(), "once");
+        }
+    })
+    .join();
+}
+
+#[test]
+fn a_message_that_a_killed_receiver_was_handed_is_told_when_it_comes_back() {
+    let _alone = alone();
+    let name = name();
+    fork(|_| {
+        let mut queue = name.open::<Queue>(4);
+        let signals = told();
+        queue.ask(Some((libc::SIGUSR1, 7))).unwrap();
+        let receiver = fork(|_| drop(queue.take()));
+        nap(&receiver);
+        receiver.stop();
+        queue.send(b"x", 0).unwrap();
+        assert_eq!(queue.messages(), 0, "handed over");
+        assert!(signals.read_signal().unwrap().is_none());
+        receiver.kill();
+        assert_eq!(comes(&signals).ssi_ptr, 7);
+        assert_eq!(queue.take().unwrap().0, b"x");
+    })
+    .join();
+}
+
+/// Sends one message at a time to the empty queue, each from another process that is killed wherever it is then. Every
+/// message that is there is told, by whoever comes to know of it.
+#[test]
+fn whenever_the_sender_is_killed_a_message_that_is_there_is_told() {
+    let _alone = alone();
+    const KILLS: u64 = 150;
+    let name = name();
+    let seed = u64::from(std::process::id());
+    println!("seed {seed}");
+    fork(|_| {
+        let mut dice = Dice::new(seed);
+        let mut queue = name.nonblocking::<Queue>(4);
+        let signals = told();
+        let (mut came, mut late, mut twice) = (0, 0, 0);
+        for value in 0..KILLS {
+            queue.ask(None).unwrap();
+            queue.ask(Some((libc::SIGUSR1, value as usize))).unwrap();
+            let mut child = fork(|link| {
+                queue.messages();
+                link.say(1);
+                queue.send(b"x", 0).unwrap();
+                std::thread::sleep(common::LIMIT);
+            });
+            child.hear();
+            let (start, wait) = (Instant::now(), Duration::from_micros(dice.below(120)));
+            while start.elapsed() < wait {}
+            child.kill();
+            let dead = Instant::now();
+            let mut info = None;
+            while info.is_none() && dead.elapsed() < Duration::from_millis(60) {
+                info = signals.read_signal().unwrap();
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            let there = queue.messages();
+            if there == 0 {
+                assert!(info.is_none() && signals.read_signal().unwrap().is_none(), "told of nothing");
+                continue;
+            }
+            came += 1;
+            late += u32::from(info.is_none());
+            assert_eq!(info.unwrap_or_else(|| comes(&signals)).ssi_ptr, value);
+            // One that was killed between the signal and saying so.
+            twice += u32::from(signals.read_signal().unwrap().is_some());
+            assert_eq!(queue.take().unwrap().0, b"x");
+        }
+        println!("{came} of {KILLS} messages came; {late} told after 60 ms, {twice} twice");
+    })
+    .join();
 }
 
 // --- M6: none of the kernel's limits ---

@@ -498,6 +498,15 @@ pub fn is_registered_for_fences() -> Option<bool> {
 
 /// From now on this system call is ENOSYS to this process (seccomp(2)).
 pub fn forbid(number: i64) {
+    answer(number, libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32);
+}
+
+/// From now on this process is killed, as by SIGKILL, when it comes to this system call.
+pub fn end_at(number: i64) {
+    answer(number, libc::SECCOMP_RET_KILL_PROCESS);
+}
+
+fn answer(number: i64, with: u32) {
     const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
     const EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
     const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
@@ -505,7 +514,7 @@ pub fn forbid(number: i64) {
     let mut steps = [
         step(LOAD, 0, 0, std::mem::offset_of!(libc::seccomp_data, nr) as u32),
         step(EQUAL, 0, 1, number as u32),
-        step(RETURN, 0, 0, libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32),
+        step(RETURN, 0, 0, with),
         step(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
     ];
     let program = libc::sock_fprog { len: steps.len() as u16, filter: steps.as_mut_ptr() };
