@@ -242,6 +242,36 @@ fn receivers_are_served_in_the_order_in_which_they_came() {
     in_order::<Queue>();
 }
 
+fn by_rank<M: Mq>() {
+    let name = name();
+    let mut queue = name.open::<M>(1);
+    let children: Vec<Child> = [true, false]
+        .into_iter()
+        .map(|nice| {
+            let child = fork(|link| {
+                if nice {
+                    common::be_nice();
+                }
+                link.say(queue.take().unwrap().0[0].into());
+            });
+            nap(&child);
+            child
+        })
+        .collect();
+    (1..=2).for_each(|i| queue.send(&[i], 0).unwrap());
+    for (mut child, expected) in children.into_iter().zip([2, 1]) {
+        assert_eq!(child.hear(), expected, "{}: the nice one came first, and is served last", M::WHOSE);
+        child.join();
+    }
+}
+
+#[test]
+fn a_higher_priority_of_process_is_served_before_a_longer_wait() {
+    let _alone = alone();
+    by_rank::<sys::Mq>();
+    by_rank::<Queue>();
+}
+
 fn senders_in_order<M: Mq>() {
     let name = name();
     let mut queue = name.open::<M>(1);
@@ -521,7 +551,7 @@ fn a_sender_killed_before_it_tells_is_told_for_though_nobody_comes() {
             let info = comes(&signals);
             assert_eq!((info.ssi_code, info.ssi_ptr), (-3, value as u64));
             assert_eq!(info.ssi_pid, sender.pid(), "in the name of who sent");
-            sender.kill();
+            sender.is_killed(Signal::SIGSYS);
             assert_eq!(queue.messages(), 1);
             assert_eq!(queue.take().unwrap().0, b"x");
             queue.send(b"y", 0).unwrap();
@@ -665,9 +695,7 @@ fn sizes_that_no_queue_can_have_are_refused() {
 
 // --- deaths at random moments ---
 
-const SENDERS: usize = 256;
 const MOST: usize = 4000;
-const KILLS: usize = 240;
 
 /// Message `number` of a sender: three cells long, or less.
 fn message(me: usize, number: u32) -> Vec<u8> {
@@ -678,12 +706,14 @@ fn message(me: usize, number: u32) -> Vec<u8> {
 #[test]
 fn kills_at_random_moments_lose_double_and_tear_nothing_and_hang_nobody() {
     let _alone = alone();
+    let kills = common::kills(240);
+    let senders = kills + 3;
     let seed = std::process::id().into();
     println!("seed {seed}");
     let mut dice = Dice::new(seed);
     let name = name();
     let queue = name.open::<Queue>(8);
-    let (sent, got, late) = (Board::new(SENDERS), Board::new(SENDERS * MOST), Board::new(1));
+    let (sent, got, late) = (Board::new(senders), Board::new(senders * MOST), Board::new(1));
     let mut copy = Some(queue);
     let take = |queue: &mut Queue, last: &mut [[Option<u32>; 4]]| {
         let (bytes, priority) = queue.take()?;
@@ -699,7 +729,7 @@ fn kills_at_random_moments_lose_double_and_tear_nothing_and_hang_nobody() {
         assert_eq!(got.add(me * MOST + number as usize, 1), 1, "once");
         Ok::<_, io::Error>(())
     };
-    let mut names = 0..SENDERS;
+    let mut names = 0..senders;
     let mut start = |sends: bool, queue: &mut Option<Queue>| {
         let me = if sends { names.next().unwrap() } else { 0 };
         fork(|_| {
@@ -711,13 +741,13 @@ fn kills_at_random_moments_lose_double_and_tear_nothing_and_hang_nobody() {
                 }
                 std::thread::sleep(Duration::from_secs(1000));
             }
-            let mut last = vec![[None; 4]; SENDERS];
+            let mut last = vec![[None; 4]; senders];
             while take(&mut queue, &mut last).is_ok() {}
         })
     };
     let mut children: Vec<Child> = (0..5).map(|i| start(i < 3, &mut copy)).collect();
     let mut lost_at_most = 0;
-    for _ in 0..KILLS {
+    for _ in 0..kills {
         std::thread::sleep(Duration::from_micros(dice.below(3000)));
         let victim = dice.below(5) as usize;
         let next = start(victim < 3, &mut copy);
@@ -729,7 +759,7 @@ fn kills_at_random_moments_lose_double_and_tear_nothing_and_hang_nobody() {
     let begin = Instant::now();
     let mut queue = copy.unwrap();
     queue.set_nonblocking(true).unwrap();
-    let mut last = vec![[None; 4]; SENDERS];
+    let mut last = vec![[None; 4]; senders];
     let end = loop {
         if let Err(error) = take(&mut queue, &mut last) {
             break error;
@@ -738,7 +768,7 @@ fn kills_at_random_moments_lose_double_and_tear_nothing_and_hang_nobody() {
     let drained = begin.elapsed();
     assert_eq!(end.raw_os_error(), Some(libc::EAGAIN));
     println!("drained in {drained:.1?}");
-    common::assert_lost_at_most(lost_at_most, &sent, &got, SENDERS, MOST);
+    common::assert_lost_at_most(lost_at_most, &sent, &got, senders, MOST);
     assert!(late.get(0) <= lost_at_most as u64, "{} came late", late.get(0));
     // All of it is there again.
     (0..8).for_each(|i| queue.send(&message(1, i), i).unwrap());
