@@ -551,7 +551,7 @@ fn a_sender_killed_before_it_tells_is_told_for_though_nobody_comes() {
             let info = comes(&signals);
             assert_eq!((info.ssi_code, info.ssi_ptr), (-3, value as u64));
             assert_eq!(info.ssi_pid, sender.pid(), "in the name of who sent");
-            sender.is_killed(Signal::SIGSYS);
+            sender.killed_by(Signal::SIGSYS);
             assert_eq!(queue.messages(), 1);
             assert_eq!(queue.take().unwrap().0, b"x");
             queue.send(b"y", 0).unwrap();

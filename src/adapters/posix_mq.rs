@@ -383,13 +383,16 @@ impl Queue {
     /// EBUSY if somebody asked before, EINVAL for a signal that cannot be; EAGAIN if no thread can be made; ENFILE, EMFILE.
     pub fn notify(&mut self, how: Option<Notify>) -> io::Result<()> {
         let pid = std::process::id();
-        let (signal, value, then): (u32, u64, Option<Box<dyn FnOnce() + Send>>) = match how {
+        let (signal, value, then) = match how {
             None => return self.at_once(|queue, call| queue.unwatch(call)),
             Some(Notify::Nothing) => (0, 0, None),
             Some(how) if how.impossible().is_some() => return Err(Errno::EINVAL.into()),
-            // The signal is sent by who tells.
-            Some(Notify::Signal { signal, value }) => (signal.unsigned_abs(), value, Some(Box::new(|| {}))),
             Some(Notify::Call(then)) => (0, 0, Some(then)),
+            // The signal is sent by who tells.
+            Some(Notify::Signal { signal, value }) => {
+                let nothing: Box<dyn FnOnce() + Send> = Box::new(|| {});
+                (signal.unsigned_abs(), value, Some(nothing))
+            }
         };
         let mut lookout = self.handle.duplicate();
         if then.is_some() {

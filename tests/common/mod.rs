@@ -245,11 +245,11 @@ impl Child {
     /// SIGKILL, and the end of it awaited. Fails if the child had ended before in another way: it checks what it does.
     pub fn kill(self) {
         self.signal(Signal::SIGKILL);
-        self.is_killed(Signal::SIGKILL);
+        self.killed_by(Signal::SIGKILL);
     }
 
     /// Waits for its end, which this signal brings; SIGSYS for [`end_at`].
-    pub fn is_killed(mut self, by: Signal) {
+    pub fn killed_by(mut self, by: Signal) {
         self.reaped = true;
         match waitpid(self.pid, None).unwrap() {
             WaitStatus::Signaled(_, signal, _) if signal == by => {}
