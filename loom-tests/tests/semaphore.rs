@@ -273,20 +273,22 @@ fn who_fell_asleep_before_a_killed_poster_said_that_nobody_sleeps_is_woken() {
         let permits = semaphore(0);
         slices_end(true);
         granted_to_nobody(&permits);
-        let waiters: Vec<_> = (0..2)
-            .map(|_| {
-                let permits = permits.clone();
-                thread::spawn(move || permits.wait(None).unwrap())
-            })
-            .collect();
+        let there = permits.clone();
+        let other = thread::spawn(move || there.wait(None).unwrap());
         // It frees the permit, and is killed before it wakes who has fallen asleep meanwhile.
-        let granted = [1, SLEEPERS | 1];
-        let freed = granted
-            .iter()
-            .any(|&found| permits.state.compare_exchange(found, FREE, Relaxed, Relaxed).is_ok());
-        permits.post().unwrap();
-        waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
-        run.outcome((freed, permits.state.load(Relaxed) & !SLEEPERS));
+        let there = permits.clone();
+        let poster = thread::spawn(move || {
+            let granted = [1, SLEEPERS | 1];
+            let mut freed = granted
+                .iter()
+                .map(|&found| there.state.compare_exchange(found, FREE, Relaxed, Relaxed).is_ok());
+            let freed = freed.any(|freed| freed);
+            there.post().unwrap();
+            freed
+        });
+        permits.wait(None).unwrap();
+        other.join().unwrap();
+        run.outcome((poster.join().unwrap(), permits.state.load(Relaxed) & !SLEEPERS));
     })
     .reaches("(true, 0)", "killed in between: the watch wakes the other")
     .reaches("(false, 0)", "the permit had lapsed before, and was taken");
