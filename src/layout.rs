@@ -555,7 +555,7 @@ pub struct WatchLine {
     pub value: AtomicU64,
     /// Counts the requests, so that no two are taken for one.
     pub turn: AtomicU64,
-    /// How the last requests ended, see `channel/queue.rs`. A futex: who asked for a callback sleeps on it.
+    /// How the last requests ended, see `channel/queue/request.rs`. A futex: who asked for a callback sleeps on it.
     pub told: AtomicU32,
     /// Keeps the size a multiple of eight.
     pub reserved: AtomicU32,
@@ -639,7 +639,7 @@ pub const MAX_SEMAPHORES: u64 = 32000;
 pub const SET_PLACES: usize = if REAL { 1024 } else { 2 };
 /// The same.
 pub const SET_PLACE: usize = 16;
-/// Cells of a set before its values: see `channel/semset.rs`.
+/// Cells of a set before its values: see `channel/semset/cells.rs`.
 pub const SET_FIXED: usize = 12;
 
 /// How many processes can have changes to be undone in a set of so many semaphores.

@@ -352,7 +352,7 @@ fn a_newcomer_keeps_its_slots_whoever_sweeps_the_dead_one() {
             let Ok(newcomer) = there.member(SENDER) else { return false };
             let mut side = there.side(newcomer.me());
             let claim = side.claim().unwrap();
-            let sent = fill(&side, &claim, 1);
+            let sent = fill(&mut side, &claim, 1);
             kill(newcomer);
             assert!(sent, "nobody takes its slot away");
             true

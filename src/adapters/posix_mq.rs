@@ -1,6 +1,6 @@
 //! POSIX message queues (mq_overview(7)): named, messages with priorities, the highest first.
 //!
-//! The queue is `channel/queue.rs`, the order `ring/store.rs`: a message's key is 32767 less its priority. Here is what
+//! The queue is `channel/queue/`, the order `ring/store.rs`: a message's key is 32767 less its priority. Here is what
 //! makes it POSIX's: names, access, what each call checks and in which order, with which errno. O_NONBLOCK stands in the
 //! open file description, which clones and forked children share.
 //!

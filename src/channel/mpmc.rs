@@ -386,7 +386,7 @@ impl Sender {
             self.end.look_at(suspect);
         }
         let run = run?;
-        let side = &self.end.side;
+        let side = &mut self.end.side;
         let mut committed = 0;
         for (index, message) in messages[..run.count].iter().enumerate() {
             let claim = side.claim_of(&run, index);
