@@ -295,6 +295,9 @@ fn who_fell_asleep_before_a_killed_poster_said_that_nobody_sleeps_is_woken() {
         sleeper.join().unwrap();
         run.outcome((poster.join().unwrap(), permits.value()));
     })
-    .reaches("(true, 1)", "killed in between: who keeps watch takes the permit, and wakes the other when it goes")
+    .reaches(
+        "(true, 1)",
+        "killed in between: who keeps watch takes the permit, and wakes the other when it goes",
+    )
     .reaches("(false, 1)", "the permit had lapsed before, and was taken");
 }

@@ -147,8 +147,7 @@ impl Copy {
             let stderr = std::fs::File::create(&self.talk)?;
             Ok((stderr.try_clone()?, stderr))
         };
-        let (stdout, stderr) =
-            talk().map_err(|e: std::io::Error| format!("{}: {e}", self.talk.display()))?;
+        let (stdout, stderr) = talk().map_err(|e: std::io::Error| format!("{}: {e}", self.talk.display()))?;
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut child = Command::new(cargo)
             .args(QUICK_BUILD)
