@@ -224,8 +224,7 @@ fn the_permit_of_a_killed_waiter_comes_back_when_its_grant_lapses() {
 
 #[test]
 fn whoever_keeps_watch_takes_the_permit_of_a_killed_waiter() {
-    // Bound 2: not tried with 3 yet.
-    check_bounded(2, |run| {
+    check_bounded(3, |run| {
         let permits = semaphore(0);
         slices_end(true);
         let there = permits.clone();
