@@ -558,8 +558,8 @@ pub struct WatchLine {
     pub turn: AtomicU64,
     /// How the last requests ended, see `channel/queue/request.rs`. A futex: who asked for a callback sleeps on it.
     pub told: AtomicU32,
-    /// Keeps the size a multiple of eight.
-    pub reserved: AtomicU32,
+    /// Whether there was a message when somebody judged last whether that is news, see `channel/queue/request.rs`.
+    pub filled: AtomicU32,
 }
 
 /// A place of one who uses a queue: what it waits for, and what it was given.

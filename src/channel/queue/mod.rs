@@ -8,7 +8,7 @@
 mod request;
 
 use crate::channel::line::{self, GIVEN, GRANTED, IDLE, REMOVED, Server, TOO_LONG, Want};
-use crate::channel::lock::{Lock, NotTaken, Who};
+use crate::channel::lock::{Held, Lock, NotTaken, Who};
 use crate::error::Corrupt;
 use crate::event::SLICE;
 use crate::ring::store::{self, Select, To, get, set};
@@ -62,8 +62,8 @@ pub struct Call<'a> {
     pub patience: &'a dyn Fn() -> Option<Deadline>,
     /// Whether a wait goes on after a handler that was installed with SA_RESTART.
     pub restarts: bool,
-    /// Tells whoever asked to be told. Called with the lock in hand.
-    pub tell: &'a dyn Fn(&Watch),
+    /// Tells whoever asked to be told, in the name of the process that sent last. Called with the lock in hand.
+    pub tell: &'a dyn Fn(&Watch, u32),
 }
 
 /// What was received.
@@ -146,14 +146,32 @@ impl Queue {
                 NotTaken::Interrupted => Stop::Interrupted,
             })?,
         };
+        self.with(held, call, work)
+    }
+
+    /// As [`Queue::locked`], with the lock in hand already; gives it back.
+    fn with<T>(
+        &self,
+        held: Held,
+        call: &Call<'_>,
+        work: impl FnOnce(&mut Vec<usize>) -> Result<T, Stop>,
+    ) -> Result<T, Stop> {
         let server = Server { lives: call.who.lives, now: call.now };
         let mut woken = Vec::new();
+        let serve = |woken: &mut Vec<usize>| {
+            line::serve(&self.view, server, woken)?;
+            self.judge(call);
+            Ok(())
+        };
         let whole = match held.after_death {
-            true => line::repair(&self.view, server, &mut woken).map_err(Stop::from),
+            // What the dead one did is judged by itself: `work` may be to take the message away.
+            true => line::repair(&self.view, server, &mut woken)
+                .map_err(Stop::from)
+                .and_then(|()| serve(&mut woken)),
             false => Ok(()),
         };
         let done = whole.and_then(|()| work(&mut woken));
-        let served = line::serve(&self.view, server, &mut woken).map_err(Stop::from);
+        let served = serve(&mut woken);
         let done = served.and(done);
         if matches!(done, Err(Stop::Corrupt(_))) {
             // What is half done must not pass for whole: from now on every verb finds it damaged.
@@ -306,17 +324,13 @@ impl Queue {
         }
     }
 
-    /// Puts a message in, which fits; tells whoever asked if the queue was empty and nobody waited for it.
-    fn put(&self, call: &Call<'_>, key: u64, message: &[u8], woken: &mut Vec<usize>) -> Result<(), Stop> {
-        let view = &self.view;
-        let cell = store::insert(view, key, message, To::Queue)?;
-        set(&view.header.facts.sender, call.pid.into());
-        set(&view.header.facts.sent, call.now);
-        line::serve(view, Server { lives: call.who.lives, now: call.now }, woken)?;
-        let content = self.content();
-        if store::given_to(view, cell).is_none() && content.messages() == 1 {
-            self.tell(call);
-        }
+    /// Puts a message in, for which there is room.
+    fn put(&self, call: &Call<'_>, key: u64, message: &[u8]) -> Result<(), Stop> {
+        let facts = &self.view.header.facts;
+        // First: whoever comes after our death tells in the name of who sent.
+        set(&facts.sender, call.pid.into());
+        set(&facts.sent, call.now);
+        store::insert(&self.view, key, message, To::Queue)?;
         Ok(())
     }
 
@@ -326,16 +340,14 @@ impl Queue {
     /// All but [`Stop::TooLong`].
     pub fn send(&self, key: u64, message: &[u8], call: &Call<'_>) -> Result<(), Stop> {
         let view = &self.view;
-        let attempt = |woken: &mut Vec<usize>| match line::fits(view, message.len()) {
-            true => self.put(call, key, message, woken).map(Some),
+        let attempt = |_: &mut Vec<usize>| match line::fits(view, message.len()) {
+            true => self.put(call, key, message).map(Some),
             false => Ok(None),
         };
         let finish = |_: &mut Vec<usize>| {
             // The room that was kept, and nobody else in between.
-            store::insert(view, key, message, To::Queue)?;
+            self.put(call, key, message)?;
             line::done(view, call.who.me as usize);
-            set(&view.header.facts.sender, call.pid.into());
-            set(&view.header.facts.sent, call.now);
             Ok(())
         };
         self.verb(call, Want::Room(message.len()), attempt, finish)

@@ -1,12 +1,34 @@
-//! Who asked to be told when a message comes to the empty queue (mq_notify(3)): one at most, once. With the lock, but for
-//! the two looks that say so.
+//! Who asked to be told when a message comes to the empty queue (mq_notify(3)): one at most, once.
+//!
+//! What is told is what the queue *is*, not what somebody did: whoever has the lock compares at the end whether there is a
+//! message with whether there was one when that was compared last (`filled`). So it does not matter who made the difference,
+//! nor how far it came:
+//!
+//! ```text
+//!   asks             filled = is there a message; then the request stands
+//!   has the lock     there is one, and filled is 0:  tells, then crosses the request out
+//!   at the end       there is none:                  filled = 0
+//!
+//!   sender killed before its message's word    nothing has happened
+//!   killed before it told                      filled is 0: who takes the lock over tells
+//!   killed before it crossed out               tells twice, for never would be worse
+//!   receiver killed with the last message      who takes the lock over sets filled to 0
+//!   killed before it took what it was given    the message is back: told, if nobody else waits
+//! ```
+//!
+//! Whoever takes the lock over compares before it does what it came for, which may be to take the message away. It may be
+//! that nobody comes. So who asked looks at each slice whether somebody died, with the lock or with what it was given, and
+//! puts that in order ([`Queue::look_out`]).
+//!
+//! With the lock, but for the looks that say so.
 #![forbid(unsafe_code)]
 
 use super::{Call, Queue, Stop};
+use crate::channel::line::{self, Server};
 use crate::event::SLICE;
 use crate::ring::store::{get, set};
-use crate::sync;
 use crate::sync::Ordering::Relaxed;
+use crate::sync::{self, Deadline};
 
 /// A request to be told when a message comes to the empty queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,11 +54,31 @@ impl Queue {
         }
     }
 
-    pub(super) fn tell(&self, call: &Call<'_>) {
+    /// Tells whoever asked, if there is a message and there was none. By whoever has the lock, before it gives it back.
+    pub(super) fn judge(&self, call: &Call<'_>) {
+        let watch = &self.view.header.watch;
+        if get(&watch.seat) == 0 {
+            return;
+        }
+        let there = self.content().messages() > 0;
+        // ord(own) Relaxed: only the holder of the lock stores it.
+        match watch.filled.load(Relaxed) != 0 {
+            false if there => self.tell(call),
+            filled if filled != there => self.fill(there),
+            _ => {}
+        }
+    }
+
+    fn fill(&self, there: bool) {
+        // ord(own) Relaxed: the lock orders the holders.
+        self.view.header.watch.filled.store(there.into(), Relaxed);
+    }
+
+    fn tell(&self, call: &Call<'_>) {
         let watch = self.watcher();
         if watch.seat != 0 && (watch.seat == call.who.me || (call.who.lives)(watch.seat)) {
             // Before it is crossed out: a death in between tells twice, and not never.
-            (call.tell)(&watch);
+            (call.tell)(&watch, get(&self.view.header.facts.sender) as u32);
         }
         self.cross_out(watch.seat, true);
     }
@@ -68,6 +110,7 @@ impl Queue {
                 return Ok(None);
             }
             self.cross_out(other.seat, false);
+            self.fill(self.content().messages() > 0);
             let turn = get(&watch.turn).wrapping_add(1) & u64::from(TURNS);
             for (word, value) in [
                 (&watch.turn, turn),
@@ -103,17 +146,40 @@ impl Queue {
         watch.seat != 0 && watch.pid == pid
     }
 
-    /// Sleeps until the request with this number has ended: whether it was fulfilled.
-    #[must_use]
-    pub fn told(&self, turn: u32) -> bool {
+    /// Whether the request with this number was fulfilled, if it has ended. If not, sleeps for a slice, and then puts in
+    /// order what the dead left, so that it may end.
+    ///
+    /// # Errors
+    /// The queue is damaged.
+    pub fn look_out(&self, turn: u32, call: &Call<'_>) -> Result<Option<bool>, Stop> {
         let told = &self.view.header.watch.told;
-        loop {
-            // ord(own) Relaxed: as in `cross_out`.
-            let now = told.load(Relaxed);
-            if let Some(fulfilled) = Told(now).of(turn) {
-                return fulfilled;
-            }
+        // ord(own) Relaxed: as in `cross_out`.
+        let now = told.load(Relaxed);
+        let ended = Told(now).of(turn);
+        if ended.is_none() {
             sync::futex_wait(told, now, SLICE);
+            self.look_after_the_dead(call)?;
+        }
+        Ok(ended)
+    }
+
+    /// Puts in order what was left by one who died with the lock in hand, or with what it was given, and tells if that is news.
+    ///
+    /// # Errors
+    /// The queue is damaged.
+    pub fn look_after_the_dead(&self, call: &Call<'_>) -> Result<(), Stop> {
+        if let Some(held) = self.lock.inherit(&call.who) {
+            return self.with(held, call, |_| Ok(()));
+        }
+        // A look without the lock: what it misses is found at the next one.
+        if get(&self.view.header.lines.served) == 0 {
+            return Ok(());
+        }
+        let server = Server { lives: call.who.lives, now: call.now };
+        let settled = self.locked(call, || Deadline::after(SLICE), |_| Ok(line::settle(&self.view, server)?));
+        match settled {
+            Err(Stop::TimedOut | Stop::Interrupted) => Ok(()),
+            settled => settled,
         }
     }
 }
