@@ -232,6 +232,7 @@ pub struct Receiver {
 
 impl Sender {
     /// Attaches a participant.
+    #[doc(hidden)]
     pub fn attach(view: SlotView, seat: Seat) -> Result<Self, NoPlace> {
         Ok(Sender { end: End::attach(view, seat, SENDER)? })
     }
@@ -632,6 +633,7 @@ impl Drop for Sender {
 
 impl Receiver {
     /// Attaches a participant.
+    #[doc(hidden)]
     pub fn attach(view: SlotView, seat: Seat) -> Result<Self, NoPlace> {
         Ok(Self::heir(End::attach(view, seat, RECEIVER)?))
     }
