@@ -117,6 +117,23 @@ fn two_waiters_and_two_posts_leave_nobody_asleep() {
 }
 
 #[test]
+fn of_two_who_come_at_once_neither_waits_for_the_later_one_to_make_way() {
+    check_bounded(3, |run| {
+        let permits = semaphore(0);
+        let there = permits.clone();
+        let other = thread::spawn(move || there.wait(None).unwrap());
+        // It may get its number first and come to relieve the other, which came later and keeps watch, or the other way round.
+        let got = permits.wait(Some(&PAST));
+        let asleep = permits.state.load(Relaxed) == SLEEPERS;
+        permits.post().unwrap();
+        other.join().unwrap();
+        run.outcome((got, asleep, permits.value()));
+    })
+    .reaches("(Err(TimedOut), true, 0)", "gave up beside one who sleeps, or is about to")
+    .reaches("(Err(TimedOut), false, 0)", "gave up before the other slept");
+}
+
+#[test]
 fn one_who_posts_for_the_next_wakes_it() {
     check_bounded(3, |run| {
         let permits = semaphore(0);
