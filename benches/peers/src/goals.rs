@@ -241,6 +241,32 @@ pub fn goals() -> Vec<Goal> {
         goals.push(both("PERF-9", what, Figure::Steady(own), AtMost(3.0)));
     }
     goals.extend(price());
+    goals.extend(others());
+    goals
+}
+
+/// The ring beside what else there is: nothing is asked.
+fn others() -> Vec<Goal> {
+    let beside = |what, figure| Goal { id: "OTHERS", what, figure, near: None, far: None };
+    let mut goals = Vec::new();
+    for (what, peer) in [
+        ("56 B one way, p50 / crossbeam-channel", "latency/crossbeam-channel"),
+        ("56 B one way, p50 / kanal", "latency/kanal"),
+        ("56 B one way, p50 / cloudtoid-interprocess", "latency/cloudtoid-interprocess"),
+        ("56 B one way, p50 / ipmpsc", "latency/ipmpsc"),
+        ("56 B one way, p50 / ipc-channel", "latency/ipc-channel"),
+    ] {
+        goals.push(beside(what, Figure::Latency("latency/slipring", peer)));
+    }
+    for (what, peer) in [
+        ("56 B in place / crossbeam-channel", "56/in place/crossbeam-channel"),
+        ("56 B in place / kanal", "56/in place/kanal"),
+        ("56 B in place / cloudtoid-interprocess", "56/in place/cloudtoid-interprocess"),
+        ("56 B in place / ipmpsc", "56/in place/ipmpsc"),
+        ("56 B in place / ipc-channel", "56/in place/ipc-channel"),
+    ] {
+        goals.push(beside(what, Figure::Throughput("56/in place/slipring", peer)));
+    }
     goals
 }
 

@@ -7,8 +7,12 @@ use slipring_harness::mechanism::{Futex, Mpmc, Park, Pipe, Slot, Spin, Spsc};
 use slipring_harness::rounds::Cell;
 
 use crate::engine::array_queue::Array;
+use crate::engine::channels::{Channel, Crossbeam, Kanal};
+use crate::engine::cloudtoid::Cloudtoid;
 #[cfg(feature = "iceoryx2")]
 use crate::engine::iceoryx2::PubSub;
+use crate::engine::ipc_channel::IpcChannel;
+use crate::engine::ipmpsc::Ipmpsc;
 use crate::engine::rtrb::{Chunks, InPlace, Lined, Packed, PushPop};
 use crate::engine::shmem_ipc::Shmem;
 use crate::engine::slipring::{
@@ -34,8 +38,8 @@ pub struct Group {
 /// All groups.
 pub fn groups() -> Vec<Group> {
     let mut groups = vec![
-        Group { name: "latency", goals: &["PERF-1", "PERF-2"], cells: latency() },
-        Group { name: "56", goals: &["PERF-3"], cells: stream_56() },
+        Group { name: "latency", goals: &["PERF-1", "PERF-2", "OTHERS"], cells: latency() },
+        Group { name: "56", goals: &["PERF-3", "OTHERS"], cells: stream_56() },
         Group { name: "64", goals: &["PERF-3"], cells: stream_64() },
         Group { name: "8", goals: &["PERF-4"], cells: stream_8() },
         Group { name: "4k", goals: &["PERF-5"], cells: stream_4k() },
@@ -78,6 +82,11 @@ fn latency() -> Vec<(Key, Cell)> {
         ("latency/rtrb", Cell::latency::<PushPop<Lined<56>>>(56, Registers)),
         ("latency/array-queue", Cell::latency::<Array<56, Pausing>>(56, Registers)),
         ("latency/shmem-ipc", Cell::latency::<Shmem<7, 1>>(56, Registers)),
+        ("latency/crossbeam-channel", Cell::latency::<Channel<56, Crossbeam<56>>>(56, Registers)),
+        ("latency/kanal", Cell::latency::<Channel<56, Kanal<56>>>(56, Registers)),
+        ("latency/cloudtoid-interprocess", Cell::latency::<Cloudtoid>(56, Registers)),
+        ("latency/ipmpsc", Cell::latency::<Ipmpsc>(56, Registers)),
+        ("latency/ipc-channel", Cell::latency::<IpcChannel>(56, Registers)),
     ]
 }
 
@@ -92,6 +101,11 @@ fn stream_56() -> Vec<(Key, Cell)> {
         ("56/copied/rtrb chunk", Cell::throughput::<InPlace<Lined<56>>>(56, Memory)),
         ("56/in place/array-queue", Cell::throughput::<Array<56, Pausing>>(56, Registers)),
         ("56/in place/shmem-ipc", Cell::throughput::<Shmem<7, 1>>(56, Registers)),
+        ("56/in place/crossbeam-channel", Cell::throughput::<Channel<56, Crossbeam<56>>>(56, Registers)),
+        ("56/in place/kanal", Cell::throughput::<Channel<56, Kanal<56>>>(56, Registers)),
+        ("56/in place/cloudtoid-interprocess", Cell::throughput::<Cloudtoid>(56, Registers)),
+        ("56/in place/ipmpsc", Cell::throughput::<Ipmpsc>(56, Registers)),
+        ("56/in place/ipc-channel", Cell::throughput::<IpcChannel>(56, Registers)),
     ]
 }
 

@@ -2,8 +2,12 @@
 //! best setting that was found for it, which [`Engine::setting`] states.
 
 pub mod array_queue;
+pub mod channels;
+pub mod cloudtoid;
 #[cfg(feature = "iceoryx2")]
 pub mod iceoryx2;
+pub mod ipc_channel;
+pub mod ipmpsc;
 pub mod rtrb;
 pub mod shmem_ipc;
 pub mod slipring;
@@ -49,7 +53,7 @@ pub struct Engine {
 }
 
 /// All of them.
-pub const ENGINES: [Engine; 6] = [
+pub const ENGINES: [Engine; 12] = [
     Engine {
         name: "slipring",
         setting: "a named ring of 1 MiB, opened by each process after the fork; both ends spin unless the row says \
@@ -77,6 +81,40 @@ pub const ENGINES: [Engine; 6] = [
     Engine {
         name: "shmem-ipc",
         setting: "0.3, typed items in a memfd, polled without its eventfd signals; 1 MiB",
+        absent: None,
+    },
+    Engine {
+        name: "shaq",
+        setting: "5.1, in a memfd, by value, polled",
+        absent: Some(
+            "5.1.1 does not build with Rust 1.95: it uses usize::isolate_highest_one, which is not stable there",
+        ),
+    },
+    Engine {
+        name: "crossbeam-channel",
+        setting: "0.5, an in-process channel, its heap memory shared as rtrb's; bounded, 1,024 places, polled with \
+                  try_send and try_recv, one pause a probe",
+        absent: None,
+    },
+    Engine {
+        name: "kanal",
+        setting: "0.1, as crossbeam-channel; without the standard library's mutex",
+        absent: None,
+    },
+    Engine {
+        name: "ipmpsc",
+        setting: "0.5, byte slices through its own serialisation, read without a copy; 1 MiB; a mutex and conditions, \
+                  which is the only way it has",
+        absent: None,
+    },
+    Engine {
+        name: "cloudtoid-interprocess",
+        setting: "3, try_send and try_recv_into, polled; 1 MiB; it posts a semaphore with each message",
+        absent: None,
+    },
+    Engine {
+        name: "ipc-channel",
+        setting: "0.23, its channel of bytes, a Unix socket, blocking: the only way it has without copying more",
         absent: None,
     },
     Engine {
