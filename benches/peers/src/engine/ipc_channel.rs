@@ -1,17 +1,18 @@
-//! ipc-channel: bytes over a Unix socket, without the serialisation of its typed channels. The kernel copies and wakes.
+//! ipc-channel: bytes over a Unix socket, without the serialisation of its typed channels. The kernel copies, and wakes a
+//! receiver that waits; or it polls (`POLLED`).
 #![forbid(unsafe_code)]
 
-use ipc_channel::ipc::{IpcBytesReceiver, IpcBytesSender, bytes_channel};
+use ipc_channel::ipc::{IpcBytesReceiver, IpcBytesSender, TryRecvError, bytes_channel};
 use slipring_harness::HarnessError;
 use slipring_harness::mechanism::{Mechanism, ReceiveMessage, SendMessage};
 
 /// A channel, made before the fork.
-pub struct IpcChannel(IpcBytesSender, IpcBytesReceiver, usize);
+pub struct IpcChannel<const POLLED: bool>(IpcBytesSender, IpcBytesReceiver, usize);
 
-impl Mechanism for IpcChannel {
-    const NAME: &'static str = "ipc-channel";
+impl<const POLLED: bool> Mechanism for IpcChannel<POLLED> {
+    const NAME: &'static str = if POLLED { "ipc-channel polled" } else { "ipc-channel" };
     type Sender = Sending;
-    type Receiver = Receiving;
+    type Receiver = Receiving<POLLED>;
 
     fn prepare(size: usize) -> Result<Self, HarnessError> {
         let made = bytes_channel().map_err(|error| HarnessError::os("making an ipc-channel", error));
@@ -46,10 +47,19 @@ impl SendMessage for Sending {
 }
 
 /// The receiving end: it gives each message as a vector of its own.
-pub struct Receiving(IpcBytesReceiver);
+pub struct Receiving<const POLLED: bool>(IpcBytesReceiver);
 
-impl ReceiveMessage for Receiving {
+impl<const POLLED: bool> ReceiveMessage for Receiving<POLLED> {
     fn receive<R>(&mut self, _size: usize, look: impl FnOnce(&[u8]) -> R) -> Result<R, HarnessError> {
-        Ok(look(&self.0.recv().map_err(|_| HarnessError::Closed)?))
+        if !POLLED {
+            return Ok(look(&self.0.recv().map_err(|_| HarnessError::Closed)?));
+        }
+        loop {
+            match self.0.try_recv() {
+                Ok(message) => return Ok(look(&message)),
+                Err(TryRecvError::Empty) => std::hint::spin_loop(),
+                Err(_) => return Err(HarnessError::Closed),
+            }
+        }
     }
 }

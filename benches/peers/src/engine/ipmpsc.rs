@@ -1,5 +1,5 @@
 //! ipmpsc: a ring of serialised values in a mapped file, under a process-shared mutex with conditions. Values are byte
-//! slices, written by one copy and read where they lie.
+//! slices, written by one copy and read where they lie. The receiver waits, or polls (`POLLED`).
 #![forbid(unsafe_code)]
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -12,12 +12,12 @@ use slipring_harness::mechanism::{Mechanism, ReceiveMessage, SendMessage};
 const ROOM: u32 = 1 << 20;
 
 /// A ring, made before the fork. Its file's name goes at once.
-pub struct Ipmpsc(SharedRingBuffer, usize);
+pub struct Ipmpsc<const POLLED: bool>(SharedRingBuffer, usize);
 
-impl Mechanism for Ipmpsc {
-    const NAME: &'static str = "ipmpsc";
+impl<const POLLED: bool> Mechanism for Ipmpsc<POLLED> {
+    const NAME: &'static str = if POLLED { "ipmpsc polled" } else { "ipmpsc" };
     type Sender = Sending;
-    type Receiver = Receiving;
+    type Receiver = Receiving<POLLED>;
 
     fn prepare(size: usize) -> Result<Self, HarnessError> {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -71,11 +71,19 @@ impl SendMessage for Sending {
 }
 
 /// The receiving end.
-pub struct Receiving(Receiver);
+pub struct Receiving<const POLLED: bool>(Receiver);
 
-impl ReceiveMessage for Receiving {
+impl<const POLLED: bool> ReceiveMessage for Receiving<POLLED> {
     fn receive<R>(&mut self, _size: usize, look: impl FnOnce(&[u8]) -> R) -> Result<R, HarnessError> {
         let mut context = self.0.zero_copy_context();
-        Ok(look(context.recv::<&[u8]>().map_err(refused)?))
+        if !POLLED {
+            return Ok(look(context.recv::<&[u8]>().map_err(refused)?));
+        }
+        loop {
+            match context.try_recv::<&[u8]>().map_err(refused)? {
+                Some(message) => return Ok(look(message)),
+                None => std::hint::spin_loop(),
+            }
+        }
     }
 }

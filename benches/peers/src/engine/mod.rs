@@ -2,6 +2,8 @@
 //! best setting that was found for it, which [`Engine::setting`] states.
 
 pub mod array_queue;
+#[cfg(boost)]
+pub mod boost_queue;
 pub mod channels;
 pub mod cloudtoid;
 #[cfg(feature = "iceoryx2")]
@@ -9,9 +11,12 @@ pub mod iceoryx2;
 pub mod ipc_channel;
 pub mod ipmpsc;
 pub mod rtrb;
+pub mod shaq;
 pub mod shmem_ipc;
 pub mod slipring;
 pub mod vyukov;
+#[cfg(zeromq)]
+pub mod zeromq;
 
 /// What whoever finds nothing to do does before it looks again.
 pub trait Waiting: 'static {
@@ -53,7 +58,7 @@ pub struct Engine {
 }
 
 /// All of them.
-pub const ENGINES: [Engine; 12] = [
+pub const ENGINES: [Engine; 14] = [
     Engine {
         name: "slipring",
         setting: "a named ring of 1 MiB, opened by each process after the fork; both ends spin unless the row says \
@@ -85,10 +90,9 @@ pub const ENGINES: [Engine; 12] = [
     },
     Engine {
         name: "shaq",
-        setting: "5.1, in a memfd, by value, polled",
-        absent: Some(
-            "5.1.1 does not build with Rust 1.95: it uses usize::isolate_highest_one, which is not stable there",
-        ),
+        setting: "4.3, the newest that stable Rust 1.95 builds, items on cache lines of their own in a mapped file, batches \
+                  of one filled and read in place, polled; 4,096 places; it has a fence and a look for sleepers in each commit",
+        absent: None,
     },
     Engine {
         name: "crossbeam-channel",
@@ -103,8 +107,8 @@ pub const ENGINES: [Engine; 12] = [
     },
     Engine {
         name: "ipmpsc",
-        setting: "0.5, byte slices through its own serialisation, read without a copy; 1 MiB; a mutex and conditions, \
-                  which is the only way it has",
+        setting: "0.5, byte slices through its own serialisation, read without a copy; 1 MiB; a receiver that waits \
+                  on its condition, and for latency one that polls with try_recv as well",
         absent: None,
     },
     Engine {
@@ -114,8 +118,33 @@ pub const ENGINES: [Engine; 12] = [
     },
     Engine {
         name: "ipc-channel",
-        setting: "0.23, its channel of bytes, a Unix socket, blocking: the only way it has without copying more",
+        setting: "0.23, its channel of bytes, a Unix socket; a receiver that waits, and for latency one that polls with \
+                  try_recv as well",
         absent: None,
+    },
+    Engine {
+        name: "boost message_queue",
+        setting: concat!(
+            "Boost.Interprocess ",
+            env!("SLIPRING_PEERS_BOOST"),
+            ", 1 MiB of slots of the message's size under a mutex; a receiver that waits on its condition, and for latency one \
+             that polls with try_receive as well"
+        ),
+        absent: if cfg!(boost) {
+            None
+        } else {
+            Some("built where Boost's headers (libboost-dev) and a C++ compiler were not")
+        },
+    },
+    Engine {
+        name: "zeromq",
+        setting: concat!(
+            "libzmq ",
+            env!("SLIPRING_PEERS_ZEROMQ"),
+            ", a pair of sockets over ipc (a Unix socket), blocking: each context's own thread shares the process's core; \
+             1,000 messages at most in each queue"
+        ),
+        absent: if cfg!(zeromq) { None } else { Some("built where ZeroMQ (libzmq3-dev) was not") },
     },
     Engine {
         name: "iceoryx2",
