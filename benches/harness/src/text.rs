@@ -11,6 +11,17 @@ pub fn range(spread: &Spread) -> String {
     format!("{} ({}-{})", figure(median), figure(min), figure(max))
 }
 
+/// As [`range`], of nanoseconds, in the unit that fits the median.
+pub fn nanoseconds(spread: &Spread) -> String {
+    let (by, unit) = match spread.median {
+        median if median >= 1e6 => (1e6, "ms"),
+        median if median >= 1e3 => (1e3, "us"),
+        _ => (1.0, "ns"),
+    };
+    let Spread { median, min, max } = *spread;
+    format!("{} {unit}", range(&Spread { median: median / by, min: min / by, max: max / by }))
+}
+
 /// Three digits, no exponent.
 pub fn figure(value: f64) -> String {
     let magnitude = value.abs();

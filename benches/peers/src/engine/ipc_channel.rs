@@ -2,7 +2,8 @@
 //! receiver that waits; or it polls (`POLLED`).
 #![forbid(unsafe_code)]
 
-use ipc_channel::ipc::{IpcBytesReceiver, IpcBytesSender, TryRecvError, bytes_channel};
+use ipc_channel::TryRecvError;
+use ipc_channel::ipc::{IpcBytesReceiver, IpcBytesSender, bytes_channel};
 use slipring_harness::HarnessError;
 use slipring_harness::mechanism::{Mechanism, ReceiveMessage, SendMessage};
 
