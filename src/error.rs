@@ -2,6 +2,7 @@
 //! move. Every text says what happened, to which name, and what to do.
 #![forbid(unsafe_code)]
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 
@@ -143,13 +144,14 @@ impl fmt::Display for Error {
             BadName { name, why } => {
                 write!(
                     f,
-                    "{name:?}: {why}; a name is a slash and 1 to 255 bytes without another slash, as /prices, and a path \
-                     ends in a file's name"
+                    "{:?}: {why}; a name is a slash and 1 to 255 bytes without another slash, as /prices, and a path ends \
+                     in a file's name",
+                    ends(name)
                 )
             }
             NameTooLong { name, len, max } => {
                 let what = if *max > 255 { "path" } else { "name" };
-                write!(f, "{name}: has {len} bytes, a {what} has at most {max}; shorten it")
+                write!(f, "{}: has {len} bytes, a {what} has at most {max}; shorten it", ends(name))
             }
             BadOption { option, found, allowed } => {
                 write!(f, "{option} {found} is impossible; it must be {allowed}")
@@ -193,6 +195,17 @@ impl fmt::Display for Error {
             Corrupt { name, fault } => write!(f, "{name}: {fault}; remove the ring and make it again"),
             Io { name, call, source } => write!(f, "{name}: {call} failed: {source}"),
         }
+    }
+}
+
+/// The name as given, if it is not longer than people read; else its two ends.
+fn ends(name: &str) -> Cow<'_, str> {
+    const KEPT: usize = 120;
+    let place = |nth: usize| name.char_indices().nth(nth).map_or(name.len(), |(at, _)| at);
+    let chars = name.chars().count();
+    match chars > 3 * KEPT {
+        true => Cow::Owned(format!("{} ... {}", &name[..place(KEPT)], &name[place(chars - KEPT)..])),
+        false => Cow::Borrowed(name),
     }
 }
 

@@ -223,7 +223,8 @@ impl Fault {
 /// Examines the ring called `name`, without joining it.
 ///
 /// # Errors
-/// As [`crate::stat`], but a damaged header is a fault and not an error.
+/// As [`crate::stat`], but a damaged header is a fault and not an error; [`Error::WrongKind`] for an adapter's segment, a
+/// pipe's or a queue's, to which the rules of rings do not apply.
 pub fn inspect(name: &str) -> Result<Inspection> {
     inspect_at(Place::named(name)?)
 }
@@ -248,6 +249,11 @@ impl Ring {
 fn inspect_at(place: Place) -> Result<Inspection> {
     let fd = Segment::open_file_to_look(&place)?;
     let header = segment::read_header_of_version(&place, fd.as_fd())?;
+    // A pipe's or a queue's segment is sound, and none of the rules below are its own.
+    if layout::adapter_of(header.kind).is_some() && header.checksum == header.expected_checksum() {
+        let (name, found) = (place.label(), header.kind);
+        return Err(Error::WrongKind { name, found, wanted: "1 (SPSC) or 2 (MPMC)" });
+    }
     let len = segment::file_len(&place, fd.as_fd())?;
     let faults = header_faults(&header, len);
     if let (true, Ok(shape), Ok(common)) = (faults.is_empty(), Shape::of(&header), Common::of(&header)) {

@@ -76,6 +76,7 @@ pub const PARTIES_OFFSET: usize = 2048;
 /// The most participants that a ring can have at once: an owner has 12 bits in a slot's state word.
 pub const MAX_PARTICIPANTS: u32 = 4096;
 /// The most slots of an MPMC ring.
+pub const MIN_SLOTS: u64 = 2;
 pub const MAX_SLOTS: u64 = 1 << 24;
 /// The longest slot of an MPMC ring, in bytes.
 pub const MAX_SLOT_LEN: u64 = 1 << 26;
@@ -555,10 +556,10 @@ pub struct WatchLine {
     pub value: AtomicU64,
     /// Counts the requests, so that no two are taken for one.
     pub turn: AtomicU64,
-    /// How the last requests ended, see `channel/queue.rs`. A futex: who asked for a callback sleeps on it.
+    /// How the last requests ended, see `channel/queue/request.rs`. A futex: who asked for a callback sleeps on it.
     pub told: AtomicU32,
-    /// Keeps the size a multiple of eight.
-    pub reserved: AtomicU32,
+    /// Whether there was a message when somebody judged last whether that is news, see `channel/queue/request.rs`.
+    pub filled: AtomicU32,
 }
 
 /// A place of one who uses a queue: what it waits for, and what it was given.
@@ -639,7 +640,7 @@ pub const MAX_SEMAPHORES: u64 = 32000;
 pub const SET_PLACES: usize = if REAL { 1024 } else { 2 };
 /// The same.
 pub const SET_PLACE: usize = 16;
-/// Cells of a set before its values: see `channel/semset.rs`.
+/// Cells of a set before its values: see `channel/semset/cells.rs`.
 pub const SET_FIXED: usize = 12;
 
 /// How many processes can have changes to be undone in a set of so many semaphores.

@@ -15,9 +15,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! One producer, one consumer, messages of any length up to half the ring ([`spsc`]). Committed messages survive the
-//! death of either side: a successor goes on where the dead one stopped. A peer that is merely stopped is never taken
-//! for dead. See `docs/` in the repository for the algorithm, the memory orderings and how they were verified.
+//! Two kinds of ring: one producer and one consumer, messages of any length up to half the ring ([`spsc`]); and any number of
+//! senders and receivers, messages in slots of one size ([`mpmc`], made with [`Options::mpmc`]). Committed messages survive
+//! the death of any participant: a successor goes on where the dead one stopped, the others of an MPMC ring at once. One that
+//! is merely stopped is never taken for dead. On the same memory stand the kernel's own mechanisms ([`adapters`]), and
+//! [`inspect()`] examines a ring from outside. See `docs/` in the repository for the algorithms, the memory orderings and how
+//! they were verified.
 #![cfg(target_os = "linux")]
 
 pub mod adapters;

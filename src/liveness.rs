@@ -176,7 +176,8 @@ struct Description(OwnedFd);
 
 impl Description {
     fn new(segment: &Segment, of: BorrowedFd<'_>) -> Result<Self> {
-        // Waits for a fork under way in another thread, which the handlers would miss: then nothing of ours is open yet.
+        // Waits for a fork under way in another thread, which the handlers would miss: then nothing of ours is open yet. (But
+        // for one that just runs another library's handler: see decision 1.)
         at_fork(before_fork, after_fork_in_parent, after_fork_in_child);
         let mut leased = leased();
         if leased.nothing.is_none() {

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::event::SLICE;
 use crate::layout::WATCHER;
 use crate::ring::observe;
-use crate::signal::{self, Code};
+use crate::signal::{self, Code, From};
 use crate::sync::fork_epoch;
 use crate::watch::Watch;
 use std::os::fd::OwnedFd;
@@ -58,7 +58,9 @@ impl Notify {
         match self {
             Notify::Nothing => {}
             Notify::Signal { signal, value } => {
-                signal::notify(std::process::id(), signal.unsigned_abs(), value, Code::Queue, || true);
+                let own = std::process::id();
+                let from = From { pid: own, code: Code::Queue };
+                signal::notify(own, signal.unsigned_abs(), value, from, || true);
             }
             Notify::Call(then) => then(),
         }

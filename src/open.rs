@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::layout::{
     self, Align, CONSUMER, EventLine, FLAG_ASYMMETRIC_FENCES, FLAG_PERSISTENT, KIND_MPMC, KIND_PAGES,
     KIND_RECORDS, KIND_SEM, KIND_SEMSET, KIND_SPSC, MAGIC, MAX_CAPACITY, MAX_PARTICIPANTS, MAX_SLOT_LEN,
-    MAX_SLOTS, MIN_CAPACITY, MpmcHeader, PAGE_LEN, PAGE_WORDS_OFFSET, PARTIES_OFFSET, PRODUCER,
+    MAX_SLOTS, MIN_CAPACITY, MIN_SLOTS, MpmcHeader, PAGE_LEN, PAGE_WORDS_OFFSET, PARTIES_OFFSET, PRODUCER,
     QUEUE_SEATS_OFFSET, QueueHeader, RECEIVER, RING_OFFSET, SENDER, SLOT_ALIGN, SLOT_HEADER_LEN,
     SPSC_DATA_OFFSET, SegmentHeader, SpscHeader, VERSION, Wakeup, cells_offset, nodes_offset, pages_offset,
     slots_offset,
@@ -86,6 +86,10 @@ impl Options {
     pub const MIN_CAPACITY: usize = MIN_CAPACITY as usize;
     /// The greatest capacity of a ring, in bytes.
     pub const MAX_CAPACITY: usize = MAX_CAPACITY as usize;
+    /// The least number of slots of an MPMC ring.
+    pub const MIN_SLOTS: usize = MIN_SLOTS as usize;
+    /// The greatest number of slots of an MPMC ring.
+    pub const MAX_SLOTS: usize = MAX_SLOTS as usize;
 
     /// A ring for one producer and one consumer: 1 MiB, records on cache lines, futex wake-up, gone with its last user,
     /// mode 0600.
@@ -202,8 +206,8 @@ impl Options {
                 if self.align.is_some() {
                     return bad("align", "of records".into(), "left out: slots start on cache lines".into());
                 }
-                if !slots.is_power_of_two() || !(2..=MAX_SLOTS).contains(&(slots as u64)) {
-                    let allowed = format!("a power of two from 2 to {MAX_SLOTS}");
+                if !slots.is_power_of_two() || !(MIN_SLOTS..=MAX_SLOTS).contains(&(slots as u64)) {
+                    let allowed = format!("a power of two from {MIN_SLOTS} to {MAX_SLOTS}");
                     return bad("number of slots", slots.to_string(), allowed);
                 }
                 let longest = MAX_SLOT_LEN as usize - SLOT_HEADER_LEN;
@@ -268,7 +272,8 @@ struct Terms {
 }
 
 impl Ring {
-    /// Makes a ring called `name` (as `/prices`) in POSIX shared memory (shm_overview(7)).
+    /// Makes a ring called `name` (as `/prices`) in POSIX shared memory (shm_overview(7)). Takes as long as the kernel takes
+    /// to allocate all of it, which grows with the size.
     ///
     /// # Errors
     /// [`Error::Exists`], [`Error::BadName`], [`Error::NameTooLong`], [`Error::BadOption`], [`Error::NoSpace`],
@@ -277,10 +282,11 @@ impl Ring {
         Self::create_at(Place::named(name)?, options)
     }
 
-    /// Opens the ring called `name`.
+    /// Opens the ring called `name`. Waits if its last user is just taking the name away, for a second at most.
     ///
     /// # Errors
-    /// [`Error::NotFound`], and everything that says why what stands there cannot be used.
+    /// [`Error::NotFound`], and everything that says why what stands there cannot be used; [`Error::BeingRemoved`] after that
+    /// second.
     pub fn open(name: &str) -> Result<Ring> {
         Self::open_at(&Place::named(name)?, Trust::Kernel)
     }
@@ -959,7 +965,8 @@ fn stat_at(place: &Place) -> Result<Listed> {
     look(place).map(|(info, in_use)| Listed { name: place.label(), info: Ok(info), in_use })
 }
 
-/// Removes a ring's name, if nobody has it open.
+/// Removes a ring's name, if nobody has it open. Never blocks. What no forced removal meddles with is decided in one step:
+/// whoever opens the ring meanwhile either keeps it or does not find it.
 ///
 /// # Errors
 /// [`Error::InUse`] with the processes attached; [`Error::NotFound`]; whatever says that it is no ring.
@@ -987,7 +994,10 @@ fn unlink_at(place: &Place) -> Result<()> {
 }
 
 /// Removes a ring's name whoever uses it: they keep the memory, newcomers will not find it. Also removes a segment
-/// that is damaged or has another layout version, but never a file that is no segment.
+/// that is damaged or has another layout version, but never a file that is no segment. Never blocks.
+///
+/// What stands there is looked at and then removed, and no system call does both: a ring that somebody else makes under
+/// this name in between loses its name to a removal that meant the one before it. So force one at a time.
 ///
 /// # Errors
 /// [`Error::NotFound`], [`Error::NotARing`], and what else stands in its place.

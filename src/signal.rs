@@ -31,9 +31,18 @@ pub enum Code {
     MessageQueue = libc::SI_MESGQ,
 }
 
+/// What a signal says of where it comes from.
+#[derive(Clone, Copy)]
+pub struct From {
+    /// The process in whose name it is sent (`si_pid`).
+    pub pid: u32,
+    /// What sent it.
+    pub code: Code,
+}
+
 /// Sends `signal` with `value` to `pid`, if `is_it` still says so once the process cannot be mistaken for another any
 /// more (pidfd_open(2)). Signal 0 is none.
-pub fn notify(pid: u32, signal: u32, value: u64, code: Code, is_it: impl FnOnce() -> bool) {
+pub fn notify(pid: u32, signal: u32, value: u64, from: From, is_it: impl FnOnce() -> bool) {
     if signal == 0 {
         return;
     }
@@ -50,9 +59,9 @@ pub fn notify(pid: u32, signal: u32, value: u64, code: Code, is_it: impl FnOnce(
     let info = Info {
         signal: signal as libc::c_int,
         errno: 0,
-        code: code as libc::c_int,
+        code: from.code as libc::c_int,
         padding: 0,
-        pid: std::process::id() as libc::pid_t,
+        pid: from.pid as libc::pid_t,
         uid: nix::unistd::getuid().as_raw(),
         value,
         rest: [0; 96],

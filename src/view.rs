@@ -5,9 +5,9 @@
 use crate::layout::{
     Align, CELL_LENS, FLAG_ASYMMETRIC_FENCES, FLAG_PERSISTENT, FLAGS_KNOWN, KIND_MPMC, KIND_POSIX_MQ,
     KIND_SPSC, KIND_SYSV_MQ, MAX_CAPACITY, MAX_CELLS, MAX_PAGES, MAX_PARTICIPANTS, MAX_SLOT_LEN, MAX_SLOTS,
-    MIN_CAPACITY, MpmcHeader, Node, PAGE_LEN, PageHeader, Party, Permits, QueueHeader, RING_OFFSET,
-    SLOT_ALIGN, SLOT_HEADER_LEN, SPSC_DATA_OFFSET, SegmentHeader, SetHeader, SlotWord, SpscHeader, WaitLine,
-    Wakeup, cells_offset, pages_offset, set_cells, set_cells_with_places, slots_offset,
+    MIN_CAPACITY, MIN_SLOTS, MpmcHeader, Node, PAGE_LEN, PageHeader, Party, Permits, QueueHeader,
+    RING_OFFSET, SLOT_ALIGN, SLOT_HEADER_LEN, SPSC_DATA_OFFSET, SegmentHeader, SetHeader, SlotWord,
+    SpscHeader, WaitLine, Wakeup, cells_offset, pages_offset, set_cells, set_cells_with_places, slots_offset,
 };
 use crate::sync::{AnyBytes, AtomicU32, AtomicU64, Memory, Shared};
 
@@ -180,7 +180,7 @@ impl SlotGeometry {
         let bad = |field, found| Err((field, found));
         let (slots, slot_len, participants) =
             (header.capacity, u64::from(header.slot_len), header.participants);
-        if !slots.is_power_of_two() || !(2..=MAX_SLOTS).contains(&slots) {
+        if !slots.is_power_of_two() || !(MIN_SLOTS..=MAX_SLOTS).contains(&slots) {
             return bad("capacity", slots);
         }
         if slot_len == 0 || !slot_len.is_multiple_of(SLOT_ALIGN) || slot_len > MAX_SLOT_LEN {

@@ -12,7 +12,7 @@ use common::{
     restartable, unique, until,
 };
 use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::signalfd::{SfdFlags, SignalFd, siginfo};
 use slipring::adapters::posix_mq::{self, Access, Notify, Open, Options, PRIO_MAX, Queue, Until};
 use std::io;
 use std::sync::mpsc::channel;
@@ -242,6 +242,36 @@ fn receivers_are_served_in_the_order_in_which_they_came() {
     in_order::<Queue>();
 }
 
+fn by_rank<M: Mq>() {
+    let name = name();
+    let mut queue = name.open::<M>(1);
+    let children: Vec<Child> = [true, false]
+        .into_iter()
+        .map(|nice| {
+            let child = fork(|link| {
+                if nice {
+                    common::be_nice();
+                }
+                link.say(queue.take().unwrap().0[0].into());
+            });
+            nap(&child);
+            child
+        })
+        .collect();
+    (1..=2).for_each(|i| queue.send(&[i], 0).unwrap());
+    for (mut child, expected) in children.into_iter().zip([2, 1]) {
+        assert_eq!(child.hear(), expected, "{}: the nice one came first, and is served last", M::WHOSE);
+        child.join();
+    }
+}
+
+#[test]
+fn a_higher_priority_of_process_is_served_before_a_longer_wait() {
+    let _alone = alone();
+    by_rank::<sys::Mq>();
+    by_rank::<Queue>();
+}
+
 fn senders_in_order<M: Mq>() {
     let name = name();
     let mut queue = name.open::<M>(1);
@@ -422,12 +452,7 @@ fn notified<M: Mq>(name: &Name) {
     assert_eq!(elsewhere.hear(), libc::EBUSY as u64, "{}: one at a time", M::WHOSE);
     let sender = elsewhere.pid();
     elsewhere.join();
-    let mut seen = None;
-    until("the signal comes", || {
-        seen = signals.read_signal().unwrap();
-        seen.is_some()
-    });
-    let info = seen.unwrap();
+    let info = comes(&signals);
     assert_eq!(info.ssi_code, -3, "{}: SI_MESGQ", M::WHOSE);
     assert_eq!((info.ssi_pid, info.ssi_uid), (sender, nix::unistd::getuid().as_raw()));
     assert_eq!(info.ssi_ptr, 0x1234_5678);
@@ -499,6 +524,115 @@ fn a_callback_runs_in_a_thread_and_not_if_the_request_is_taken_back() {
     assert!(hear.try_recv().is_err());
 }
 
+/// The signal that comes.
+fn comes(signals: &SignalFd) -> siginfo {
+    let mut seen = None;
+    until("the signal comes", || {
+        seen = signals.read_signal().unwrap();
+        seen.is_some()
+    });
+    seen.unwrap()
+}
+
+#[test]
+fn a_sender_killed_before_it_tells_is_told_for_though_nobody_comes() {
+    let _alone = alone();
+    let name = name();
+    fork(|_| {
+        let mut queue = name.open::<Queue>(4);
+        let signals = told();
+        for value in 1..=3 {
+            queue.ask(Some((libc::SIGUSR1, value))).unwrap();
+            let sender = fork(|_| {
+                // The first call of those that send a signal, with the message in the queue.
+                common::end_at(libc::SYS_pidfd_open);
+                queue.send(b"x", 0).unwrap();
+            });
+            let info = comes(&signals);
+            assert_eq!((info.ssi_code, info.ssi_ptr), (-3, value as u64));
+            assert_eq!(info.ssi_pid, sender.pid(), "in the name of who sent");
+            sender.killed_by(Signal::SIGSYS);
+            assert_eq!(queue.messages(), 1);
+            assert_eq!(queue.take().unwrap().0, b"x");
+            queue.send(b"y", 0).unwrap();
+            queue.take().unwrap();
+            assert!(signals.read_signal().unwrap().is_none(), "once");
+        }
+    })
+    .join();
+}
+
+#[test]
+fn a_message_that_a_killed_receiver_was_handed_is_told_when_it_comes_back() {
+    let _alone = alone();
+    let name = name();
+    fork(|_| {
+        let mut queue = name.open::<Queue>(4);
+        let signals = told();
+        queue.ask(Some((libc::SIGUSR1, 7))).unwrap();
+        let receiver = fork(|_| drop(queue.take()));
+        nap(&receiver);
+        receiver.stop();
+        queue.send(b"x", 0).unwrap();
+        assert_eq!(queue.messages(), 0, "handed over");
+        assert!(signals.read_signal().unwrap().is_none());
+        receiver.kill();
+        assert_eq!(comes(&signals).ssi_ptr, 7);
+        assert_eq!(queue.take().unwrap().0, b"x");
+    })
+    .join();
+}
+
+/// Sends one message at a time to the empty queue, each from another process that is killed wherever it is then. Every
+/// message that is there is told, by whoever comes to know of it.
+#[test]
+fn whenever_the_sender_is_killed_a_message_that_is_there_is_told() {
+    let _alone = alone();
+    const KILLS: u64 = 150;
+    let name = name();
+    let seed = u64::from(std::process::id());
+    println!("seed {seed}");
+    fork(|_| {
+        let mut dice = Dice::new(seed);
+        let mut queue = name.nonblocking::<Queue>(4);
+        let signals = told();
+        let (mut came, mut late, mut twice) = (0, 0, 0);
+        for value in 0..KILLS {
+            queue.ask(None).unwrap();
+            queue.ask(Some((libc::SIGUSR1, value as usize))).unwrap();
+            let mut child = fork(|link| {
+                queue.messages();
+                link.say(1);
+                queue.send(b"x", 0).unwrap();
+                std::thread::sleep(common::LIMIT);
+            });
+            child.hear();
+            let (start, wait) = (Instant::now(), Duration::from_micros(dice.below(120)));
+            while start.elapsed() < wait {}
+            child.kill();
+            let dead = Instant::now();
+            let mut info = None;
+            while info.is_none() && dead.elapsed() < Duration::from_millis(60) {
+                info = signals.read_signal().unwrap();
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            let there = queue.messages();
+            if there == 0 {
+                assert!(info.is_none() && signals.read_signal().unwrap().is_none(), "told of nothing");
+                continue;
+            }
+            came += 1;
+            late += u32::from(info.is_none());
+            assert_eq!(info.unwrap_or_else(|| comes(&signals)).ssi_ptr, value);
+            // One that was killed between the signal and saying so.
+            twice += u32::from(signals.read_signal().unwrap().is_some());
+            assert_eq!(queue.take().unwrap().0, b"x");
+        }
+        println!("{came} of {KILLS} messages came; {late} told after 60 ms, {twice} twice");
+    })
+    .join();
+}
+
 // --- M6: none of the kernel's limits ---
 
 #[test]
@@ -561,9 +695,7 @@ fn sizes_that_no_queue_can_have_are_refused() {
 
 // --- deaths at random moments ---
 
-const SENDERS: usize = 256;
 const MOST: usize = 4000;
-const KILLS: usize = 240;
 
 /// Message `number` of a sender: three cells long, or less.
 fn message(me: usize, number: u32) -> Vec<u8> {
@@ -574,12 +706,14 @@ fn message(me: usize, number: u32) -> Vec<u8> {
 #[test]
 fn kills_at_random_moments_lose_double_and_tear_nothing_and_hang_nobody() {
     let _alone = alone();
+    let kills = common::kills(240);
+    let senders = kills + 3;
     let seed = std::process::id().into();
     println!("seed {seed}");
     let mut dice = Dice::new(seed);
     let name = name();
     let queue = name.open::<Queue>(8);
-    let (sent, got, late) = (Board::new(SENDERS), Board::new(SENDERS * MOST), Board::new(1));
+    let (sent, got, late) = (Board::new(senders), Board::new(senders * MOST), Board::new(1));
     let mut copy = Some(queue);
     let take = |queue: &mut Queue, last: &mut [[Option<u32>; 4]]| {
         let (bytes, priority) = queue.take()?;
@@ -595,7 +729,7 @@ fn kills_at_random_moments_lose_double_and_tear_nothing_and_hang_nobody() {
         assert_eq!(got.add(me * MOST + number as usize, 1), 1, "once");
         Ok::<_, io::Error>(())
     };
-    let mut names = 0..SENDERS;
+    let mut names = 0..senders;
     let mut start = |sends: bool, queue: &mut Option<Queue>| {
         let me = if sends { names.next().unwrap() } else { 0 };
         fork(|_| {
@@ -607,13 +741,13 @@ fn kills_at_random_moments_lose_double_and_tear_nothing_and_hang_nobody() {
                 }
                 std::thread::sleep(Duration::from_secs(1000));
             }
-            let mut last = vec![[None; 4]; SENDERS];
+            let mut last = vec![[None; 4]; senders];
             while take(&mut queue, &mut last).is_ok() {}
         })
     };
     let mut children: Vec<Child> = (0..5).map(|i| start(i < 3, &mut copy)).collect();
     let mut lost_at_most = 0;
-    for _ in 0..KILLS {
+    for _ in 0..kills {
         std::thread::sleep(Duration::from_micros(dice.below(3000)));
         let victim = dice.below(5) as usize;
         let next = start(victim < 3, &mut copy);
@@ -625,7 +759,7 @@ fn kills_at_random_moments_lose_double_and_tear_nothing_and_hang_nobody() {
     let begin = Instant::now();
     let mut queue = copy.unwrap();
     queue.set_nonblocking(true).unwrap();
-    let mut last = vec![[None; 4]; SENDERS];
+    let mut last = vec![[None; 4]; senders];
     let end = loop {
         if let Err(error) = take(&mut queue, &mut last) {
             break error;
@@ -634,7 +768,7 @@ fn kills_at_random_moments_lose_double_and_tear_nothing_and_hang_nobody() {
     let drained = begin.elapsed();
     assert_eq!(end.raw_os_error(), Some(libc::EAGAIN));
     println!("drained in {drained:.1?}");
-    common::assert_lost_at_most(lost_at_most, &sent, &got, SENDERS, MOST);
+    common::assert_lost_at_most(lost_at_most, &sent, &got, senders, MOST);
     assert!(late.get(0) <= lost_at_most as u64, "{} came late", late.get(0));
     // All of it is there again.
     (0..8).for_each(|i| queue.send(&message(1, i), i).unwrap());

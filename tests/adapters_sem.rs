@@ -112,6 +112,41 @@ fn who_sleeps_longest_is_woken_first() {
     order::<Semaphore>();
 }
 
+/// Whether it could be tried.
+fn ranks<S: Sem>() -> bool {
+    let sem = Arc::new(S::make(0));
+    let (tell, told) = std::sync::mpsc::channel();
+    let waiter = |name: &'static str| {
+        let (sem, tell) = (sem.clone(), tell.clone());
+        asleep(move || {
+            let may = name == "ordinary" || common::go_first();
+            if may {
+                sem.wait().unwrap();
+            }
+            tell.send((name, may)).unwrap();
+        })
+    };
+    let threads = [waiter("ordinary"), waiter("urgent")];
+    sem.post().unwrap();
+    let (name, may) = told.recv_timeout(common::LIMIT).unwrap();
+    if may {
+        assert_eq!(name, "urgent", "{}: though it came later", S::WHOSE);
+        sem.post().unwrap();
+    }
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    may
+}
+
+#[test]
+fn a_higher_scheduling_priority_is_woken_first() {
+    let _alone = alone();
+    if ranks::<kernel::Semaphore>() {
+        assert!(ranks::<Semaphore>());
+    } else {
+        println!("not tried: real-time priorities need CAP_SYS_NICE or RLIMIT_RTPRIO");
+    }
+}
+
 /// Of the C library's nothing is promised: there a newcomer may take what was posted for a sleeper.
 #[test]
 fn nobody_takes_a_permit_that_was_handed_to_a_sleeper() {
@@ -444,7 +479,7 @@ fn a_stopped_waiter_keeps_no_permit_from_others() {
 fn kills_at_random_moments_lose_no_permit_and_hang_nobody() {
     let _alone = alone();
     const PERMITS: u64 = 3;
-    let kills = std::env::var("SLIPRING_KILLS").map_or(150, |kills| kills.parse().unwrap());
+    let kills = common::kills(150);
     let sem = Semaphore::anonymous(PERMITS as u32).unwrap();
     // For each child: permits that it may have taken and not given back, said before the one and after the other.
     let board = Board::new(8);

@@ -469,7 +469,7 @@ fn what_is_undone_is_the_processs_own_and_ends_with_a_set_value() {
 #[test]
 fn kills_at_random_moments_return_every_permit_and_hang_nobody() {
     let _alone = alone();
-    let kills = std::env::var("SLIPRING_KILLS").map_or(200, |kills| kills.parse().unwrap());
+    let kills = common::kills(200);
     const START: [u16; 3] = [4, 2, 0];
     let own = own::<Set>(&START);
     let set = own.0;

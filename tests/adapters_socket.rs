@@ -3,7 +3,10 @@
 
 mod common;
 
-use common::{Board, Child, Dice, alone, asleep_until, errno, fork, scratch, until};
+use common::{
+    Board, Child, Dice, alone, asleep_until, errno, fork, interruptible, nap, restartable, scratch, until,
+};
+use nix::sys::signal::Signal;
 use nix::unistd::{Uid, geteuid};
 use slipring::adapters::socket::{
     Datagram, Listener, Options, Seqpacket, SeqpacketListener, Stream, StreamListener,
@@ -132,6 +135,52 @@ fn a_sender_sleeps_until_there_is_room() {
         },
     );
     assert_eq!(long.unwrap().0, 150_000);
+}
+
+/// What a child's wait for two bytes comes to after handlers with SA_RESTART and stops, and then after one without.
+fn signals(whose: &str, mut wait: impl FnMut() -> io::Result<usize>, send: impl FnOnce()) {
+    let mut child = fork(|link| {
+        interruptible();
+        restartable();
+        link.say(0);
+        loop {
+            match wait() {
+                Ok(len) => link.say(len as u64),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => link.say(1000),
+                Err(error) => panic!("{error}"),
+            }
+        }
+    });
+    child.hear();
+    for _ in 0..3 {
+        nap(&child);
+        child.send(Signal::SIGUSR2);
+        nap(&child);
+        child.send(Signal::SIGSTOP);
+        until("it is stopped", || !child.sleeps());
+        child.send(Signal::SIGCONT);
+    }
+    nap(&child);
+    send();
+    assert_eq!(child.hear(), 2, "{whose}: a handler with SA_RESTART ends no call, a stop neither");
+    assert_eq!(child.interrupted(), 1000, "{whose}: a handler without does");
+    child.kill();
+}
+
+fn signals_to_a_reader<P: Streams>() {
+    let (mut one, mut other) = P::pair();
+    signals(P::WHOSE, || one.read(&mut [0; 9]), || other.write_all(b"ab").unwrap());
+}
+
+#[test]
+fn a_wait_ends_with_eintr_if_and_only_if_the_kernels_would() {
+    let _alone = alone();
+    signals_to_a_reader::<Kernels>();
+    signals_to_a_reader::<Ours>();
+    let (mut one, mut other) = Seqpacket::pair(&Options::new()).unwrap();
+    signals("seqpacket", || one.recv(&mut [0; 9]), || assert_eq!(other.send(b"ab").unwrap(), 2));
+    let (mut one, mut other) = Datagram::pair(&Options::new()).unwrap();
+    signals("datagram", || one.recv(&mut [0; 9]), || assert_eq!(other.send(b"ab").unwrap(), 2));
 }
 
 #[test]

@@ -319,9 +319,7 @@ fn what_a_maker_and_a_remover_left_who_were_killed_half_way_is_put_right() {
 
 // --- deaths at random moments ---
 
-const SENDERS: usize = 256;
 const MOST: usize = 4000;
-const KILLS: usize = 240;
 const LONGEST: usize = 300;
 
 /// Message `number` of a sender, of one cell or several.
@@ -338,12 +336,14 @@ fn kind_of(number: u32) -> i64 {
 #[test]
 fn kills_at_random_moments_lose_double_and_tear_nothing_and_hang_nobody() {
     let _alone = alone();
+    let kills = common::kills(240);
+    let senders = kills + 3;
     let seed = std::process::id().into();
     println!("seed {seed}");
     let mut dice = Dice::new(seed);
     let options = Options::new().bytes(1500).messages(20).handles(100);
     let made = Mine(sysv_mq::get_queue(IPC_PRIVATE, 0o600, &options).unwrap(), std::process::id());
-    let (sent, got) = (Board::new(SENDERS), Board::new(SENDERS * MOST));
+    let (sent, got) = (Board::new(senders), Board::new(senders * MOST));
     let take = |queue: &mut Queue, kind: i64, flags: i32| {
         let (bytes, its) = queue.take(LONGEST, kind, flags)?;
         let whole = number_of(&bytes, LONGEST);
@@ -359,7 +359,7 @@ fn kills_at_random_moments_lose_double_and_tear_nothing_and_hang_nobody() {
         assert_eq!(got.add(me * MOST + number as usize, 1), 1, "once");
         Ok::<_, io::Error>(())
     };
-    let mut names = 0..SENDERS;
+    let mut names = 0..senders;
     let mut start = |role: usize| {
         let me = if role < 3 { names.next().unwrap() } else { 0 };
         fork(|_| {
@@ -378,7 +378,7 @@ fn kills_at_random_moments_lose_double_and_tear_nothing_and_hang_nobody() {
     };
     let mut children: Vec<Child> = (0..7).map(&mut start).collect();
     let mut lost_at_most = 4;
-    for _ in 0..KILLS {
+    for _ in 0..kills {
         std::thread::sleep(Duration::from_micros(dice.below(3000)));
         let victim = dice.below(7) as usize;
         let next = start(victim);
@@ -396,7 +396,7 @@ fn kills_at_random_moments_lose_double_and_tear_nothing_and_hang_nobody() {
     let drained = begin.elapsed();
     assert_eq!(end.raw_os_error(), Some(libc::ENOMSG));
     println!("drained in {drained:.1?}");
-    common::assert_lost_at_most(lost_at_most, &sent, &got, SENDERS, MOST);
+    common::assert_lost_at_most(lost_at_most, &sent, &got, senders, MOST);
     // All of it is there again.
     (0..15).for_each(|_| queue.send(1, &[1; 100], IPC_NOWAIT).unwrap());
     assert_eq!(errno(queue.send(1, b"x", IPC_NOWAIT)), libc::EAGAIN);

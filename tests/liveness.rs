@@ -876,6 +876,8 @@ fn inherited_handles_refuse_every_verb() {
         assert_eq!(rx.frame_deadline(Instant::now()).err(), Some(RecvError::Forked));
         assert_eq!(rx.try_batch(1).err(), Some(RecvError::Forked));
         assert_eq!(rx.batch(1).err(), Some(RecvError::Forked));
+        assert_eq!(rx.batch_timeout(1, soon).err(), Some(RecvError::Forked));
+        assert_eq!(rx.batch_deadline(1, Instant::now()).err(), Some(RecvError::Forked));
         assert!(matches!(ring.producer(), Err(Error::Forked { .. })));
         assert!(matches!(ring.consumer(), Err(Error::Forked { .. })));
     })
@@ -1119,6 +1121,12 @@ fn a_deadline_in_the_past_still_succeeds_if_it_can() {
         assert_eq!(rx.recv_timeout(&mut [0; 8], Duration::ZERO), Ok(1));
         assert_eq!(rx.frame_deadline(past).unwrap().len(), 1);
         assert_eq!(rx.recv_deadline(&mut [0; 8], past), Err(RecvError::TimedOut));
+        assert_eq!(rx.batch_deadline(2, past).err(), Some(RecvError::TimedOut));
+        assert_eq!(rx.batch_timeout(2, Duration::ZERO).err(), Some(RecvError::TimedOut));
+        tx.send(b"in two").unwrap();
+        tx.send(b"batches").unwrap();
+        assert_eq!(rx.batch_deadline(1, past).unwrap().next(), Ok(Some(&b"in two"[..])));
+        assert_eq!(rx.batch_timeout(1, Duration::ZERO).unwrap().next(), Ok(Some(&b"batches"[..])));
         assert_eq!(tx.wait_drained(Some(Duration::ZERO)), Ok(()));
         room(&mut tx);
         assert_eq!(tx.send_deadline(b"", past), Err(SendError::TimedOut));

@@ -138,6 +138,45 @@ fn senders_step_over_a_frame_that_is_still_open() {
 }
 
 #[test]
+fn senders_pass_over_grants_that_are_open_if_all_behind_them_was_given_up() {
+    for stopped in 1..=4 {
+        let ring = ring(8, 48);
+        let mut others: Vec<Sender> = (0..stopped).map(|_| ring.sender().unwrap()).collect();
+        let (mut tx, mut rx) = (ring.sender().unwrap(), ring.receiver().unwrap());
+        let mut open = Vec::new();
+        for other in &mut others {
+            let mut grant = other.try_reserve(4).unwrap();
+            grant.copy_from_slice(b"late");
+            open.push(grant);
+            // A place or two behind each, and the rest of the ring behind the last.
+            tx.try_reserve(4).unwrap().abort();
+        }
+        for _ in 2 * stopped..8 {
+            tx.try_reserve(4).unwrap().abort();
+        }
+        // Nobody receives, and nothing is there to receive. Whoever tries passes over one of them each time.
+        let tries = (0..stopped).take_while(|_| tx.try_send(&[0]) == Err(SendError::Full)).count();
+        assert!(tries < stopped, "{stopped} open grants");
+        for lap in 0..20u8 {
+            for i in u8::from(lap == 0)..4 {
+                tx.send_timeout(&[i], Duration::from_secs(20)).unwrap();
+            }
+            for i in 0..4 {
+                assert_eq!(recv(&mut rx).unwrap(), [i], "lap {lap}");
+            }
+        }
+        open.into_iter().for_each(|grant| grant.commit_all().unwrap());
+        for _ in 0..stopped {
+            assert_eq!(recv(&mut rx).unwrap(), b"late", "sent again, whole");
+        }
+        for i in 0..8 {
+            tx.try_send(&[i]).unwrap();
+        }
+        assert_eq!(tx.try_send(b"9"), Err(SendError::Full), "all eight slots are back");
+    }
+}
+
+#[test]
 fn batches_keep_their_order_and_take_what_there_is() {
     let (mut tx, mut rx) = pair(64, 48);
     let messages: Vec<[u8; 2]> = (0..100).map(|i| [i, !i]).collect();

@@ -158,10 +158,14 @@ fn of_a_path_that_is_too_long_the_error_names_what_is() {
     let dir = scratch();
     let part = dir.0.join("x".repeat(300)).join("ring");
     let whole = dir.0.join("x/".repeat(2500)).join("ring");
-    for fails in [open_fails, |path: &Path| Ring::create_file(path, &small()).map(drop).unwrap_err()] {
-        assert_matches!(fails(&part), Error::NameTooLong { len: 300, max: 255, .. });
-        let error = fails(&whole);
-        assert!(error.to_string().contains("a path has at most 4095"), "{error}");
+    let opened = |path: &Path| Ring::open_file(path).map(drop);
+    for fails in [opened, |path: &Path| Ring::create_file(path, &small()).map(drop)] {
+        assert_matches!(error_of(fails(&part), &part), Error::NameTooLong { len: 300, max: 255, .. });
+        let error = fails(&whole).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("a path has at most 4095"), "{error}");
+        assert!(text.starts_with(&*dir.0.to_string_lossy()) && text.contains("/x/ring: has "), "{error}");
+        assert!(text.len() < 400, "so long a path hides what is said of it: {error}");
         assert_matches!(error, Error::NameTooLong { len: 5000.., max: 4095, .. });
     }
 }

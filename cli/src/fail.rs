@@ -51,6 +51,7 @@ impl From<slipring::Error> for Fail {
             E::NotFound { name } => Fail::No(format!(
                 "{name}: no such ring; `slipring ls` lists what there is, `slipring mk` makes one"
             )),
+            E::WrongKind { name, .. } => Fail::Error(format!("{text}; `slipring stat` says what {name} is")),
             E::Exists { .. } | E::Busy { .. } | E::InUse { .. } => Fail::No(text),
             _ => Fail::Error(text),
         }

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::Path;
 
-use slipring::{Inspection, Listed, Options, Ring};
+use slipring::{Error, Inspection, Listed, Options, Ring};
 
 use crate::fail::Fail;
 use crate::table::clean;
@@ -37,7 +37,7 @@ impl Place {
     /// Looks at the ring without joining it, so that looking changes nothing.
     pub(crate) fn stat(&self) -> Result<Listed, Fail> {
         match self.path() {
-            Some(path) => Ok(slipring::stat_file(path)?),
+            Some(path) => slipring::stat_file(path).map_err(|error| self.failed(error)),
             None => Ok(slipring::stat(&self.name()?)?),
         }
     }
@@ -45,7 +45,7 @@ impl Place {
     /// Examines the ring, which changes nothing.
     pub(crate) fn inspect(&self) -> Result<Inspection, Fail> {
         match self.path() {
-            Some(path) => Ok(slipring::inspect_file(path)?),
+            Some(path) => slipring::inspect_file(path).map_err(|error| self.failed(error)),
             None => Ok(slipring::inspect(&self.name()?)?),
         }
     }
@@ -60,13 +60,29 @@ impl Place {
 
     /// Removes the ring, one in use only if `force`.
     pub(crate) fn unlink(&self, force: bool) -> Result<(), Fail> {
-        match (self.path(), force) {
-            (Some(path), false) => slipring::unlink_file(path)?,
-            (Some(path), true) => slipring::unlink_file_forced(path)?,
-            (None, false) => slipring::unlink(&self.name()?)?,
-            (None, true) => slipring::unlink_forced(&self.name()?)?,
+        let done = match (self.path(), force) {
+            (Some(path), false) => slipring::unlink_file(path),
+            (Some(path), true) => slipring::unlink_file_forced(path),
+            (None, false) => slipring::unlink(&self.name()?),
+            (None, true) => slipring::unlink_forced(&self.name()?),
+        };
+        done.map_err(|error| match is_for_force(&error) && !force {
+            true => {
+                Fail::Error(format!("{error}; `slipring rm --force {}` removes it as it is", self.typed()))
+            }
+            false => self.failed(error),
+        })
+    }
+
+    /// What an error of the library means here. A ring in a file is found by its path alone, and `-f` is not `--force`.
+    fn failed(&self, error: Error) -> Fail {
+        match error {
+            Error::NotFound { name } if self.file => Fail::No(format!(
+                "{name}: no such file; `slipring mk --file` makes a ring in one, and a ring with a name goes without \
+                 --file"
+            )),
+            error => error.into(),
         }
-        Ok(())
     }
 
     /// How to name this ring on a command line.
@@ -87,6 +103,22 @@ impl Place {
             )));
         };
         Ok(canonical(name))
+    }
+}
+
+/// Whether the segment cannot be used, and only a forced removal takes it away.
+fn is_for_force(error: &Error) -> bool {
+    match error {
+        // One without the first bytes of a segment is not removed even so.
+        Error::TooSmall { len, .. } => *len > 0,
+        Error::Version { .. }
+        | Error::Features { .. }
+        | Error::Geometry { .. }
+        | Error::Checksum { .. }
+        | Error::Truncated { .. }
+        | Error::WrongOwner { .. }
+        | Error::WrongMode { .. } => true,
+        _ => false,
     }
 }
 

@@ -32,7 +32,7 @@ pub(crate) struct RingArgs {
     message: Option<usize>,
 
     /// mpmc: the most senders and receivers at once, up to 4096 [default: 64]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
     participants: Option<u32>,
 
     /// Permissions in octal [default: 600]
@@ -65,17 +65,19 @@ enum KindArg {
 
 /// `--slots`.
 fn parse_slots(text: &str) -> Result<usize, String> {
-    let slots = size::parse(text)?;
-    match slots.is_power_of_two() {
-        true => Ok(slots),
-        false => {
-            let next = slots.checked_next_power_of_two().map(|n| format!("; the next one is {n}"));
-            Err(format!(
-                "{slots} is not a power of two, as a number of slots must be{}",
-                next.unwrap_or_default()
-            ))
-        }
+    let (least, most) = (Options::MIN_SLOTS, Options::MAX_SLOTS);
+    if text.trim() == "0" {
+        return Err(format!("a ring has at least {least} slots"));
     }
+    let slots = size::parse(text)?;
+    if slots.is_power_of_two() {
+        return Ok(slots);
+    }
+    let hint = match slots.checked_next_power_of_two() {
+        Some(next) if next <= most => format!("the next one is {next}"),
+        _ => format!("the greatest is {most}"),
+    };
+    Err(format!("{slots} is not a power of two, as a number of slots must be; {hint}"))
 }
 
 /// `--align`.

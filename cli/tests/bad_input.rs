@@ -28,6 +28,21 @@ fn sizes_that_cannot_be() {
             slipring([verb, &name.0, "--capacity", size]).complains(2, part);
         }
     }
+    for (slots, part) in [
+        ("0", "a ring has at least 2 slots"),
+        ("-1", "negative"),
+        ("1", "number of slots 1 is impossible"),
+        ("3", "3 is not a power of two, as a number of slots must be; the next one is 4"),
+        ("16777217", "as a number of slots must be; the greatest is 16777216"),
+        ("32M", "number of slots 33554432 is impossible"),
+    ] {
+        slipring(["mk", &name.0, "--kind", "mpmc", "--slots", slots]).complains(2, part);
+    }
+    for (most, part) in
+        [("0", "participants 0 is impossible"), ("-1", "invalid value '-1'"), ("5000", "from 1 to 4096")]
+    {
+        slipring(["mk", &name.0, "--kind", "mpmc", "--participants", most]).complains(2, part);
+    }
     for (size, part) in [("0", "at least 1"), ("-1", "negative"), ("1Q", "unknown suffix")] {
         slipring(["send", &name.0, "--chunk", size]).complains(2, part);
     }
@@ -106,6 +121,15 @@ fn names_that_cannot_be() {
     slipring([OsStr::from_bytes(b"\xff")]).complains(2, "");
     slipring(["mk", "--file", "/no/such/dir/a.ring"]).complains(2, "lies in a directory that does not exist");
     slipring(["mk", "--file", ""]).complains(2, "names no file");
+    for verb in ["stat", "fsck", "rm"] {
+        // Whoever means --force by -f.
+        slipring([verb, "-f", "/no-such-ring"])
+            .complains(if verb == "fsck" { 2 } else { 1 }, "a ring with a name goes without --file");
+    }
+    let path = format!("/{}ring", "x/".repeat(20_000));
+    let done = slipring(["mk", "--file", &path]);
+    done.complains(2, "has 40005 bytes, a path has at most 4095");
+    assert!(done.err().len() < 500, "{}", done.err());
 }
 
 #[test]

@@ -47,6 +47,20 @@ fn a_ring_in_a_file_is_examined_too() {
 }
 
 #[test]
+fn what_is_no_ring_of_messages_is_not_said_to_be_damaged() {
+    use slipring::adapters::{fifo::Fifo, pipe::Options};
+    let name = Name::new("fsck-pipe");
+    Fifo::named(&name.0).unwrap().create(&Options::new(), 0o600).unwrap();
+    assert_eq!(name.stat()["kind"], "pipe");
+    for verb in ["fsck", "recv", "send"] {
+        let done = slipring([verb, &name.0]);
+        done.complains(2, &format!("{}: carries ring kind 3, not 1 (SPSC) or 2 (MPMC)", name.0));
+        assert!(done.err().contains(&format!("`slipring stat` says what {} is", name.0)), "{}", done.err());
+        assert!(!done.err().contains("damaged") && done.stdout.is_empty());
+    }
+}
+
+#[test]
 fn damage_is_named_and_the_answer_is_no() {
     let name = Name::new("fsck-damage");
     damage(&name);

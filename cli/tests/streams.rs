@@ -104,6 +104,25 @@ fn output_that_cannot_be_made_leaves_the_ring_alone() {
     assert!(!name.exists());
 }
 
+#[test]
+fn a_receiver_that_gets_no_place_leaves_the_file_as_it_is() {
+    let (name, dir) = (Name::new("kept-output"), Dir::new("kept-output"));
+    let file = dir.file("out");
+    std::fs::write(&file, "of the first").unwrap();
+    let again = || std::fs::read_to_string(&file).unwrap();
+    let first = start(["recv", &name.0]);
+    eventually("the receiver is there", || name.exists() && name.stat()["consumer"]["state"] == "attached");
+    slipring(["recv", &name.0, "-o", &file]).complains(1, "already has a consumer");
+    assert_eq!(again(), "of the first");
+    slipring(["recv", "a/b", "-o", &file]).complains(2, "contains a second slash");
+    slipring(["recv", &name.0, "-o", &file, "--ack", "--skip-redelivered"]).complains(2, "kind mpmc");
+    assert_eq!(again(), "of the first");
+    first.signal(Signal::SIGTERM);
+    first.wait();
+    slipring(["recv", &name.0, "-o", &file, "--timeout", "0"]).complains(1, "timed out");
+    assert_eq!(again(), "", "who has the place empties the file, before anything comes");
+}
+
 /// Whether this process was started with the signal ignored, as a background job: its children inherit that.
 fn is_ignored(signal: Signal) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();

@@ -194,7 +194,7 @@ pub fn value(message: &[u8]) -> u8 {
 
 /// Fills and commits a claimed slot as `try_send` does; whether it was not passed over.
 #[must_use]
-pub fn fill(side: &Side, claim: &Claim, value: u8) -> bool {
+pub fn fill(side: &mut Side, claim: &Claim, value: u8) -> bool {
     side.write(claim, &message(value));
     let committed = side.commit(claim, LONGEST);
     if !committed {

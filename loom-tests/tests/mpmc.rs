@@ -193,10 +193,10 @@ fn what_is_voided_of_a_batch_takes_all_behind_it_along() {
         assert!(put(&mut other, 9));
         let batch = thread::spawn(move || {
             let [first, second] = [0, 1].map(|index| tx.claim_of(&claims, index));
-            if !fill(&tx, &first, 1) {
+            if !fill(&mut tx, &first, 1) {
                 tx.abort(&second);
                 assert_eq!(put_run(&mut tx, &[1, 2]), 2);
-            } else if !fill(&tx, &second, 2) {
+            } else if !fill(&mut tx, &second, 2) {
                 assert_eq!(put_run(&mut tx, &[2]), 1);
             }
         });
@@ -292,7 +292,7 @@ fn two_receivers_pass_over_the_same_writer() {
         let other = thread::spawn(move || get(&mut one));
         let mine = get(&mut two);
         let theirs = other.join().unwrap();
-        assert!(!fill(&tx, &claim, 1), "it was passed over");
+        assert!(!fill(&mut tx, &claim, 1), "it was passed over");
         assert!(ring.drain(0).is_empty());
         run.outcome((mine, theirs));
     })
@@ -334,7 +334,7 @@ fn a_writer_that_was_passed_over_gives_its_slot_back() {
         assert!(put(&mut two, 2));
         assert_eq!(get(&mut rx), Some(2));
         // Its slot is held, at the tail; senders go on behind it, and pin it once more.
-        let writer = thread::spawn(move || assert!(!fill(&one, &claim, 1), "it was passed over"));
+        let writer = thread::spawn(move || assert!(!fill(&mut one, &claim, 1), "it was passed over"));
         assert!(put(&mut two, 3), "the other slot is free");
         let more = put(&mut two, 4);
         writer.join().unwrap();
@@ -342,6 +342,46 @@ fn a_writer_that_was_passed_over_gives_its_slot_back() {
     })
     .reaches("(false, [3])", "the slot came back too late for the fourth")
     .reaches("(true, [3, 4])", "in time");
+}
+
+/// A writer, behind which all places were given up: to be told from a full ring, or all would wait for it.
+#[test]
+fn a_sender_passes_over_a_writer_behind_whom_a_place_was_given_up() {
+    check(|run| {
+        let ring = SlotRig::new(2);
+        let (mut one, mut two) = (ring.side(1), ring.side(2));
+        let claim = one.claim().expect("there is room");
+        let given_up = two.claim().expect("there is room");
+        two.abort(&given_up);
+        let writer = thread::spawn(move || fill(&mut one, &claim, 1));
+        let sent = put(&mut two, 2);
+        let in_time = writer.join().unwrap();
+        run.outcome((in_time, sent, ring.drain(0)));
+    })
+    .reaches("(true, false, [1])", "it committed in time: its message is to be received before the free place can be had")
+    .reaches("(false, true, [2])", "passed over");
+}
+
+#[test]
+fn senders_who_pass_each_other_over_come_to_an_end() {
+    check_bounded(3, |run| {
+        let ring = SlotRig::new(4);
+        let (mut one, mut two, mut three) = (ring.side(1), ring.side(2), ring.side(3));
+        let first = one.claim().expect("there is room");
+        let given_up = two.claim().expect("there is room");
+        two.abort(&given_up);
+        let last = three.claim().expect("there is room");
+        let given_up = two.claim().expect("there is room");
+        two.abort(&given_up);
+        let writer = thread::spawn(move || fill(&mut one, &first, 1) || put(&mut one, 1));
+        let other = thread::spawn(move || fill(&mut three, &last, 3) || put(&mut three, 3));
+        let mine = put(&mut two, 2);
+        let sent = [writer.join().unwrap(), mine, other.join().unwrap()];
+        run.outcome((sent, ring.drain(0)));
+    })
+    .reaches("([false, true, true], [3, 2])", "the first was passed over, and the place it left is behind a message")
+    .reaches("([true, false, true], [1, 3])", "the first committed in time")
+    .reaches("([true, false, true], [3, 1])", "it was passed over, and took the place for which it was");
 }
 
 // --- cursors and hints: each participant goes by its own, and jumps to where others say they are ---
@@ -395,7 +435,7 @@ fn no_hint_hides_a_message(comes_late: bool) {
         assert!(put(&mut two, 2));
         let there = ring.clone();
         let writer = thread::spawn(move || {
-            let in_time = fill(&one, &claim, 1);
+            let in_time = fill(&mut one, &claim, 1);
             assert!(put(&mut one, 3));
             (in_time, get(&mut one))
         });

@@ -14,6 +14,7 @@ use slipring_loom::sync::Ordering::Relaxed;
 use slipring_loom::sync::{AtomicU32, AtomicU64, Deadline, Memory, Shared};
 use slipring_loom::view::{QueueGeometry, QueueView};
 use slipring_loom::{check, check_bounded};
+use std::cell::Cell;
 
 const CELL: usize = 64;
 const LONG: usize = 60;
@@ -71,7 +72,7 @@ fn queue(cells: u64, count: u64) -> QueueView {
             value: zero(),
             turn: zero(),
             told: AtomicU32::new(0),
-            reserved: AtomicU32::new(0),
+            filled: AtomicU32::new(0),
         },
     };
     let seat = |_| WaitLine {
@@ -108,6 +109,16 @@ fn call<T>(me: u32, lives: &dyn Fn(u32) -> bool, verb: impl FnOnce(&Call<'_>) ->
 }
 
 fn waiting<T>(me: u32, lives: &dyn Fn(u32) -> bool, waits: bool, verb: impl FnOnce(&Call<'_>) -> T) -> T {
+    telling(me, lives, waits, &|_, _| {}, verb)
+}
+
+fn telling<T>(
+    me: u32,
+    lives: &dyn Fn(u32) -> bool,
+    waits: bool,
+    tell: &dyn Fn(&Watch, u32),
+    verb: impl FnOnce(&Call<'_>) -> T,
+) -> T {
     verb(&Call {
         who: Who { me, lives },
         pid: me,
@@ -115,7 +126,7 @@ fn waiting<T>(me: u32, lives: &dyn Fn(u32) -> bool, waits: bool, verb: impl FnOn
         rank: &|| 0,
         patience: &|| waits.then_some(Deadline::NEVER),
         restarts: true,
-        tell: &|_: &Watch| {},
+        tell,
     })
 }
 
@@ -188,30 +199,37 @@ fn a_message_of_which_a_cell_is_free_is_gone() {
     .reaches("\"gone\"", "after it");
 }
 
+/// A sender with number 2 that puts a message in and is killed with the lock in hand.
+fn dying(view: &QueueView, leases: &Leases) -> thread::JoinHandle<()> {
+    let its = leases.seat(72, true);
+    assert!(its.host.take(2));
+    let (there, dead) = (view.clone(), leases.clone());
+    thread::spawn(move || {
+        let lock = Lock::new(there.header.project(|header| &header.lock), false);
+        let held = loop {
+            match lock.try_take(2) {
+                Some(held) => break held,
+                None => slipring_loom::sync::yield_now(),
+            }
+        };
+        store::insert(&there, 2, &[2; LONG], To::Queue).unwrap();
+        // What is derived is left in disorder, too.
+        store::set(&there.header.store.root, 77);
+        store::set(&there.header.store.free, 78);
+        let _killed = held;
+        dead.end(2);
+        slipring_loom::sync::kill(its);
+    })
+}
+
 #[test]
 fn a_dead_ones_message_is_there_for_its_heir() {
     check_bounded(3, |run| {
         let view = queue(4, 2);
         let leases = Leases::all_free(4);
-        let (mine, its) = (leases.seat(71, true), leases.seat(72, true));
-        assert!(mine.host.take(1) && its.host.take(2));
-        let (there, dead) = (view.clone(), leases.clone());
-        let dying = thread::spawn(move || {
-            let lock = Lock::new(there.header.project(|header| &header.lock), false);
-            let held = loop {
-                match lock.try_take(2) {
-                    Some(held) => break held,
-                    None => slipring_loom::sync::yield_now(),
-                }
-            };
-            store::insert(&there, 2, &[2; LONG], To::Queue).unwrap();
-            // What is derived is left in disorder, too.
-            store::set(&there.header.store.root, 77);
-            store::set(&there.header.store.free, 78);
-            let _killed = held;
-            dead.end(2);
-            slipring_loom::sync::kill(its);
-        });
+        let mine = leases.seat(71, true);
+        assert!(mine.host.take(1));
+        let dying = dying(&view, &leases);
         let lives = |number: u32| mine.host.is_held(number as usize);
         let mut to = [0; LONG];
         let got = waiting(1, &lives, false, |call| {
@@ -268,6 +286,107 @@ fn counters_that_somebody_scribbled_on_make_nobody_panic() {
         run.outcome(receive(&view, 2, Select::Any));
     })
     .reaches("Ok(5)", "always: numbers go round, and the message lies where it lay");
+}
+
+// --- who is told ---
+
+/// Asks to be told, as participant `me`.
+fn ask(view: &QueueView, me: u32) -> u32 {
+    let wanted = Watch { seat: me, pid: me, signal: 0, value: 0 };
+    let asked = call(me, &everybody, |call| Queue::new(view.clone()).watch(wanted, call));
+    asked.expect("a sound queue").expect("nobody else asks")
+}
+
+#[test]
+fn who_asked_is_told_of_a_message_whose_sender_was_killed_before_it_told() {
+    check_bounded(3, |run| {
+        let view = queue(4, 2);
+        let leases = Leases::all_free(4);
+        let mine = leases.seat(71, true);
+        assert!(mine.host.take(1));
+        ask(&view, 1);
+        let dying = dying(&view, &leases);
+        let lives = |number: u32| mine.host.is_held(number as usize);
+        let told = Cell::new(0);
+        let look = || {
+            let tell = |_: &Watch, _| told.set(told.get() + 1);
+            telling(1, &lives, false, &tell, |call| {
+                Queue::new(view.clone()).look_after_the_dead(call).expect("a sound queue");
+            });
+            told.get()
+        };
+        let first = look();
+        dying.join().unwrap();
+        run.outcome((first, look(), look()));
+    })
+    .reaches("(0, 1, 1)", "it lived at the first look")
+    .reaches("(1, 1, 1)", "it was dead by then");
+}
+
+#[test]
+fn who_takes_a_dead_ones_message_tells_first() {
+    check_bounded(3, |run| {
+        let view = queue(4, 2);
+        let leases = Leases::all_free(4);
+        let mine = leases.seat(71, true);
+        assert!(mine.host.take(1) && mine.host.take(3));
+        ask(&view, 3);
+        let dying = dying(&view, &leases);
+        let lives = |number: u32| mine.host.is_held(number as usize);
+        let (told, mut to) = (Cell::new(0), [0; LONG]);
+        let got = telling(1, &lives, false, &|_, _| told.set(told.get() + 1), |call| {
+            Queue::new(view.clone()).receive(Select::Any, &mut to, false, call)
+        });
+        dying.join().unwrap();
+        run.outcome((got.map(|got| got.key), told.get()));
+    })
+    .reaches("(Err(WouldBlock), 0)", "it was first, or did not wait for one that lives")
+    .reaches("(Ok(2), 1)", "it took the lock over, and with it what was left to do");
+}
+
+#[test]
+fn a_message_is_told_or_was_there_when_somebody_asked() {
+    check_bounded(2, |run| {
+        let view = queue(4, 2);
+        let there = view.clone();
+        let sender = thread::spawn(move || {
+            let told = Cell::new(0);
+            telling(2, &everybody, true, &|_, _| told.set(told.get() + 1), |call| {
+                Queue::new(there).send(5, &[5; LONG], call).unwrap();
+            });
+            told.get()
+        });
+        ask(&view, 1);
+        let found = receive(&view, 1, Select::Any);
+        run.outcome((sender.join().unwrap(), found));
+    })
+    .reaches("(0, Ok(5))", "it was there before, or somebody waited for it")
+    .reaches("(1, Ok(5))", "it came after the question");
+}
+
+#[test]
+fn what_a_dead_receiver_was_given_is_told_when_it_comes_back() {
+    check(|run| {
+        let view = queue(4, 2);
+        let leases = Leases::all_free(4);
+        let (mine, dead) = (leases.seat(71, true), leases.seat(72, true));
+        assert!(mine.host.take(1) && dead.host.take(2));
+        ask(&view, 1);
+        let any = Want::Message { select: Select::Any, room: LONG, truncates: false };
+        line::join(&view, 2, any, 0, 2).unwrap();
+        let (lives, told) = (|number: u32| mine.host.is_held(number as usize), Cell::new(0));
+        let tell = |_: &Watch, _| told.set(told.get() + 1);
+        telling(1, &lives, true, &tell, |call| {
+            let queue = Queue::new(view.clone());
+            queue.send(5, &[5; LONG], call).unwrap();
+            let given = told.get();
+            leases.end(2);
+            queue.look_after_the_dead(call).unwrap();
+            run.outcome((given, told.get(), queue.content().count));
+        });
+        slipring_loom::sync::kill(dead);
+    })
+    .reaches("(0, 1, 1)", "always: not when it was handed over, but when it came back");
 }
 
 // --- who wakes whom ---

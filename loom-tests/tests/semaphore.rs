@@ -268,26 +268,36 @@ fn what_a_killed_poster_granted_to_nobody_is_taken_when_it_lapses() {
 
 #[test]
 fn who_fell_asleep_before_a_killed_poster_said_that_nobody_sleeps_is_woken() {
-    // Bound 2: not tried with 3 yet.
+    // Bound 2: with 3 it takes some 20 s of processor time.
     check_bounded(2, |run| {
         let permits = semaphore(0);
         slices_end(true);
+        // Granted by one that finds nobody asleep yet.
         granted_to_nobody(&permits);
-        let waiters: Vec<_> = (0..2)
-            .map(|_| {
-                let permits = permits.clone();
-                thread::spawn(move || permits.wait(None).unwrap())
-            })
-            .collect();
-        // It frees the permit, and is killed before it wakes who has fallen asleep meanwhile.
-        let granted = [1, SLEEPERS | 1];
-        let freed = granted
-            .iter()
-            .any(|&found| permits.state.compare_exchange(found, FREE, Relaxed, Relaxed).is_ok());
-        permits.post().unwrap();
-        waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
-        run.outcome((freed, permits.state.load(Relaxed) & !SLEEPERS));
+        permits.state.store(SLEEPERS | 1, Relaxed);
+        let wait_and_post = |permits: &Permits| {
+            permits.wait(None).unwrap();
+            permits.post().unwrap();
+        };
+        let there = permits.clone();
+        let sleeper = thread::spawn(move || {
+            // Has announced itself, and leaves the watch to whoever has come since.
+            let _ = there.state.sleep((SLEEPERS | 1) as u32, None, None, None);
+            wait_and_post(&there);
+        });
+        let there = permits.clone();
+        // Once somebody keeps watch it frees the permit, and is killed before it wakes who has fallen asleep meanwhile.
+        let poster = thread::spawn(move || {
+            let is_watched = there.watch.load(Relaxed) > 0;
+            is_watched && there.state.compare_exchange(SLEEPERS | 1, FREE, Relaxed, Relaxed).is_ok()
+        });
+        wait_and_post(&permits);
+        sleeper.join().unwrap();
+        run.outcome((poster.join().unwrap(), permits.value()));
     })
-    .reaches("(true, 0)", "killed in between: the watch wakes the other")
-    .reaches("(false, 0)", "the permit had lapsed before, and was taken");
+    .reaches(
+        "(true, 1)",
+        "killed in between: who keeps watch takes the permit, and wakes the other when it goes",
+    )
+    .reaches("(false, 1)", "the permit had lapsed before, and was taken");
 }

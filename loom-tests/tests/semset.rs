@@ -106,8 +106,7 @@ fn what_a_dead_holder_wrote_down_is_done_by_whoever_comes() {
 
 #[test]
 fn a_sleeper_has_its_permit_when_the_call_that_made_it_possible_returns() {
-    // Bound 2: not tried with 3 yet.
-    check_bounded(2, |run| {
+    check_bounded(3, |run| {
         let view = set(0);
         let there = view.clone();
         let sleeper = thread::spawn(move || change(&there, 1, -1).unwrap());
@@ -135,8 +134,7 @@ fn whoever_is_given_a_dead_ones_number_undoes_first() {
 
 #[test]
 fn a_sleeper_hears_of_the_end_of_the_set() {
-    // Bound 2: not tried with 3 yet.
-    check_bounded(2, |run| {
+    check_bounded(3, |run| {
         let view = set(0);
         let there = view.clone();
         let sleeper = thread::spawn(move || change(&there, 1, -1));

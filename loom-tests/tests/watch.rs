@@ -178,8 +178,7 @@ fn a_receiver_that_finds_nothing_after_it_has_asked_is_told() {
 
 #[test]
 fn who_asked_is_told_though_another_took_what_was_there() {
-    // Bound 2: not tried with 3 yet.
-    check_bounded(2, |run| {
+    check_bounded(3, |run| {
         let mut asked = Asked::with(&[1]);
         let mut other = asked.ring.receiver();
         let taker = thread::spawn(move || {
@@ -305,8 +304,7 @@ fn asking_and_taking_it_back_undo_no_sleepers_announcement() {
 
 #[test]
 fn a_request_that_is_taken_back_ends_whoever_tells_meanwhile() {
-    // Bound 2: not tried with 3 yet.
-    check_bounded(2, |run| {
+    check_bounded(3, |run| {
         let asked = Asked::with(&[]);
         let sender = sends(asked.ring.sender(), &[1]);
         let there = asked.watch.clone();

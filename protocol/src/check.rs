@@ -62,6 +62,25 @@ pub fn alone(config: &Config, state: &mut State, p: usize) -> Result<(usize, &'s
     Err(Fault::Blocked)
 }
 
+/// Runs a process while all others are stopped. How many transitions its verb took; and a sender gets whatever slot there
+/// is, with this verb or one of the next: each passes over one writer who is in the way.
+pub fn goes_on(config: &Config, state: &State, p: usize) -> Result<usize, Fault> {
+    let mut state = *state;
+    let refused = |state: &mut State| {
+        let (steps, answer) = alone(config, state, p)?;
+        let fault = matches!(answer, "Full" | "waits") && !state.is_full_of_messages(config);
+        Ok((steps, fault))
+    };
+    let (steps, mut again) = refused(&mut state)?;
+    for _ in 0..config.slots {
+        if !again {
+            return Ok(steps);
+        }
+        again = refused(&mut state)?.1;
+    }
+    if again { Err(Fault::Blocked) } else { Ok(steps) }
+}
+
 /// Where no process owns anything except the dead: sweeps them, drains the ring, fills it and drains it again.
 pub fn capacity(config: &Config, state: &State) -> Result<(), Fault> {
     let mut state = *state;

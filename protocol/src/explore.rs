@@ -124,13 +124,14 @@ impl Alone {
         });
         for p in 0..config.roles.len() {
             let pc = state.proc[p].pc;
-            if !pc.is_alive() || pc == Pc::Idle {
+            // What an idle receiver finds is looked at where it has begun; an idle sender's verb may be over at once.
+            if !pc.is_alive() || pc == Pc::Idle && !config.role(p).is_sender() {
                 continue;
             }
             let steps = match self.runs.entry([packed[p], packed[6], packed[7], dead, p as u32]) {
                 std::collections::hash_map::Entry::Occupied(known) => *known.get(),
                 std::collections::hash_map::Entry::Vacant(new) => {
-                    *new.insert(check::alone(config, &mut state.clone(), p)?.0 as u8)
+                    *new.insert(check::goes_on(config, state, p)? as u8)
                 }
             };
             most = most.max(steps);

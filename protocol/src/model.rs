@@ -234,6 +234,8 @@ pub struct Proc {
     pub target: u8,
     /// Delivers again; gives the kept slot back; has left something of the dead one where it was.
     pub tag: bool,
+    /// A sender has passed over a writer, or was passed over; and has committed nothing since.
+    pub passed: bool,
     /// Ghost: since the verb began there was a moment at which its negative answer was right.
     pub excuse: bool,
     /// Ghost: all messages of sends that had returned when this one began are before this position.
@@ -373,14 +375,24 @@ impl State {
     /// Ghost: Full is right, for no slot waits for a message. Each carries one, or is somebody's, or was given back for a
     /// position that is not passed yet because an older message, or one being written, is before it.
     pub fn is_full(&self, config: &Config) -> bool {
+        self.is_full_behind(config, |kind| matches!(kind, Full | Writing))
+    }
+
+    fn is_full_behind(&self, config: &Config, counts: fn(Kind) -> bool) -> bool {
         let all = 0..config.slots;
-        let oldest = all.clone().filter(|&i| matches!(self.slot[i].word.kind, Full | Writing));
+        let oldest = all.clone().filter(|&i| counts(self.slot[i].word.kind));
         let oldest = oldest.map(|i| self.position(config, i)).min().unwrap_or(u8::MAX);
         let waits = |i: usize| {
             let void = self.position(config, i) - config.slots as u8;
             self.slot[i].word.kind == Free && void < oldest
         };
         !all.into_iter().any(waits)
+    }
+
+    /// Ghost: Full is right though all others are stopped: no slot waits that a sender could have now. Only a message may
+    /// be before it, no writer.
+    pub fn is_full_of_messages(&self, config: &Config) -> bool {
+        self.is_full_behind(config, |kind| kind == Full)
     }
 
     /// Ghost: Empty is right, for no committed message waits.

@@ -26,7 +26,7 @@ impl Proc {
         let pc = self.pc as u32 & 31;
         let aux = if sender { state.ahead(self.after) } else { self.target };
         assert!(
-            self.pos < 32 && self.k < 4 && self.n < 4 && self.kept < 4 && aux < 16,
+            self.pos < 32 && self.k < 4 && self.n < 4 && self.kept < 4 && aux < 16 && self.word.lap < 8,
             "no room for {self:?}"
         );
         pc | u32::from(self.pos) << 5
@@ -34,6 +34,8 @@ impl Proc {
             | u32::from(self.n) << 12
             | u32::from(self.kept) << 14
             | self.word.pack() << 16
+            // In the place of the highest bit of the lap, which is no higher than this.
+            | u32::from(self.passed) << 19
             | u32::from(aux) << 26
             | u32::from(self.tag) << 30
             | u32::from(self.excuse) << 31
@@ -49,10 +51,11 @@ impl Proc {
             k: (bits >> 10 & 3) as u8,
             n: (bits >> 12 & 3) as u8,
             kept: (bits >> 14 & 3) as u8,
-            word: Word::unpack(bits >> 16 & 1023),
+            word: Word::unpack(bits >> 16 & 0b11_1111_0111),
             target: if sender { 0 } else { aux },
             tag: bits >> 30 & 1 == 1,
             excuse: bits >> 31 == 1,
+            passed: bits >> 19 & 1 == 1,
             after: if sender { head + aux } else { 0 },
         }
     }

@@ -9,7 +9,8 @@ pub fn step(config: &Config, state: &State, p: usize, choice: usize, settle: boo
     let mut next = *state;
     let role = config.role(p);
     let pc = state.proc[p].pc;
-    let act = if choice > 0 && !(pc == Pc::Idle || pc == Pc::Scan) {
+    let gives_up = pc == Pc::Write && role == Role::GiveUp && choice < 2;
+    let act = if choice > 0 && !(pc == Pc::Idle || pc == Pc::Scan || gives_up) {
         return None;
     } else if pc.is_sweeping() || pc == Pc::Idle && (choice > 0 || role == Role::Sweep) {
         // The heir and the peekers sweep as one of their choices.
@@ -19,7 +20,7 @@ pub fn step(config: &Config, state: &State, p: usize, choice: usize, settle: boo
         }
         sweep::step(config, &mut next, p, choice)?
     } else if role.is_sender() {
-        send::step(config, &mut next, p, settle)
+        send::step(config, &mut next, p, choice, settle)
     } else {
         receive::step(config, &mut next, p, choice, settle)?
     };
@@ -96,6 +97,7 @@ pub fn settle(config: &Config, state: &mut State) {
             }
             Pc::MoveTail if pos != state.tail => proc.go(Pc::Write),
             Pc::Commit if plain && config.role(p) != Role::Grant && behind != own(Writing) => {
+                proc.passed = true;
                 proc.go(Pc::GiveLoad);
             }
             Pc::LoadHead | Pc::AtHead => {
@@ -147,7 +149,8 @@ impl Proc {
 
     /// Again from the start of the verb.
     pub fn retry(&mut self, pc: Pc, pos: u8) {
-        *self = Proc { pc, pos, kept: self.kept, excuse: self.excuse, after: self.after, ..Proc::default() };
+        let Proc { kept, passed, excuse, after, .. } = *self;
+        *self = Proc { pc, pos, kept, passed, excuse, after, ..Proc::default() };
     }
 
     /// The verb is over.

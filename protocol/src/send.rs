@@ -5,7 +5,7 @@ use crate::rules::give_back;
 use crate::table::{Bug, Config, Role};
 
 /// One transition of sender `p`.
-pub fn step(config: &Config, s: &mut State, p: usize, settle: bool) -> Act {
+pub fn step(config: &Config, s: &mut State, p: usize, choice: usize, settle: bool) -> Act {
     let n = config.slots as u8;
     let Proc { pc, pos, k, n: taken, word: seen, .. } = s.proc[p];
     let lap = pos / n;
@@ -14,13 +14,13 @@ pub fn step(config: &Config, s: &mut State, p: usize, settle: bool) -> Act {
     match pc {
         Pc::Idle => {
             s.proc[p] = Proc { pc: Pc::LoadTail, after: s.sent, ..Proc::default() };
-            step(config, s, p, settle)
+            step(config, s, p, choice, settle)
         }
         Pc::LoadTail => {
             s.proc[p].pos = s.tail;
             s.proc[p].go(if config.has(Bug::FullByCount) { Pc::Count } else { Pc::AtTail });
             // Nothing happened before, so nothing can be seen of the time between.
-            if settle { step(config, s, p, settle) } else { Act::Run }
+            if settle { step(config, s, p, choice, settle) } else { Act::Run }
         }
         Pc::Count => {
             if pos.saturating_sub(s.head) >= n {
@@ -41,7 +41,7 @@ pub fn step(config: &Config, s: &mut State, p: usize, settle: bool) -> Act {
                 Pc::HelpTail
             } else if w.lap + 1 < lap || w.kind == Free {
                 return Act::Bad(Fault::Corrupt);
-            } else if !w.kind.is_held() || config.has(Bug::FullWithoutLookAhead) {
+            } else if !is_in_the_way(config, w, s.proc[p].passed) || config.has(Bug::FullWithoutLookAhead) {
                 return full(config, s, p);
             } else if config.has(Bug::PinHeldBlindly) {
                 Pc::PinHeld
@@ -99,6 +99,11 @@ pub fn step(config: &Config, s: &mut State, p: usize, settle: bool) -> Act {
             s.proc[p].go(Pc::SeeTail);
             Act::Run
         }
+        Pc::Write if choice == 1 => {
+            s.proc[p].tag = true;
+            s.proc[p].go(Pc::Abort);
+            Act::Run
+        }
         Pc::Write => {
             s.slot[usize::from(pos + k) % config.slots].whole = true;
             let more = k + 1 < taken;
@@ -111,7 +116,7 @@ pub fn step(config: &Config, s: &mut State, p: usize, settle: bool) -> Act {
             let q = pos + k;
             let (at, lap) = (usize::from(q) % config.slots, q / n);
             if s.cas(at, Word::new(lap, Writing, p), Word::new(lap + 1, Free, 0)) {
-                next_of_batch(s, p, Pc::Abort)
+                next_of_batch(config, s, p, Pc::Abort)
             } else {
                 s.proc[p].go(Pc::GiveLoad);
                 Act::Run
@@ -122,7 +127,7 @@ pub fn step(config: &Config, s: &mut State, p: usize, settle: bool) -> Act {
             Some(Act::Run) if s.proc[p].tag && s.proc[p].kept > 0 => s.proc[p].done("Ok"),
             Some(Act::Run) => {
                 let next = if config.has(Bug::BatchWithoutAbort) { Pc::Commit } else { Pc::Abort };
-                next_of_batch(s, p, next)
+                next_of_batch(config, s, p, next)
             }
             Some(act) => act,
         },
@@ -137,7 +142,7 @@ pub fn step(config: &Config, s: &mut State, p: usize, settle: bool) -> Act {
             let lap = q / n;
             if v == Word::new(lap, Free, 0) {
                 s.proc[p].pc = Pc::PinHeld;
-            } else if v.lap + 1 == lap && v.kind.is_held() {
+            } else if v.lap + 1 == lap && is_in_the_way(config, v, s.proc[p].passed) {
                 s.proc[p].k += 1;
                 if k + 1 == n {
                     return full(config, s, p);
@@ -152,16 +157,24 @@ pub fn step(config: &Config, s: &mut State, p: usize, settle: bool) -> Act {
         Pc::PinHeld => {
             let kind = match seen.kind {
                 Reading if config.has(Bug::ReadPinnedAsPeeked) => RPinned,
-                Reading | Pinned => Pinned,
+                Reading | Pinned | Writing => Pinned,
                 Peeked if config.has(Bug::PeekedPinnedAsRead) => Pinned,
                 _ => RPinned,
             };
             let pinned = s.cas(at, seen, Word::new(lap, kind, usize::from(seen.owner)));
+            s.proc[p].passed |= pinned && seen.kind == Writing;
             s.proc[p].retry(if pinned { Pc::HelpTail } else { Pc::LoadTail }, pos);
             Act::Run
         }
         _ => unreachable!("{pc:?} is no sender's"),
     }
+}
+
+/// A word of the lap before that is passed over for a free slot behind it: held, or being written. But of writers each
+/// verb passes over one only, and none once it was passed over itself: else they could do it to each other for ever.
+fn is_in_the_way(config: &Config, word: Word, passed: bool) -> bool {
+    let writer = word.kind == Writing && !config.has(Bug::FullAtWriter);
+    word.kind.is_held() || writer && (!passed || config.has(Bug::PassesOverMany))
 }
 
 /// CAS FREE -> WRITING. What the slot carried before is void now.
@@ -188,6 +201,7 @@ fn commit(config: &Config, s: &mut State, p: usize) -> Act {
         s.cas(at, Word::new(lap, Writing, p), full)
     };
     let proc = &mut s.proc[p];
+    proc.passed = !done;
     if !done && config.role(p) == Role::Grant && kept == 0 {
         // The bytes are the caller's: they stay where they are until another slot has them.
         proc.retry(Pc::LoadTail, pos);
@@ -228,8 +242,11 @@ fn commit(config: &Config, s: &mut State, p: usize) -> Act {
 }
 
 /// After the k-th slot of a batch was given back or aborted: the next one, or the rest of the messages again.
-fn next_of_batch(s: &mut State, p: usize, next: Pc) -> Act {
+fn next_of_batch(config: &Config, s: &mut State, p: usize, next: Pc) -> Act {
     let proc = &mut s.proc[p];
+    if config.role(p) == Role::GiveUp && proc.tag {
+        return proc.done("given up");
+    }
     if proc.k + 1 < proc.n {
         proc.k += 1;
         proc.go(next);
@@ -243,6 +260,7 @@ fn next_of_batch(s: &mut State, p: usize, next: Pc) -> Act {
 fn full(config: &Config, s: &mut State, p: usize) -> Act {
     let proc = &mut s.proc[p];
     if proc.kept > 0 {
+        proc.passed = false;
         proc.retry(Pc::LoadTail, proc.pos);
         return Act::Again;
     }

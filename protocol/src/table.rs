@@ -11,6 +11,8 @@ pub enum Role {
     Batch(u8),
     /// Sends in place: a voided grant keeps its bytes until another slot has them.
     Grant,
+    /// Sends one by one, or gives back unsent what it has claimed.
+    GiveUp,
     /// Receives one by one, at most once.
     Recv,
     /// Receives so many at once, at most once.
@@ -25,7 +27,7 @@ use Role::*;
 impl Role {
     /// It is on the side of the tail.
     pub fn is_sender(self) -> bool {
-        matches!(self, Send | Batch(_) | Grant)
+        matches!(self, Send | Batch(_) | Grant | GiveUp)
     }
 }
 
@@ -36,6 +38,10 @@ pub enum Bug {
     FullByCount,
     /// A position that another sender took is taken for full.
     FullWhereTaken,
+    /// A slot that is written is taken for full, whatever is free behind it.
+    FullAtWriter,
+    /// A sender passes over as many writers as it meets, until it has sent.
+    PassesOverMany,
     /// A held slot at the tail is taken for full, whatever is free behind it.
     FullWithoutLookAhead,
     /// A held slot at the tail is pinned, whether anything is free behind it or not.
@@ -187,6 +193,11 @@ pub const SHORT: &[Config] = &[
     Config::new(2, &[Send, Send, Recv, Recv, Sweep], 2).cursors(),
     Config::new(2, &[Send, Send, Recv, Peek], 2).cursors(),
     Config::new(3, &[Batch(2), Grant, TakeBatch(2)], 0).cursors(),
+    // Places given back unsent behind a writer, who is passed over for them. With a shared head that no receiver moves,
+    // they would lead any number of laps away from it.
+    Config::new(2, &[GiveUp, GiveUp, Recv, Sweep], 1).cursors(),
+    Config::new(3, &[GiveUp, GiveUp, Send], 0).cursors(),
+    Config::new(3, &[GiveUp, GiveUp, Recv], 0).cursors(),
     // Two at the same sweep, one of them killed or stopped at it; and the number is given away.
     Config::new(2, &[Send, Recv, Sweep, Sweep], 2).cursors().reborn(),
     Config::new(2, &[Send, Peek, Peek, Sweep], 2).cursors().reborn(),
@@ -217,6 +228,12 @@ pub const LONG: &[Config] = &[
     Config::new(3, &[Send, Send, Peek, Peek], 2).cursors(),
     Config::new(3, &[Batch(2), Send, TakeBatch(2), Peek], 2).cursors(),
     Config::new(3, &[Grant, Send, Recv, Peek], 2).cursors(),
+    Config::new(3, &[GiveUp, GiveUp, GiveUp, Recv], 0).cursors(),
+    Config::new(3, &[GiveUp, GiveUp, Grant, Recv], 0).cursors(),
+    Config::new(3, &[GiveUp, Batch(2), Peek, Sweep], 1).cursors(),
+    Config::new(3, &[GiveUp, GiveUp, Recv, Sweep], 2).cursors(),
+    Config::new(2, &[GiveUp, GiveUp, Peek, Sweep], 2).cursors().reborn(),
+    Config::new(2, &[GiveUp, Send, Recv], 1).unsettled().cursors(),
 ];
 
 /// A rule broken, where, and what it breaks.
@@ -235,6 +252,8 @@ const fn seeded(bug: Bug, config: Config, fault: Fault) -> Seeded {
 pub const BUGS: &[Seeded] = &[
     seeded(Bug::FullByCount, Config::new(2, &[Send, Recv, Recv], 0), Fault::WrongFull),
     seeded(Bug::FullWhereTaken, Config::new(2, &[Send, Send], 0), Fault::WrongFull),
+    seeded(Bug::FullAtWriter, Config::new(2, &[GiveUp, GiveUp, Recv], 0).cursors(), Fault::Blocked),
+    seeded(Bug::PassesOverMany, Config::new(3, &[Send, GiveUp, Send], 0).cursors(), Fault::Livelock),
     seeded(Bug::FullWithoutLookAhead, Config::new(2, &[Send, Recv, Recv], 0), Fault::WrongFull),
     seeded(Bug::PinHeldBlindly, Config::new(2, &[Send, Recv, Recv], 0), Fault::Blocked),
     seeded(Bug::NoHelp, Config::new(2, &[Send, Send], 0), Fault::Blocked),

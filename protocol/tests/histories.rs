@@ -141,6 +141,7 @@ fn random_histories_are_strictly_linearizable() {
         config(2, &[Send, Send, Recv, Peek], 1),
         config(3, &[Send, Send, Recv, Recv], 0),
         config(3, &[Send, Grant, Peek, Recv, Sweep], 2),
+        Config { cursors: true, ..config(3, &[GiveUp, GiveUp, Send, Recv, Sweep], 1) },
     ] {
         let (mut got, mut empty) = (0, 0);
         for _ in 0..2_000 {

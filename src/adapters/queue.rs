@@ -15,7 +15,7 @@ use crate::liveness::Hold;
 use crate::open;
 use crate::ring::store::{get, set};
 use crate::segment::{Place, Segment, Trust};
-use crate::signal::{self, Code};
+use crate::signal::{self, Code, From};
 use crate::sync::{Deadline, Shared, register_for_heavy_fences};
 use crate::view::{HEAD_LEN, PART_LEN, QueueGeometry, QueueView};
 use nix::errno::Errno;
@@ -190,10 +190,9 @@ impl Handle {
         }
         let Some(seat) = &self.seat else { unreachable!("taken just now") };
         let lives = |number: u32| seat.lives(number);
-        let tell = |watch: &Watch| {
-            signal::notify(watch.pid, watch.signal, watch.value, Code::MessageQueue, || {
-                seat.lives(watch.seat)
-            });
+        let tell = |watch: &Watch, sender: u32| {
+            let from = From { pid: sender, code: Code::MessageQueue };
+            signal::notify(watch.pid, watch.signal, watch.value, from, || seat.lives(watch.seat));
         };
         let call = Call {
             who: Who { me: seat.me, lives: &lives },

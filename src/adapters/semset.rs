@@ -1,7 +1,7 @@
 //! System V semaphore sets (semget(2), semop(2), semctl(2)): several semaphores that change as one, found by key or
 //! identifier, changes that are undone when their process is gone.
 //!
-//! What counts is `channel/semset.rs`; keys and identifiers are `sysv`'s. Here is what makes it System V's: errors, and who a
+//! What counts is `channel/semset/`; keys and identifiers are `sysv`'s. Here is what makes it System V's: errors, and who a
 //! process is. A process that uses a set takes a number in it, once, with a lease that the kernel drops when the process is
 //! gone, by whatever way. All its threads and handles use that number, so the end of a thread undoes nothing; a forked child
 //! takes another, so it inherits nothing to be undone.

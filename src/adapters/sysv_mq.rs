@@ -1,6 +1,6 @@
 //! System V message queues (msgget(2), msgop(2), msgctl(2)): found by a key, messages with types to choose from.
 //!
-//! The queue is `channel/queue.rs`, the order `ring/store.rs`: a message's key is its type. Here is what makes it System
+//! The queue is `channel/queue/`, the order `ring/store.rs`: a message's key is its type. Here is what makes it System
 //! V's: keys and identifiers, permission bits, what each call checks and in which order, with which errno.
 #![forbid(unsafe_code)]
 

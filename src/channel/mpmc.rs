@@ -232,6 +232,7 @@ pub struct Receiver {
 
 impl Sender {
     /// Attaches a participant.
+    #[doc(hidden)]
     pub fn attach(view: SlotView, seat: Seat) -> Result<Self, NoPlace> {
         Ok(Sender { end: End::attach(view, seat, SENDER)? })
     }
@@ -386,7 +387,7 @@ impl Sender {
             self.end.look_at(suspect);
         }
         let run = run?;
-        let side = &self.end.side;
+        let side = &mut self.end.side;
         let mut committed = 0;
         for (index, message) in messages[..run.count].iter().enumerate() {
             let claim = side.claim_of(&run, index);
@@ -632,6 +633,7 @@ impl Drop for Sender {
 
 impl Receiver {
     /// Attaches a participant.
+    #[doc(hidden)]
     pub fn attach(view: SlotView, seat: Seat) -> Result<Self, NoPlace> {
         Ok(Self::heir(End::attach(view, seat, RECEIVER)?))
     }

@@ -163,6 +163,14 @@ impl Permits {
                 Err(found) => state = found,
             }
         }
+        self.wake_forgotten(state);
+    }
+
+    /// Who took SLEEPERS away may have been killed before it woke who had fallen asleep.
+    fn wake_forgotten(&self, state: u64) {
+        if state & SLEEPERS == 0 {
+            self.state.wake(EVERYBODY);
+        }
     }
 
     /// Once another was woken: it looks after that one.
@@ -221,6 +229,9 @@ impl Permits {
         let mut watching = true;
         let got = self.sleep_until_there_is_one(me, &mut watching, until);
         self.watch_on(me, &mut watching);
+        if watching {
+            self.leave_watch();
+        }
         got
     }
 
@@ -251,18 +262,14 @@ impl Permits {
             if slept == Slept::Interrupted {
                 return Err(NoPermit::Interrupted);
             }
-            if slept == Slept::Over && slice.is_some() {
-                self.help();
-            }
         }
     }
 
-    /// Who took SLEEPERS away may have been killed before it woke who had fallen asleep.
-    fn help(&self) {
-        // ord(own) Relaxed: the newest or one of this slice, in which that may have happened.
-        if self.state.load(Relaxed) & SLEEPERS == 0 {
-            self.state.wake(EVERYBODY);
-        }
+    /// Keeps watch no longer. While it did it put SLEEPERS back whenever it slept again, and took whatever was freed; now
+    /// there may be nobody for those for whom nobody did either.
+    fn leave_watch(&self) {
+        // ord(own) Relaxed: what we left there ourselves, or newer.
+        self.wake_forgotten(self.state.load(Relaxed));
     }
 
     /// Says that somebody is about to sleep, unless there is a permit; the state.
@@ -292,6 +299,7 @@ impl Permits {
             && futex_wake(&self.watch, 1) > 0
             && futex_wait_interruptible(&self.relieved, relieved, RELIEF)
         {
+            self.leave_watch();
             return Err(NoPermit::Interrupted);
         }
         Ok(me)

@@ -60,6 +60,7 @@ fn events(view: &View) -> (Event, Event) {
 
 impl Producer {
     /// Attaches the holder of the producer's lease.
+    #[doc(hidden)]
     pub fn attach(view: View, seat: Seat) -> Result<Self, Corrupt> {
         let (items, space) = events(&view);
         let strategy = default_strategy(view.geometry.wakeup);
@@ -74,7 +75,8 @@ impl Producer {
     /// Sends a copy of `message` if there is room now. Never blocks; no syscall unless the consumer sleeps.
     ///
     /// # Errors
-    /// [`SendError::Full`], [`SendError::TooLarge`], [`SendError::Forked`], [`SendError::Corrupt`].
+    /// [`SendError::Full`], also if nobody is left to make room, which [`Producer::peer`] tells and every verb that waits;
+    /// [`SendError::TooLarge`], [`SendError::Forked`], [`SendError::Corrupt`].
     #[inline]
     pub fn try_send(&mut self, message: &[u8]) -> Result<(), SendError> {
         let claim = self.claim(message.len())?;
@@ -323,6 +325,7 @@ impl Drop for Producer {
 
 impl Consumer {
     /// Attaches the holder of the consumer's lease.
+    #[doc(hidden)]
     pub fn attach(view: View, seat: Seat) -> Result<Self, Corrupt> {
         let (items, space) = events(&view);
         let strategy = default_strategy(view.geometry.wakeup);
@@ -432,8 +435,7 @@ impl Consumer {
     #[inline]
     pub fn try_batch(&mut self, max: usize) -> Result<RecvBatch<'_>, RecvError> {
         let first = self.next()?;
-        let at = self.side.head();
-        Ok(RecvBatch { consumer: self, first: Some(first), at, left: max })
+        Ok(RecvBatch::new(self, first, max))
     }
 
     /// As [`Consumer::try_batch`], waiting for the first message as long as it takes.
@@ -443,8 +445,25 @@ impl Consumer {
     #[inline]
     pub fn batch(&mut self, max: usize) -> Result<RecvBatch<'_>, RecvError> {
         let first = self.wait_next(|| Deadline::NEVER)?;
-        let at = self.side.head();
-        Ok(RecvBatch { consumer: self, first: Some(first), at, left: max })
+        Ok(RecvBatch::new(self, first, max))
+    }
+
+    /// As [`Consumer::batch`], waiting for at most `timeout`.
+    ///
+    /// # Errors
+    /// Also [`RecvError::TimedOut`].
+    pub fn batch_timeout(&mut self, max: usize, timeout: Duration) -> Result<RecvBatch<'_>, RecvError> {
+        let first = self.wait_next(|| Deadline::after(timeout))?;
+        Ok(RecvBatch::new(self, first, max))
+    }
+
+    /// As [`Consumer::batch`], waiting until `deadline`. One in the past still gives what is there.
+    ///
+    /// # Errors
+    /// Also [`RecvError::TimedOut`].
+    pub fn batch_deadline(&mut self, max: usize, deadline: Instant) -> Result<RecvBatch<'_>, RecvError> {
+        let first = self.wait_next(|| Deadline::at(deadline))?;
+        Ok(RecvBatch::new(self, first, max))
     }
 
     /// The producer. Asks the kernel, one syscall. Of no use in a forked child that inherited the handle.

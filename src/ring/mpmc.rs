@@ -17,8 +17,9 @@
 //! A slot that somebody reads or has read from, or that was pinned, is *held*: its bytes are its owner's. A pin makes
 //! the position of its lap void, and both ends step over it. A receiver pins a slot that is being written once a later
 //! message is committed: the sender, if it still lives, finds its commit refused, sends again elsewhere and gives the
-//! slot back. A sender pins a slot still held from the lap before, if a later one is free. So one stopped process costs
-//! one slot each, and no one a wait.
+//! slot back. A sender pins a slot still held from the lap before, if a later one is free, and one still being written
+//! since then as well: places behind a writer may have been given up. So one stopped process costs one slot each, and no
+//! one a wait.
 //!
 //! Where the ends are, the slots tell: a position is *used* for senders once its slot is past FREE of its lap, and for
 //! receivers once it is past FULL, and it stays so. Each participant keeps two cursors of its own, with nothing but used
@@ -60,6 +61,8 @@ pub struct Side {
     pub(super) pauses: u32,
     /// How long the next writer in the way is waited for; see `pin`.
     pub(super) patience: u32,
+    /// A writer was passed over for a slot behind it, or this sender was passed over; and nothing was committed since.
+    pub(super) passed: bool,
     pub(super) suspect: Option<u32>,
     /// Where a walk past places in the way last found a free slot, and a full one; see `pin`.
     pub(super) free_seen: u64,
@@ -131,6 +134,7 @@ impl Side {
             crowd: 0,
             pauses: 1,
             patience: 1,
+            passed: false,
             suspect: None,
             free_seen: 0,
             full_seen: 0,
@@ -189,12 +193,12 @@ impl Side {
         self.claimed(run.start.wrapping_add(index as u64))
     }
 
-    /// Whether the slot at the tail is taken by a message or a writer of the lap before: a cheap look, for who waits.
+    /// Whether the slot at the tail is taken by a message of the lap before: a cheap look, for who waits.
     #[inline(always)]
     pub fn looks_full(&self) -> bool {
         // ord(mpmc.state) Relaxed <- Side::let_go: a look; `claim` decides.
         let word = SlotWord(self.view.state(self.view.slot(self.tail)).load(Relaxed));
-        matches!(word.kind(), Some(Full | Writing)) && word.ahead_of(self.view.lap(self.tail)) == -1
+        word.kind() == Some(Full) && word.ahead_of(self.view.lap(self.tail)) == -1
     }
 
     #[inline(always)]
@@ -245,17 +249,19 @@ impl Side {
         unsafe { self.view.memory.copy_within(from, to, len) };
     }
 
-    /// Makes the first `len` bytes of a claimed slot a message. `false` if a receiver has passed the position over: the
+    /// Makes the first `len` bytes of a claimed slot a message. `false` if somebody has passed the position over: the
     /// bytes are still this participant's, who sends them elsewhere and then gives the slot back.
     #[inline(always)]
     #[must_use = "a refused commit must be sent again"]
-    pub fn commit(&self, claim: &Claim, len: usize) -> bool {
+    pub fn commit(&mut self, claim: &Claim, len: usize) -> bool {
         // ord(mpmc.state) Relaxed -> Side::take_at: published by the exchange below.
         self.view.len(claim.slot).store(len as u64, Relaxed);
         let (writing, full) = (SlotWord::owned(claim.lap, Writing, self.me), SlotWord::full(claim.lap));
         // ord(mpmc.state) Release -> Side::take_first: payload and length before the news of them.
         // ord(mpmc.state) Relaxed on failure: voided; nothing of the word's is used.
-        self.view.state(claim.slot).compare_exchange(writing.0, full.0, Release, Relaxed).is_ok()
+        let done = self.view.state(claim.slot).compare_exchange(writing.0, full.0, Release, Relaxed).is_ok();
+        self.passed = !done;
+        done
     }
 
     /// Gives a claimed slot back unsent.

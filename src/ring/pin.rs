@@ -55,20 +55,31 @@ impl Side {
             (None, _) => return Err(Corrupt::new("slot state", word.0, at).into()),
             // Used, by now or long ago: others are here.
             (_, 0..) => self.skip_claimed(at, looks)?,
-            (Some(Full), -1) => return Err(SendError::Full),
-            (Some(Writing), -1) => {
+            (Some(Full), -1) => return Err(self.full()),
+            (Some(kind), -1) if kind == Writing || kind.is_held() => {
                 self.suspect = Some(word.owner());
-                return Err(SendError::Full);
-            }
-            (Some(kind), -1) if kind.is_held() => {
-                self.suspect = Some(word.owner());
-                if self.free_behind(at, looks)? {
+                if !self.may_pass(kind) {
+                    return Err(self.full());
+                }
+                if self.free_behind(at, looks)? && (kind != Writing || self.writer_stays(at, word, looks)?) {
                     self.step_over_held(at, word, kind);
                 }
             }
             _ => return Err(Corrupt::new("slot state", word.0, at).into()),
         }
         Ok(())
+    }
+
+    /// Whether a slot of that kind may be passed over for a free one behind it. Of writers one at most, until something was
+    /// sent or the ring is full, and none by whom others passed over: else they could do it to each other for ever, each
+    /// leaving a free slot behind.
+    fn may_pass(&self, kind: SlotKind) -> bool {
+        kind.is_held() || kind == Writing && !self.passed
+    }
+
+    fn full(&mut self) -> SendError {
+        self.passed = false;
+        SendError::Full
     }
 
     fn skip_claimed(&mut self, at: u64, looks: &mut u32) -> Result<(), Corrupt> {
@@ -89,8 +100,8 @@ impl Side {
         Ok(())
     }
 
-    /// The slot at `at` is held from the lap before. Whether a later one is free: else it would be pinned in vain, and its
-    /// position lost to those that come.
+    /// The slot at `at` is held from the lap before, or still written. Whether a later one is free: else it would be pinned
+    /// in vain, and its position lost to those that come.
     fn free_behind(&mut self, at: u64, looks: &mut u32) -> Result<bool, SendError> {
         if self.still_is(Free, self.free_seen, at) {
             return Ok(true);
@@ -106,13 +117,13 @@ impl Side {
                     self.free_seen = next;
                     return Ok(true);
                 }
-                (Some(Full | Writing), -1) => return Err(SendError::Full),
-                (Some(kind), -1) if kind.is_held() => {}
+                (Some(kind), -1) if self.may_pass(kind) => {}
+                (Some(Full | Writing), -1) => return Err(self.full()),
                 (None, _) => return Err(Corrupt::new("slot state", word.0, next).into()),
                 _ => return Ok(false),
             }
         }
-        Err(SendError::Full)
+        Err(self.full())
     }
 
     /// Whether what a walk from an earlier place ended at is behind `at`, too: many places in the way in a row would be
@@ -128,6 +139,7 @@ impl Side {
         // ord(mpmc.state) Relaxed: nothing but the word is passed on; who sees tail moved sees it (mpmc.end).
         // ord(mpmc.state) Relaxed on failure: the caller looks again.
         if state.compare_exchange(word.0, pinned.0, Relaxed, Relaxed).is_ok() {
+            self.passed |= word.kind() == Some(Writing);
             self.used_to(at.wrapping_add(1));
         }
     }
@@ -192,8 +204,9 @@ impl Side {
         Err(RecvError::Empty)
     }
 
-    /// Waits a little for the writer in the way, the longer the more often that was in vain, and then passes it over.
-    fn step_over_writer(&mut self, at: u64, word: SlotWord, looks: &mut u32) -> Result<(), Corrupt> {
+    /// Waits a little for the writer in the way, the longer the more often that was in vain. Whether it is still there, to
+    /// be passed over.
+    fn writer_stays(&mut self, at: u64, word: SlotWord, looks: &mut u32) -> Result<bool, Corrupt> {
         let state = self.view.state(self.view.slot(at));
         let patience = (PATIENCE_MIN + (self.view.max_len() / 1024) as u32) * self.patience;
         let patience = if *looks > HURRY { patience } else { 0 };
@@ -204,15 +217,23 @@ impl Side {
             // ord(mpmc.state) Relaxed <- Side::commit: the caller looks again.
             if state.load(Relaxed) != word.0 {
                 self.patience = (self.patience / 2).max(1);
-                return Ok(());
+                return Ok(false);
             }
         }
+        self.patience = (self.patience * 2).min(PATIENCE_MAX);
+        Ok(true)
+    }
+
+    fn step_over_writer(&mut self, at: u64, word: SlotWord, looks: &mut u32) -> Result<(), Corrupt> {
+        if !self.writer_stays(at, word, looks)? {
+            return Ok(());
+        }
         self.suspect = Some(word.owner());
+        let state = self.view.state(self.view.slot(at));
         let pinned = SlotWord::owned(word.lap(), Pinned, word.owner());
         // ord(mpmc.state) Relaxed: nothing but the word is passed on; who sees head moved sees it (mpmc.end).
         // ord(mpmc.state) Relaxed on failure: the caller looks again.
         if state.compare_exchange(word.0, pinned.0, Relaxed, Relaxed).is_ok() {
-            self.patience = (self.patience * 2).min(PATIENCE_MAX);
             self.taken_to(at.wrapping_add(1));
         }
         Ok(())

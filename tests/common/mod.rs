@@ -92,6 +92,11 @@ pub fn nap(child: &Child) {
     until("it sleeps", || child.sleeps());
 }
 
+/// How many kills a storm has: `usual`, or SLIPRING_KILLS for its long form.
+pub fn kills(usual: usize) -> usize {
+    std::env::var("SLIPRING_KILLS").map_or(usual, |kills| kills.parse().expect("SLIPRING_KILLS is a number"))
+}
+
 /// Holds what came, for each of so many numbers of each sender, against how many each sender has said that it sent: nothing
 /// came that was not sent, and no more is lost than receivers were killed, each with one message in hand.
 pub fn assert_lost_at_most(most_lost: usize, sent: &Board, got: &Board, senders: usize, most: usize) {
@@ -238,11 +243,16 @@ impl Child {
     }
 
     /// SIGKILL, and the end of it awaited. Fails if the child had ended before in another way: it checks what it does.
-    pub fn kill(mut self) {
+    pub fn kill(self) {
         self.signal(Signal::SIGKILL);
+        self.killed_by(Signal::SIGKILL);
+    }
+
+    /// Waits for its end, which this signal brings; SIGSYS for [`end_at`].
+    pub fn killed_by(mut self, by: Signal) {
         self.reaped = true;
         match waitpid(self.pid, None).unwrap() {
-            WaitStatus::Signaled(_, Signal::SIGKILL, _) => {}
+            WaitStatus::Signaled(_, signal, _) if signal == by => {}
             other => self.fail(&format!("{other:?}")),
         }
     }
@@ -380,6 +390,20 @@ pub fn share_processor(number: usize, humble: bool) {
     }
 }
 
+/// This thread goes before all ordinary ones from now on (SCHED_FIFO); whether it is permitted to.
+#[must_use]
+pub fn go_first() -> bool {
+    let how = libc::sched_param { sched_priority: 1 };
+    // SAFETY: a scheduling parameter.
+    unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const how) == 0 }
+}
+
+/// This thread is nicer than others from now on (setpriority(2)).
+pub fn be_nice() {
+    // SAFETY: takes numbers.
+    assert_eq!(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 10) }, 0);
+}
+
 /// A processor that this thread may run on.
 pub fn some_processor() -> usize {
     let set = nix::sched::sched_getaffinity(Pid::from_raw(0)).unwrap();
@@ -498,6 +522,15 @@ pub fn is_registered_for_fences() -> Option<bool> {
 
 /// From now on this system call is ENOSYS to this process (seccomp(2)).
 pub fn forbid(number: i64) {
+    answer(number, libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32);
+}
+
+/// From now on this process is killed when it comes to this system call, by SIGSYS.
+pub fn end_at(number: i64) {
+    answer(number, libc::SECCOMP_RET_KILL_PROCESS);
+}
+
+fn answer(number: i64, with: u32) {
     const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
     const EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
     const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
@@ -505,7 +538,7 @@ pub fn forbid(number: i64) {
     let mut steps = [
         step(LOAD, 0, 0, std::mem::offset_of!(libc::seccomp_data, nr) as u32),
         step(EQUAL, 0, 1, number as u32),
-        step(RETURN, 0, 0, libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32),
+        step(RETURN, 0, 0, with),
         step(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
     ];
     let program = libc::sock_fprog { len: steps.len() as u16, filter: steps.as_mut_ptr() };

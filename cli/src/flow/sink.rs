@@ -17,18 +17,34 @@ pub(crate) struct Sink {
     name: String,
     /// Not a plain file: writing may block until somebody reads.
     may_block: bool,
+    /// A plain file that we were given by its path, with what was in it before.
+    to_empty: bool,
 }
 
 impl Sink {
-    /// Makes or empties the file at `path`; none or `-` is standard output.
+    /// Makes or opens the file at `path`; none or `-` is standard output. What a file has in it stays until
+    /// [`Sink::begin`].
     pub(crate) fn open(path: Option<&Path>) -> Result<Sink, Fail> {
-        let (file, name) = match path.filter(|path| *path != Path::new("-")) {
-            Some(path) => (File::create(path), path.display().to_string()),
+        let path = path.filter(|path| *path != Path::new("-"));
+        let (file, name) = match path {
+            Some(path) => {
+                let file = File::options().write(true).create(true).truncate(false).open(path);
+                (file, path.display().to_string())
+            }
             None => (io::stdout().as_fd().try_clone_to_owned().map(File::from), "standard output".into()),
         };
         let file = file.map_err(|e| Fail::io(&name, &e))?;
-        let may_block = !file.metadata().is_ok_and(|meta| meta.is_file());
-        Ok(Sink { file, name, may_block })
+        let is_plain = file.metadata().is_ok_and(|meta| meta.is_file());
+        Ok(Sink { file, name, may_block: !is_plain, to_empty: is_plain && path.is_some() })
+    }
+
+    /// Empties the file. To be called when nothing but the transfer can fail any more: a command typed twice finds the
+    /// ring taken, and must not take what the first one has written.
+    pub(crate) fn begin(&mut self) -> Result<(), Fail> {
+        match std::mem::take(&mut self.to_empty) {
+            true => self.file.set_len(0).map_err(|e| Fail::io(format!("cannot empty {}", self.name), &e)),
+            false => Ok(()),
+        }
     }
 
     /// Writes all of `bytes`, then `end`. A reader that has gone is a normal end ([`Fail::BrokenPipe`]).

@@ -97,12 +97,14 @@ pub(crate) fn run(args: &Args) -> Result<(), Fail> {
         None => {
             let mut consumer = ring.consumer()?;
             intake.strategy(|strategy| consumer.set_strategy(strategy))?;
+            intake.sink.begin()?;
             let ended = recv_one::receive(&mut intake, &mut consumer);
             (ended, !consumer.was_empty())
         }
         Some(_) => {
             let mut receiver = ring.receiver()?;
             intake.strategy(|strategy| receiver.set_strategy(strategy))?;
+            intake.sink.begin()?;
             let ended = match args.ack {
                 true => recv_many::receive_and_ack(&mut intake, &mut receiver, args.skip_redelivered),
                 false => recv_many::receive(&mut intake, &mut receiver),

@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 
 use serde::Serialize;
+use slipring::Error;
 
 use crate::fail::{Fail, say};
 use crate::out;
@@ -112,7 +113,8 @@ fn remove(args: &Args, place: &Place) -> Result<(), Fail> {
     }
     let listed = place.stat()?;
     if listed.in_use && !args.force {
-        return Err(Fail::No(format!("{place}: is in use; stop its users first, or force the removal")));
+        let pids = listed.info.map(|info| info.pids()).unwrap_or_default();
+        return Err(Error::InUse { name: place.to_string(), pids }.into());
     }
     if args.stale && !listed.is_stale() {
         return Err(Fail::No(format!(

@@ -192,14 +192,20 @@ impl Drop for Frame<'_> {
 /// Received messages, read in place one after the other and released together. See [`Consumer::try_batch`].
 #[must_use = "dropping a batch releases what was read of it"]
 pub struct RecvBatch<'a> {
-    pub(in crate::channel) consumer: &'a mut Consumer,
+    consumer: &'a mut Consumer,
     /// The first message, found when the batch was made.
-    pub(in crate::channel) first: Option<Record>,
-    pub(in crate::channel) at: u64,
-    pub(in crate::channel) left: usize,
+    first: Option<Record>,
+    at: u64,
+    left: usize,
 }
 
-impl RecvBatch<'_> {
+impl<'a> RecvBatch<'a> {
+    #[inline(always)]
+    pub(in crate::channel) fn new(consumer: &'a mut Consumer, first: Record, max: usize) -> Self {
+        let at = consumer.side.head();
+        RecvBatch { consumer, first: Some(first), at, left: max }
+    }
+
     /// The next committed message, until `max` were read or none is there. Never blocks.
     ///
     /// # Errors

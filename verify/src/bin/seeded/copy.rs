@@ -23,6 +23,9 @@ pub(crate) enum Ended {
     Red(&'static str),
 }
 
+/// Of the message of a failed test so many lines are shown.
+const REASON: usize = 6;
+
 /// The copy.
 pub(crate) struct Copy {
     tree: PathBuf,
@@ -123,6 +126,14 @@ impl Copy {
         }
     }
 
+    /// Why the last gate went red, in its own words: a gate that is red for another reason shows nothing of the bug.
+    pub(crate) fn reason(&self) -> String {
+        let said = self.said().unwrap_or_default();
+        let panic = said.find("panicked at").map_or("", |at| &said[at..]);
+        let lines = panic.lines().take_while(|line| !line.starts_with("note: ")).skip(1);
+        lines.take(REASON).map(|line| format!("    {line}\n")).collect()
+    }
+
     /// What the last of those that [`Copy::cargo`] ran said.
     fn said(&self) -> Result<String, String> {
         let text = std::fs::read(&self.talk).map_err(|e| format!("{}: {e}", self.talk.display()))?;
@@ -132,8 +143,11 @@ impl Copy {
     /// The exit code; `None` if it had to be killed, and all that it started with it.
     fn cargo(&self, arguments: &[&str], limit: Duration) -> Result<Option<i32>, String> {
         use std::os::unix::process::CommandExt;
-        let stderr =
-            std::fs::File::create(&self.talk).map_err(|e| format!("{}: {e}", self.talk.display()))?;
+        let talk = || {
+            let stderr = std::fs::File::create(&self.talk)?;
+            Ok((stderr.try_clone()?, stderr))
+        };
+        let (stdout, stderr) = talk().map_err(|e: std::io::Error| format!("{}: {e}", self.talk.display()))?;
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut child = Command::new(cargo)
             .args(QUICK_BUILD)
@@ -145,7 +159,7 @@ impl Copy {
             .env("RUSTFLAGS", "-Awarnings")
             .env("RUST_BACKTRACE", "0")
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(stdout)
             .stderr(stderr)
             .process_group(0)
             .spawn()

@@ -91,6 +91,7 @@ fn run(args: &Args) -> Result<bool, String> {
             }
         };
         println!("{}: {}: {text}  ({:.0?})", bug.name, bug.gate, begun.elapsed());
+        print!("{}", copy.reason());
         page.set(bug, text, &when);
         page.write(&bugs)?;
     }

@@ -9,8 +9,6 @@ use std::process::Command;
 const BEGIN: &str = "<!-- written by `seeded`: begin -->\n";
 const END: &str = "<!-- written by `seeded`: end -->\n";
 const HEAD: &str = "| wrong variant | in | gate | text | seen |\n|---|---|---|---|---|\n";
-/// Said of a bug that was caught, and whose text has followed the source since.
-const OLDER: &str = ", with an older text";
 /// Begins the line below the table.
 const LAST: &str = "The last row was written ";
 
@@ -73,7 +71,7 @@ impl Page {
 
     /// Whether it was seen to be caught, as it is now.
     pub(crate) fn is_caught(&self, bug: &Bug) -> bool {
-        self.of(bug).is_some_and(|seen| !seen.contains("**") && !seen.ends_with(OLDER))
+        self.of(bug).is_some_and(|seen| !seen.contains("**"))
     }
 
     /// What was seen of it, as it is now.

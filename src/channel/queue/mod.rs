@@ -5,14 +5,17 @@
 //! and looks between two slices whether somebody died with what is due to others.
 #![forbid(unsafe_code)]
 
+mod request;
+
 use crate::channel::line::{self, GIVEN, GRANTED, IDLE, REMOVED, Server, TOO_LONG, Want};
-use crate::channel::lock::{Lock, NotTaken, Who};
+use crate::channel::lock::{Held, Lock, NotTaken, Who};
 use crate::error::Corrupt;
 use crate::event::SLICE;
 use crate::ring::store::{self, Select, To, get, set};
-use crate::sync::Ordering::Relaxed;
 use crate::sync::{self, Deadline};
 use crate::view::QueueView;
+
+pub use request::Watch;
 
 /// A queue as one handle sees it.
 pub struct Queue {
@@ -59,8 +62,8 @@ pub struct Call<'a> {
     pub patience: &'a dyn Fn() -> Option<Deadline>,
     /// Whether a wait goes on after a handler that was installed with SA_RESTART.
     pub restarts: bool,
-    /// Tells whoever asked to be told. Called with the lock in hand.
-    pub tell: &'a dyn Fn(&Watch),
+    /// Tells whoever asked to be told, in the name of the process that sent last. Called with the lock in hand.
+    pub tell: &'a dyn Fn(&Watch, u32),
 }
 
 /// What was received.
@@ -70,19 +73,6 @@ pub struct Received {
     pub len: usize,
     /// The key of the message.
     pub key: u64,
-}
-
-/// A request to be told when a message comes to the empty queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Watch {
-    /// The seat of who asked.
-    pub seat: u32,
-    /// Its process.
-    pub pid: u32,
-    /// The signal to send; 0 for none.
-    pub signal: u32,
-    /// The value that goes with it.
-    pub value: u64,
 }
 
 /// How many messages there are, and how many bytes.
@@ -156,14 +146,32 @@ impl Queue {
                 NotTaken::Interrupted => Stop::Interrupted,
             })?,
         };
+        self.with(held, call, work)
+    }
+
+    /// As [`Queue::locked`], with the lock in hand already; gives it back.
+    fn with<T>(
+        &self,
+        held: Held,
+        call: &Call<'_>,
+        work: impl FnOnce(&mut Vec<usize>) -> Result<T, Stop>,
+    ) -> Result<T, Stop> {
         let server = Server { lives: call.who.lives, now: call.now };
         let mut woken = Vec::new();
+        let serve = |woken: &mut Vec<usize>| {
+            line::serve(&self.view, server, woken)?;
+            self.judge(call);
+            Ok(())
+        };
         let whole = match held.after_death {
-            true => line::repair(&self.view, server, &mut woken).map_err(Stop::from),
+            // What the dead one did is judged by itself: `work` may be to take the message away.
+            true => line::repair(&self.view, server, &mut woken)
+                .map_err(Stop::from)
+                .and_then(|()| serve(&mut woken)),
             false => Ok(()),
         };
         let done = whole.and_then(|()| work(&mut woken));
-        let served = line::serve(&self.view, server, &mut woken).map_err(Stop::from);
+        let served = serve(&mut woken);
         let done = served.and(done);
         if matches!(done, Err(Stop::Corrupt(_))) {
             // What is half done must not pass for whole: from now on every verb finds it damaged.
@@ -316,17 +324,13 @@ impl Queue {
         }
     }
 
-    /// Puts a message in, which fits; tells whoever asked if the queue was empty and nobody waited for it.
-    fn put(&self, call: &Call<'_>, key: u64, message: &[u8], woken: &mut Vec<usize>) -> Result<(), Stop> {
-        let view = &self.view;
-        let cell = store::insert(view, key, message, To::Queue)?;
-        set(&view.header.facts.sender, call.pid.into());
-        set(&view.header.facts.sent, call.now);
-        line::serve(view, Server { lives: call.who.lives, now: call.now }, woken)?;
-        let content = self.content();
-        if store::given_to(view, cell).is_none() && content.messages() == 1 {
-            self.tell(call);
-        }
+    /// Puts a message in, for which there is room.
+    fn put(&self, call: &Call<'_>, key: u64, message: &[u8]) -> Result<(), Stop> {
+        let facts = &self.view.header.facts;
+        // First: whoever comes after our death tells in the name of who sent.
+        set(&facts.sender, call.pid.into());
+        set(&facts.sent, call.now);
+        store::insert(&self.view, key, message, To::Queue)?;
         Ok(())
     }
 
@@ -336,16 +340,14 @@ impl Queue {
     /// All but [`Stop::TooLong`].
     pub fn send(&self, key: u64, message: &[u8], call: &Call<'_>) -> Result<(), Stop> {
         let view = &self.view;
-        let attempt = |woken: &mut Vec<usize>| match line::fits(view, message.len()) {
-            true => self.put(call, key, message, woken).map(Some),
+        let attempt = |_: &mut Vec<usize>| match line::fits(view, message.len()) {
+            true => self.put(call, key, message).map(Some),
             false => Ok(None),
         };
         let finish = |_: &mut Vec<usize>| {
             // The room that was kept, and nobody else in between.
-            store::insert(view, key, message, To::Queue)?;
+            self.put(call, key, message)?;
             line::done(view, call.who.me as usize);
-            set(&view.header.facts.sender, call.pid.into());
-            set(&view.header.facts.sent, call.now);
             Ok(())
         };
         self.verb(call, Want::Room(message.len()), attempt, finish)
@@ -456,147 +458,5 @@ impl Queue {
                 Ok(())
             },
         )
-    }
-
-    // --- who is told ---
-
-    fn watcher(&self) -> Watch {
-        let watch = &self.view.header.watch;
-        Watch {
-            seat: get(&watch.seat) as u32,
-            pid: get(&watch.pid) as u32,
-            signal: get(&watch.signal) as u32,
-            value: get(&watch.value),
-        }
-    }
-
-    fn tell(&self, call: &Call<'_>) {
-        let watch = self.watcher();
-        if watch.seat != 0 && (watch.seat == call.who.me || (call.who.lives)(watch.seat)) {
-            // Before it is crossed out: a death in between tells twice, and not never.
-            (call.tell)(&watch);
-        }
-        self.cross_out(watch.seat, true);
-    }
-
-    /// Ends the request of `seat`, fulfilled or not.
-    fn cross_out(&self, seat: u32, fulfilled: bool) {
-        if seat != 0 {
-            let watch = &self.view.header.watch;
-            let turn = get(&watch.turn) as u32 & TURNS;
-            // ord(own) Relaxed: only the holder of the lock stores it.
-            let last = Told(watch.told.load(Relaxed));
-            // ord(own) Relaxed: who is told takes the lock to see what came.
-            watch.told.store(last.and(turn, fulfilled).0, Relaxed);
-            // Last: a death in between leaves a request that ends once more.
-            set(&watch.seat, 0);
-            sync::futex_wake(&watch.told, usize::MAX);
-        }
-    }
-
-    /// Asks to be told; the number of the request, `None` if somebody else has asked.
-    ///
-    /// # Errors
-    /// As [`Queue::look`].
-    pub fn watch(&self, wanted: Watch, call: &Call<'_>) -> Result<Option<u32>, Stop> {
-        let watch = &self.view.header.watch;
-        self.look(call, || {
-            let other = self.watcher();
-            if other.seat != 0 && (other.seat == call.who.me || (call.who.lives)(other.seat)) {
-                return Ok(None);
-            }
-            self.cross_out(other.seat, false);
-            let turn = get(&watch.turn).wrapping_add(1) & u64::from(TURNS);
-            for (word, value) in [
-                (&watch.turn, turn),
-                (&watch.pid, wanted.pid.into()),
-                (&watch.signal, wanted.signal.into()),
-                (&watch.value, wanted.value),
-                (&watch.seat, wanted.seat.into()),
-            ] {
-                set(word, value);
-            }
-            Ok(Some(turn as u32))
-        })
-    }
-
-    /// Takes back the request of this process, if there is one.
-    ///
-    /// # Errors
-    /// As [`Queue::look`].
-    pub fn unwatch(&self, call: &Call<'_>) -> Result<(), Stop> {
-        self.look(call, || {
-            let watch = self.watcher();
-            if watch.pid == call.pid {
-                self.cross_out(watch.seat, false);
-            }
-            Ok(())
-        })
-    }
-
-    /// Whether this process may have asked to be told: a look without the lock.
-    #[must_use]
-    pub fn may_watch(&self, pid: u32) -> bool {
-        let watch = self.watcher();
-        watch.seat != 0 && watch.pid == pid
-    }
-
-    /// Sleeps until the request with this number has ended: whether it was fulfilled.
-    #[must_use]
-    pub fn told(&self, turn: u32) -> bool {
-        let told = &self.view.header.watch.told;
-        loop {
-            // ord(own) Relaxed: as in `cross_out`.
-            let now = told.load(Relaxed);
-            if let Some(fulfilled) = Told(now).of(turn) {
-                return fulfilled;
-            }
-            sync::futex_wait(told, now, SLICE);
-        }
-    }
-}
-
-/// Requests are counted modulo 2^16.
-const TURNS: u32 = 0xffff;
-
-/// How the last sixteen requests ended: `number of the last:16 | fulfilled, the last one lowest:16`.
-#[derive(Clone, Copy)]
-struct Told(u32);
-
-impl Told {
-    /// One more has ended, or the same once more.
-    fn and(self, turn: u32, fulfilled: bool) -> Told {
-        let since = turn.wrapping_sub(self.0 >> 16) & TURNS;
-        let before = (self.0 & TURNS).checked_shl(since).unwrap_or(0) & TURNS;
-        Told(turn << 16 | before | u32::from(fulfilled))
-    }
-
-    /// How this one ended, if it has. One that ended long ago counts as fulfilled.
-    fn of(self, turn: u32) -> Option<bool> {
-        match (self.0 >> 16).wrapping_sub(turn) & TURNS {
-            since if since > TURNS / 2 => None,
-            since if since > 15 => Some(true),
-            since => Some(self.0 >> since & 1 != 0),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Told;
-
-    #[test]
-    fn a_request_learns_how_it_ended_also_when_others_have_ended_since() {
-        let mut told = Told(0);
-        assert_eq!(told.of(1), None);
-        for turn in 1..=40 {
-            told = told.and(turn, turn % 3 == 0);
-            assert_eq!(told.of(turn), Some(turn % 3 == 0));
-            assert_eq!(told.of(turn + 1), None);
-        }
-        assert!((25..=40).all(|turn| told.of(turn) == Some(turn % 3 == 0)));
-        assert_eq!(told.of(24), Some(true), "too long ago to tell");
-        assert_eq!(Told(0xffff_0000).and(0, true).of(0xffff), Some(false), "around the end of the count");
-        assert_eq!(told.and(40, false).of(40), Some(false), "the same once more");
     }
 }
