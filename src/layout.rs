@@ -75,8 +75,9 @@ pub const MAX_CAPACITY: u64 = 1 << 32;
 pub const PARTIES_OFFSET: usize = 2048;
 /// The most participants that a ring can have at once: an owner has 12 bits in a slot's state word.
 pub const MAX_PARTICIPANTS: u32 = 4096;
-/// The most slots of an MPMC ring.
+/// The least slots of an MPMC ring.
 pub const MIN_SLOTS: u64 = 2;
+/// The most slots of an MPMC ring.
 pub const MAX_SLOTS: u64 = 1 << 24;
 /// The longest slot of an MPMC ring, in bytes.
 pub const MAX_SLOT_LEN: u64 = 1 << 26;

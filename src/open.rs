@@ -915,7 +915,8 @@ impl Listed {
 }
 
 /// All slipring segments in POSIX shared memory, by name. One that vanishes meanwhile is left out; one that cannot be
-/// read is listed with its error.
+/// used is listed with its error. What this process may not even read, as other users' rings of mode 0600, is not there:
+/// whether such a file is a segment cannot be told. Never blocks; maps each segment for a moment.
 ///
 /// # Errors
 /// [`Error::Io`] if the directory cannot be read.

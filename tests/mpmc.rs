@@ -192,6 +192,24 @@ fn batches_keep_their_order_and_take_what_there_is() {
 }
 
 #[test]
+fn batches_keep_a_timeout_and_what_is_possible_still_succeeds_after_it() {
+    let (mut tx, mut rx) = pair(4, 48);
+    let short = Duration::from_millis(5);
+    let past = Instant::now();
+    let mut seen = Vec::new();
+    let all: Vec<[u8; 1]> = (0..6).map(|i| [i]).collect();
+    assert_eq!(rx.recv_batch_timeout(9, short, |_| {}), Err(RecvError::TimedOut));
+    assert_eq!(rx.recv_batch_deadline(9, past, |_| {}), Err(RecvError::TimedOut));
+    assert_eq!(tx.send_batch_deadline(&all[..2], past), Ok(()), "there is room");
+    assert_eq!(rx.recv_batch_deadline(9, past, |message| seen.push(message[0])), Ok(2));
+    let began = Instant::now();
+    assert_eq!(tx.send_batch_timeout(&all, short), Err((4, SendError::TimedOut)), "four fit");
+    assert!(began.elapsed() >= short);
+    assert_eq!(rx.recv_batch_timeout(9, short, |message| seen.push(message[0])), Ok(4));
+    assert_eq!(seen, [0, 1, 0, 1, 2, 3]);
+}
+
+#[test]
 fn what_a_panic_leaves_of_a_batch_is_received_next() {
     let (mut tx, mut rx) = pair(8, 48);
     assert_eq!(tx.try_send_batch(&[[0u8], [1], [2], [3]]), Ok(4));

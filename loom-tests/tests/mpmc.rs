@@ -358,7 +358,10 @@ fn a_sender_passes_over_a_writer_behind_whom_a_place_was_given_up() {
         let in_time = writer.join().unwrap();
         run.outcome((in_time, sent, ring.drain(0)));
     })
-    .reaches("(true, false, [1])", "it committed in time: its message is to be received before the free place can be had")
+    .reaches(
+        "(true, false, [1])",
+        "it committed in time: its message is to be received before the free place can be had",
+    )
     .reaches("(false, true, [2])", "passed over");
 }
 
@@ -379,7 +382,10 @@ fn senders_who_pass_each_other_over_come_to_an_end() {
         let sent = [writer.join().unwrap(), mine, other.join().unwrap()];
         run.outcome((sent, ring.drain(0)));
     })
-    .reaches("([false, true, true], [3, 2])", "the first was passed over, and the place it left is behind a message")
+    .reaches(
+        "([false, true, true], [3, 2])",
+        "the first was passed over, and the place it left is behind a message",
+    )
     .reaches("([true, false, true], [1, 3])", "the first committed in time")
     .reaches("([true, false, true], [3, 1])", "it was passed over, and took the place for which it was");
 }

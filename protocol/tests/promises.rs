@@ -25,7 +25,10 @@ fn no_promise_is_broken() {
     // A model that explores nothing breaks no promise either.
     let expected: BTreeSet<Pc> = Pc::all().filter(|pc| *pc != Pc::Count).collect();
     assert_eq!(reached, expected);
-    assert_eq!(answers, BTreeSet::from(["Ok", "Full", "a message", "Empty", "acknowledged", "swept", "given up"]));
+    assert_eq!(
+        answers,
+        BTreeSet::from(["Ok", "Full", "a message", "Empty", "acknowledged", "swept", "given up"])
+    );
 }
 
 #[test]

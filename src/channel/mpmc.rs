@@ -355,13 +355,45 @@ impl Sender {
     /// # Errors
     /// As [`Sender::send`], with how many were sent before.
     pub fn send_batch(&mut self, messages: &[impl AsRef<[u8]>]) -> Result<(), (usize, SendError)> {
+        self.send_batch_until(messages, Deadline::NEVER)
+    }
+
+    /// As [`Sender::send_batch`], for at most `timeout`.
+    ///
+    /// # Errors
+    /// Also [`SendError::TimedOut`], with how many were sent before.
+    pub fn send_batch_timeout(
+        &mut self,
+        messages: &[impl AsRef<[u8]>],
+        timeout: Duration,
+    ) -> Result<(), (usize, SendError)> {
+        self.send_batch_until(messages, Deadline::after(timeout))
+    }
+
+    /// As [`Sender::send_batch`], until `deadline`. One in the past still sends as many as there is room for.
+    ///
+    /// # Errors
+    /// Also [`SendError::TimedOut`], with how many were sent before.
+    pub fn send_batch_deadline(
+        &mut self,
+        messages: &[impl AsRef<[u8]>],
+        deadline: Instant,
+    ) -> Result<(), (usize, SendError)> {
+        self.send_batch_until(messages, Deadline::at(deadline))
+    }
+
+    fn send_batch_until(
+        &mut self,
+        messages: &[impl AsRef<[u8]>],
+        deadline: Deadline,
+    ) -> Result<(), (usize, SendError)> {
         let mut sent = 0;
         while sent < messages.len() {
             match self.send_run(&messages[sent..]) {
                 Ok(count) if count > 0 => sent += count,
                 // Passed over, or full.
                 Ok(_) | Err(SendError::Full) => {
-                    self.send(messages[sent].as_ref()).map_err(|error| (sent, error))?;
+                    self.send_until(messages[sent].as_ref(), || deadline).map_err(|error| (sent, error))?;
                     sent += 1;
                 }
                 Err(error) => return Err((sent, error)),
@@ -822,10 +854,45 @@ impl Receiver {
     /// # Errors
     /// As [`Receiver::recv`].
     pub fn recv_batch(&mut self, most: usize, each: impl FnMut(&[u8])) -> Result<usize, RecvError> {
+        self.recv_batch_until(most, each, || Deadline::NEVER)
+    }
+
+    /// As [`Receiver::recv_batch`], waiting for at most `timeout`.
+    ///
+    /// # Errors
+    /// Also [`RecvError::TimedOut`].
+    pub fn recv_batch_timeout(
+        &mut self,
+        most: usize,
+        timeout: Duration,
+        each: impl FnMut(&[u8]),
+    ) -> Result<usize, RecvError> {
+        self.recv_batch_until(most, each, || Deadline::after(timeout))
+    }
+
+    /// As [`Receiver::recv_batch`], waiting until `deadline`. One in the past still gives what is there.
+    ///
+    /// # Errors
+    /// Also [`RecvError::TimedOut`].
+    pub fn recv_batch_deadline(
+        &mut self,
+        most: usize,
+        deadline: Instant,
+        each: impl FnMut(&[u8]),
+    ) -> Result<usize, RecvError> {
+        self.recv_batch_until(most, each, || Deadline::at(deadline))
+    }
+
+    fn recv_batch_until(
+        &mut self,
+        most: usize,
+        each: impl FnMut(&[u8]),
+        deadline: impl FnOnce() -> Deadline,
+    ) -> Result<usize, RecvError> {
         if most == 0 {
             return Ok(0);
         }
-        let first = self.next(Reading, usize::MAX, || Deadline::NEVER)?;
+        let first = self.next(Reading, usize::MAX, deadline)?;
         self.hand_out(first, most, each)
     }
 

@@ -1,4 +1,5 @@
-//! `slipring ls`: the rings in /dev/shm, one a line. What cannot be read is listed with the reason, never skipped.
+//! `slipring ls`: the rings in /dev/shm, one a line. What cannot be used is listed with the reason, never skipped; only of
+//! files that may not be read nobody can tell whether they are rings.
 
 use std::ffi::OsString;
 
@@ -19,7 +20,7 @@ it cannot be read.
 
 PRODUCER and CONSUMER show a process id, `3 live` for several, `died ID`, `closed` or `-` for nobody yet. SLOTS \
 shows how many slots of an mpmc ring are in use, of how many. Rings in files of your own choice (--file) are not \
-listed.
+listed, nor are other users' rings that you may not read.
 
 Exit codes: 0 listed, 1 no ring of the name given with -i, 2 error.
 
