@@ -588,7 +588,7 @@ fn a_message_that_a_killed_receiver_was_handed_is_told_when_it_comes_back() {
 #[test]
 fn whenever_the_sender_is_killed_a_message_that_is_there_is_told() {
     let _alone = alone();
-    const KILLS: u64 = 150;
+    const KILLS: u64 = 100;
     let name = name();
     let seed = u64::from(std::process::id());
     println!("seed {seed}");

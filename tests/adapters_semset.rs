@@ -502,6 +502,7 @@ fn kills_at_random_moments_return_every_permit_and_hang_nobody() {
         until("everybody goes on", || rounds.get(who) > before);
     }
     children.into_iter().for_each(common::Child::kill);
+    println!("{kills} kills, {} rounds", (0..6).map(|who| rounds.get(who)).sum::<u64>());
     assert_eq!(set.values().unwrap(), START, "all permits are returned");
     let waiting: Vec<_> = (0..3).map(|number| set.waiting(number).unwrap()).collect();
     assert_eq!(waiting, [(0, 0); 3], "nobody is counted who is gone");

@@ -1117,7 +1117,13 @@ impl Plan {
                     _ => Op::Unread { end },
                 }
             }
-            11 if named && !self.names.contains(&Some(self.ends[end])) && peer.is_none() => {
+            // Nobody may have a way to it, by a name or by a connection made before the name was unlinked: the kernel says
+            // EPERM to all but one's own peer, which is listed.
+            11 if named
+                && peer.is_none()
+                && !self.names.contains(&Some(self.ends[end]))
+                && !self.peers.contains(&Some(self.ends[end])) =>
+            {
                 Op::ConnectEnd { end, name }
             }
             12..18 if named && self.allows(self.names[name], len) => Op::SendTo { end, name, len },

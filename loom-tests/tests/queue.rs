@@ -293,7 +293,9 @@ fn counters_that_somebody_scribbled_on_make_nobody_panic() {
 /// Asks to be told, as participant `me`.
 fn ask(view: &QueueView, me: u32) -> u32 {
     let wanted = Watch { seat: me, pid: me, signal: 0, value: 0 };
-    let asked = call(me, &everybody, |call| Queue::new(view.clone()).watch(wanted, call));
+    let asked = telling(me, &everybody, true, &|_, _| panic!("what is there is no news"), |call| {
+        Queue::new(view.clone()).watch(wanted, call)
+    });
     asked.expect("a sound queue").expect("nobody else asks")
 }
 

@@ -99,7 +99,7 @@ fn two_posts_at_once_make_two_permits() {
 
 #[test]
 fn two_waiters_and_two_posts_leave_nobody_asleep() {
-    // Bound 2: not tried with 3 yet.
+    // Bound 2: with 3 it takes minutes, and comes to a deadlock that is not explained yet; see the README.
     check_bounded(2, |run| {
         let permits = semaphore(0);
         let waiters: Vec<_> = (0..2)
@@ -224,8 +224,7 @@ fn the_permit_of_a_killed_waiter_comes_back_when_its_grant_lapses() {
 
 #[test]
 fn whoever_keeps_watch_takes_the_permit_of_a_killed_waiter() {
-    // Bound 2: not tried with 3 yet.
-    check_bounded(2, |run| {
+    check_bounded(3, |run| {
         let permits = semaphore(0);
         slices_end(true);
         let there = permits.clone();

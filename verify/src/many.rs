@@ -67,9 +67,12 @@ impl Slots {
         })
     }
 
-    /// The next slot, if one may be had.
-    fn claim(&mut self) -> Result<Place, SendError> {
+    /// The next slot, if one may be had. `passed`: a writer was passed over for it, or was by others what this sender wrote,
+    /// and nothing was sent since: then no writer is passed over.
+    fn claim(&mut self, passed: &mut bool) -> Result<Place, SendError> {
         loop {
+            let writers = !*passed;
+            let may_pass = |kind| kind == Kind::Held || kind == Kind::Writing && writers;
             let (place, lap, kind) = self.at(self.tail);
             match (lap.wrapping_sub(place.lap), kind) {
                 (0, Kind::Free) => {
@@ -77,16 +80,21 @@ impl Slots {
                     self.tail += 1;
                     return Ok(place);
                 }
-                (BEFORE, Kind::Held) => {
-                    let free = self.behind(self.tail).find(|next| *next != (BEFORE, Kind::Held));
+                (BEFORE, kind) if may_pass(kind) => {
+                    let free = self.behind(self.tail).find(|&(lap, kind)| !(lap == BEFORE && may_pass(kind)));
                     if free != Some((0, Kind::Free)) {
+                        *passed = false;
                         return Err(SendError::Full);
                     }
                     // Somebody still has it: this lap's place is void.
-                    self.slots[place.slot].0 = place.lap;
+                    self.slots[place.slot] = (place.lap, Kind::Held);
+                    *passed |= kind == Kind::Writing;
                     self.tail += 1;
                 }
-                (BEFORE, _) => return Err(SendError::Full),
+                (BEFORE, _) => {
+                    *passed = false;
+                    return Err(SendError::Full);
+                }
                 _ => self.tail += 1,
             }
         }
@@ -143,10 +151,17 @@ impl Slots {
     }
 }
 
-/// A sender, and the slots of the grants that it forgot.
+/// A sender, the slots of the grants that it forgot, and whether it passes over no writer now.
 struct Putter {
     handle: Sender,
     forgotten: Vec<usize>,
+    passed: bool,
+}
+
+impl Putter {
+    fn new(handle: Sender) -> Self {
+        Putter { handle, forgotten: vec![], passed: false }
+    }
 }
 
 /// Slots of messages to be seen again, in groups of which each comes in any order.
@@ -240,9 +255,9 @@ impl Game {
                     return;
                 };
                 match below(input, 8) {
-                    0..=2 => self.send(&mut tx.handle, any_len(input)),
-                    3 => self.send_batch(&mut tx.handle, input),
-                    4 => self.force_send(&mut tx.handle, any_len(input)),
+                    0..=2 => self.send(&mut tx, any_len(input)),
+                    3 => self.send_batch(&mut tx, input),
+                    4 => self.force_send(&mut tx, any_len(input)),
                     _ => self.grant(&mut tx, input),
                 }
                 self.senders.insert(id, tx);
@@ -290,7 +305,7 @@ impl Game {
             self.living.0 += 1;
             self.numbers += 1;
             let handle = of.map_or_else(|| self.ring.sender(), |id| self.senders[&id].handle.try_clone());
-            self.senders.insert(self.numbers, Putter { handle: handle.unwrap(), forgotten: vec![] });
+            self.senders.insert(self.numbers, Putter::new(handle.unwrap()));
             self.everybody_is_counted();
         }
     }
@@ -341,32 +356,38 @@ impl Game {
 
     // --- to send ---
 
-    /// A place for a message of so many bytes, or why there is none.
-    fn claim(&mut self, len: usize) -> Result<Place, SendError> {
-        match len > LONGEST {
-            true => Err(SendError::TooLarge { len, max: LONGEST }),
-            false => self.model.claim(),
+    /// A place for a message of so many bytes, or why there is none. Where the real ring had one: it asks a second time if
+    /// somebody has come or left meanwhile.
+    fn claim(&mut self, passed: &mut bool, len: usize, is_real: bool) -> Result<Place, SendError> {
+        if len > LONGEST {
+            return Err(SendError::TooLarge { len, max: LONGEST });
+        }
+        match self.model.claim(passed) {
+            Err(SendError::Full) if is_real => self.model.claim(passed),
+            done => done,
         }
     }
 
-    fn put(&mut self, message: Vec<u8>) -> Result<(), SendError> {
-        let place = self.claim(message.len())?;
+    fn put(&mut self, passed: &mut bool, message: Vec<u8>, is_real: bool) -> Result<(), SendError> {
+        let place = self.claim(passed, message.len(), is_real)?;
         assert!(self.model.commit(place, message));
+        *passed = false;
         Ok(())
     }
 
-    fn send(&mut self, tx: &mut Sender, len: usize) {
+    fn send(&mut self, tx: &mut Putter, len: usize) {
         let message = self.message(len);
-        assert_eq!(tx.try_send(&message), self.put(message));
+        let real = tx.handle.try_send(&message);
+        assert_eq!(real, self.put(&mut tx.passed, message, real.is_ok()));
     }
 
-    fn send_batch(&mut self, tx: &mut Sender, input: &mut Unstructured<'_>) {
+    fn send_batch(&mut self, tx: &mut Putter, input: &mut Unstructured<'_>) {
         let messages: Vec<_> =
             (0..below(input, 7)).map(|_| any_len(input)).map(|len| self.message(len)).collect();
-        let real = tx.try_send_batch(&messages);
+        let real = tx.handle.try_send_batch(&messages);
         let (mut count, mut refused) = (0, Ok(()));
         for message in messages {
-            refused = self.put(message);
+            refused = self.put(&mut tx.passed, message, real.is_ok_and(|real| real > count));
             if refused.is_err() {
                 break;
             }
@@ -375,14 +396,15 @@ impl Game {
         assert_eq!(real, if count > 0 { Ok(count) } else { refused.map(|()| 0) });
     }
 
-    fn force_send(&mut self, tx: &mut Sender, len: usize) {
+    fn force_send(&mut self, tx: &mut Putter, len: usize) {
         let message = self.message(len);
-        let real = tx.force_send(&message);
+        let real = tx.handle.force_send(&message);
         let mut dropped = 0;
         let must = loop {
-            match self.claim(len) {
+            match self.claim(&mut tx.passed, len, false) {
                 Ok(place) => {
                     assert!(self.model.commit(place, message));
+                    tx.passed = false;
                     break Ok(dropped);
                 }
                 Err(SendError::Full) => match self.model.take(LONGEST) {
@@ -390,7 +412,10 @@ impl Game {
                         self.model.give_back(oldest);
                         dropped += 1;
                     }
-                    Err(_) => break self.put(message).map(|()| dropped).map_err(|error| (dropped, error)),
+                    Err(_) => {
+                        let put = self.put(&mut tx.passed, message, real.is_ok());
+                        break put.map(|()| dropped).map_err(|error| (dropped, error));
+                    }
                 },
                 Err(error) => break Err((dropped, error)),
             }
@@ -400,8 +425,9 @@ impl Game {
 
     fn grant(&mut self, tx: &mut Putter, input: &mut Unstructured<'_>) {
         let max = any_len(input);
-        let place = self.claim(max);
-        let mut grant = match (tx.handle.try_reserve(max), &place) {
+        let real = tx.handle.try_reserve(max);
+        let place = self.claim(&mut tx.passed, max, real.is_ok());
+        let mut grant = match (real, &place) {
             (Ok(grant), Ok(_)) => grant,
             (real, must) => return assert_eq!(real.err(), must.err()),
         };
@@ -426,10 +452,12 @@ impl Game {
                 } else if in_time {
                     assert_eq!(grant.commit(len), Ok(()));
                     assert!(self.model.commit(place, message));
+                    tx.passed = false;
                     return;
-                } else if let Ok(elsewhere) = self.model.claim() {
+                } else if let Ok(elsewhere) = self.claim(&mut true, len, true) {
                     assert_eq!(grant.commit(len), Ok(()));
                     assert!(self.model.commit(elsewhere, message));
+                    tx.passed = false;
                 }
             }
         }
@@ -598,7 +626,7 @@ impl Game {
             self.recv(&mut rx, LONGEST);
         }
         assert_eq!(self.model.count(|kind| kind != Kind::Free), 0, "every slot is free");
-        let mut tx = self.ring.sender().unwrap();
+        let mut tx = Putter::new(self.ring.sender().unwrap());
         self.living.0 = 1;
         (0..=self.model.slots.len()).for_each(|_| self.send(&mut tx, LONGEST));
         assert_eq!(self.model.count(|kind| kind == Kind::Full), self.model.slots.len(), "and can be used");

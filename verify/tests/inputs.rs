@@ -163,7 +163,7 @@ fn whatever_is_attached_to_is_refused_or_bears_every_verb() {
 
 #[test]
 fn whatever_is_written_into_what_adapters_share_they_answer() {
-    holds("adapters", 500);
+    holds("adapters", 1_000);
 }
 
 #[test]
@@ -173,12 +173,12 @@ fn whatever_is_typed_is_understood_or_answered() {
 
 #[test]
 fn whatever_is_written_into_a_ring_is_an_error_at_worst() {
-    holds("hostile", 600);
+    holds("hostile", 1_000);
 }
 
 #[test]
 fn whatever_is_written_into_a_crowded_ring_is_an_error_at_worst() {
-    holds("crowded", 600);
+    holds("crowded", 1_000);
 }
 
 #[test]
