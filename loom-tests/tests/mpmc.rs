@@ -388,6 +388,32 @@ fn senders_who_pass_each_other_over_come_to_an_end() {
     .reaches("([true, true, true], [2, 1, 3])", "another did");
 }
 
+/// Three that pass each other over in two slots: the second one's verb is still the one that passed over the first.
+#[test]
+fn a_writer_who_came_later_is_passed_over_only_after_full() {
+    check(|run| {
+        let ring = SlotRig::new(2);
+        let [mut one, mut two, mut three, mut four] = [1, 2, 3, 4].map(|party| ring.side(party));
+        let slow = one.claim().expect("there is room");
+        let given_up = two.claim().expect("there is room");
+        two.abort(&given_up);
+        let refused = two.claim().expect("behind the first");
+        assert!(!fill(&mut one, &slow, 1), "it was passed over");
+        let given_up = one.claim().expect("its own slot");
+        one.abort(&given_up);
+        let _open = three.claim().expect("behind the second");
+        assert!(!fill(&mut two, &refused, 2), "it was passed over, too");
+        let given_up = four.claim().expect("the second one's slot");
+        four.abort(&given_up);
+        let again = two.claim().map(drop);
+        run.outcome((again, two.claim().map(drop)));
+    })
+    .reaches(
+        "(Err(Full), Ok(()))",
+        "the third claimed while the second was at it, not while it was at it again",
+    );
+}
+
 // --- cursors and hints: each participant goes by its own, and jumps to where others say they are ---
 
 #[test]

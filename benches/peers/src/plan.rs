@@ -83,7 +83,7 @@ fn iceoryx2() -> Vec<(&'static str, Key, Cell)> {
     Vec::new()
 }
 
-/// Its cells, as [`iceoryx2`].
+/// Its cells, as [`iceoryx2()`].
 #[cfg(boost)]
 fn boost() -> Vec<(&'static str, Key, Cell)> {
     vec![
@@ -99,7 +99,7 @@ fn boost() -> Vec<(&'static str, Key, Cell)> {
     Vec::new()
 }
 
-/// Its cells, as [`iceoryx2`].
+/// Its cells, as [`iceoryx2()`].
 #[cfg(zeromq)]
 fn zeromq() -> Vec<(&'static str, Key, Cell)> {
     vec![
