@@ -178,15 +178,21 @@ impl Stopwatch {
 #[must_use]
 pub fn whereabouts(of: &str) -> String {
     let read = |name: &str| std::fs::read_to_string(format!("/proc/{of}/{name}")).unwrap_or_default();
-    let stat = read("stat");
-    // Behind its name, which may contain anything, in parentheses.
-    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()).unwrap_or('?');
+    let state = state(of);
     let times = read("schedstat");
     let mut times =
         times.split_ascii_whitespace().map(|word| word.parse().map_or(Duration::ZERO, Duration::from_nanos));
     let mut next = || times.next().unwrap_or_default();
     let (on_core, waited) = (next(), next());
     format!("state {state}, in {:?}, {on_core:.1?} on a core, {waited:.1?} without one", read("wchan"))
+}
+
+/// Its state as proc(5) has it: `R` if it computes or waits for a core, `?` if it is gone. `of` as in [`whereabouts`].
+#[must_use]
+pub fn state(of: &str) -> char {
+    let stat = std::fs::read_to_string(format!("/proc/{of}/stat")).unwrap_or_default();
+    // Behind its name, which may contain anything, in parentheses.
+    stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()).unwrap_or('?')
 }
 
 #[cfg(test)]

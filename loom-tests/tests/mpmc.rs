@@ -377,17 +377,41 @@ fn senders_who_pass_each_other_over_come_to_an_end() {
         let given_up = two.claim().expect("there is room");
         two.abort(&given_up);
         let writer = thread::spawn(move || fill(&mut one, &first, 1) || put(&mut one, 1));
-        let other = thread::spawn(move || fill(&mut three, &last, 3) || put(&mut three, 3));
         let mine = put(&mut two, 2);
-        let sent = [writer.join().unwrap(), mine, other.join().unwrap()];
-        run.outcome((sent, ring.drain(0)));
+        let first = writer.join().unwrap();
+        // Stopped all the time.
+        let last = fill(&mut three, &last, 3) || put(&mut three, 3);
+        run.outcome(([first, mine, last], ring.drain(0)));
+    })
+    .reaches("([true, false, true], [1, 3])", "the first committed: its message is before the free place")
+    .reaches("([true, true, true], [1, 2, 3])", "it took the place behind it, for which it was passed over")
+    .reaches("([true, true, true], [2, 1, 3])", "another did");
+}
+
+/// Three that pass each other over in two slots: the second one's verb is still the one that passed over the first.
+#[test]
+fn a_writer_who_came_later_is_passed_over_only_after_full() {
+    check(|run| {
+        let ring = SlotRig::new(2);
+        let [mut one, mut two, mut three, mut four] = [1, 2, 3, 4].map(|party| ring.side(party));
+        let slow = one.claim().expect("there is room");
+        let given_up = two.claim().expect("there is room");
+        two.abort(&given_up);
+        let refused = two.claim().expect("behind the first");
+        assert!(!fill(&mut one, &slow, 1), "it was passed over");
+        let given_up = one.claim().expect("its own slot");
+        one.abort(&given_up);
+        let _open = three.claim().expect("behind the second");
+        assert!(!fill(&mut two, &refused, 2), "it was passed over, too");
+        let given_up = four.claim().expect("the second one's slot");
+        four.abort(&given_up);
+        let again = two.claim().map(drop);
+        run.outcome((again, two.claim().map(drop)));
     })
     .reaches(
-        "([false, true, true], [3, 2])",
-        "the first was passed over, and the place it left is behind a message",
-    )
-    .reaches("([true, false, true], [1, 3])", "the first committed in time")
-    .reaches("([true, false, true], [3, 1])", "it was passed over, and took the place for which it was");
+        "(Err(Full), Ok(()))",
+        "the third claimed while the second was at it, not while it was at it again",
+    );
 }
 
 // --- cursors and hints: each participant goes by its own, and jumps to where others say they are ---

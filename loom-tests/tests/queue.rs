@@ -348,7 +348,7 @@ fn who_takes_a_dead_ones_message_tells_first() {
 
 #[test]
 fn a_message_is_told_or_was_there_when_somebody_asked() {
-    check_bounded(2, |run| {
+    check_bounded(3, |run| {
         let view = queue(4, 2);
         let there = view.clone();
         let sender = thread::spawn(move || {

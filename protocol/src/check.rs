@@ -63,7 +63,7 @@ pub fn alone(config: &Config, state: &mut State, p: usize) -> Result<(usize, &'s
 }
 
 /// Runs a process while all others are stopped. How many transitions its verb took; and a sender gets whatever slot there
-/// is, with this verb or one of the next: each passes over one writer who is in the way.
+/// is, with this verb or the next, which passes over all writers who were there when it began.
 pub fn goes_on(config: &Config, state: &State, p: usize) -> Result<usize, Fault> {
     let mut state = *state;
     let refused = |state: &mut State| {
@@ -71,14 +71,10 @@ pub fn goes_on(config: &Config, state: &State, p: usize) -> Result<usize, Fault>
         let fault = matches!(answer, "Full" | "waits") && !state.is_full_of_messages(config);
         Ok((steps, fault))
     };
-    let (steps, mut again) = refused(&mut state)?;
-    for _ in 0..config.slots {
-        if !again {
-            return Ok(steps);
-        }
-        again = refused(&mut state)?.1;
-    }
-    if again { Err(Fault::Blocked) } else { Ok(steps) }
+    let begins = state.proc[p].pc == Pc::Idle;
+    let (steps, again) = refused(&mut state)?;
+    let blocked = again && (begins || refused(&mut state)?.1);
+    if blocked { Err(Fault::Blocked) } else { Ok(steps) }
 }
 
 /// Where no process owns anything except the dead: sweeps them, drains the ring, fills it and drains it again.

@@ -1,4 +1,4 @@
-//! Breadth first through all states, so that the first fault found has a shortest trace. Every state is kept, 32 bytes
+//! Breadth first through all states, so that the first fault found has a shortest trace. Every state is kept, 36 bytes
 //! and its parent: nothing rests on a hash being unique.
 
 use std::collections::BTreeSet;
@@ -128,7 +128,8 @@ impl Alone {
             if !pc.is_alive() || pc == Pc::Idle && !config.role(p).is_sender() {
                 continue;
             }
-            let steps = match self.runs.entry([packed[p], packed[6], packed[7], dead, p as u32]) {
+            let own = p as u32 | u32::from(state.proc[p].bound) << 8;
+            let steps = match self.runs.entry([packed[p], packed[6], packed[7], dead, own]) {
                 std::collections::hash_map::Entry::Occupied(known) => *known.get(),
                 std::collections::hash_map::Entry::Vacant(new) => {
                     *new.insert(check::goes_on(config, state, p)? as u8)

@@ -234,8 +234,8 @@ pub struct Proc {
     pub target: u8,
     /// Delivers again; gives the kept slot back; has left something of the dead one where it was.
     pub tag: bool,
-    /// A sender has passed over a writer, or was passed over; and has committed nothing since.
-    pub passed: bool,
+    /// Where a sender first met a word of the lap before, since it last committed; 0 where it has not.
+    pub bound: u8,
     /// Ghost: since the verb began there was a moment at which its negative answer was right.
     pub excuse: bool,
     /// Ghost: all messages of sends that had returned when this one began are before this position.
@@ -331,6 +331,10 @@ impl State {
         for (proc, role) in self.proc.iter_mut().zip(config.roles) {
             if proc.pos > 0 {
                 proc.pos = oldest(proc.pos / n) * n + proc.pos % n;
+            }
+            if proc.bound > 0 {
+                // What is being written is not older.
+                proc.bound = proc.bound.saturating_sub(by * n).max(self.tail - n);
             }
             if proc.word.lap > 0 {
                 proc.word.lap = oldest(proc.word.lap);

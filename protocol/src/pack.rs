@@ -1,11 +1,11 @@
-//! A state in 32 bytes and back: a word for each process, two for the slots and the scalars. What does not fit is refused
+//! A state in 36 bytes and back: a word for each process, two for the slots and the scalars, one for the senders' bounds. What does not fit is refused
 //! and not cut off.
 
 use crate::model::{BASE, Kind, PROCS, Pc, Proc, Slot, State, Word};
 use crate::table::Config;
 
-/// 32 bytes that say the same.
-pub type Packed = [u32; 8];
+/// 36 bytes that say the same.
+pub type Packed = [u32; 9];
 
 impl Word {
     fn pack(self) -> u32 {
@@ -26,7 +26,7 @@ impl Proc {
         let pc = self.pc as u32 & 31;
         let aux = if sender { state.ahead(self.after) } else { self.target };
         assert!(
-            self.pos < 32 && self.k < 4 && self.n < 4 && self.kept < 4 && aux < 16 && self.word.lap < 8,
+            self.pos < 32 && self.k < 4 && self.n < 4 && self.kept < 4 && aux < 16 && self.bound < 32,
             "no room for {self:?}"
         );
         pc | u32::from(self.pos) << 5
@@ -34,8 +34,6 @@ impl Proc {
             | u32::from(self.n) << 12
             | u32::from(self.kept) << 14
             | self.word.pack() << 16
-            // In the place of the highest bit of the lap, which is no higher than this.
-            | u32::from(self.passed) << 19
             | u32::from(aux) << 26
             | u32::from(self.tag) << 30
             | u32::from(self.excuse) << 31
@@ -51,11 +49,11 @@ impl Proc {
             k: (bits >> 10 & 3) as u8,
             n: (bits >> 12 & 3) as u8,
             kept: (bits >> 14 & 3) as u8,
-            word: Word::unpack(bits >> 16 & 0b11_1111_0111),
+            word: Word::unpack(bits >> 16 & 1023),
             target: if sender { 0 } else { aux },
             tag: bits >> 30 & 1 == 1,
             excuse: bits >> 31 == 1,
-            passed: bits >> 19 & 1 == 1,
+            bound: 0,
             after: if sender { head + aux } else { 0 },
         }
     }
@@ -67,11 +65,12 @@ impl State {
         pos.saturating_sub(self.head)
     }
 
-    /// As 32 bytes. The state must be clamped.
+    /// As 36 bytes. The state must be clamped.
     pub fn pack(&self, config: &Config) -> Packed {
-        let mut out = [0; 8];
+        let mut out = [0; 9];
         for (p, role) in config.roles.iter().enumerate() {
             out[p] = self.proc[p].pack(self, role.is_sender());
+            out[PROCS + 2] |= u32::from(self.proc[p].bound) << (5 * p);
         }
         let n = config.slots as u8;
         let (length, sent) = (self.tail - self.head, self.ahead(self.sent));
@@ -117,6 +116,7 @@ impl State {
         }
         for (p, role) in config.roles.iter().enumerate() {
             state.proc[p] = Proc::unpack(packed[p], state.head, role.is_sender());
+            state.proc[p].bound = (packed[PROCS + 2] >> (5 * p) & 31) as u8;
         }
         state
     }

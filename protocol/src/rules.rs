@@ -97,7 +97,6 @@ pub fn settle(config: &Config, state: &mut State) {
             }
             Pc::MoveTail if pos != state.tail => proc.go(Pc::Write),
             Pc::Commit if plain && config.role(p) != Role::Grant && behind != own(Writing) => {
-                proc.passed = true;
                 proc.go(Pc::GiveLoad);
             }
             Pc::LoadHead | Pc::AtHead => {
@@ -149,8 +148,8 @@ impl Proc {
 
     /// Again from the start of the verb.
     pub fn retry(&mut self, pc: Pc, pos: u8) {
-        let Proc { kept, passed, excuse, after, .. } = *self;
-        *self = Proc { pc, pos, kept, passed, excuse, after, ..Proc::default() };
+        let Proc { kept, bound, excuse, after, .. } = *self;
+        *self = Proc { pc, pos, kept, bound, excuse, after, ..Proc::default() };
     }
 
     /// The verb is over.

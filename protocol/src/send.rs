@@ -31,6 +31,9 @@ pub fn step(config: &Config, s: &mut State, p: usize, choice: usize, settle: boo
         }
         Pc::AtTail => {
             let w = s.slot[at].word;
+            if w.lap + 1 == lap && s.proc[p].bound == 0 {
+                s.proc[p].bound = pos;
+            }
             let next = if w == Word::new(lap, Free, 0) {
                 Pc::Claim
             } else if w.lap >= lap && config.has(Bug::NoHelp) {
@@ -41,7 +44,9 @@ pub fn step(config: &Config, s: &mut State, p: usize, choice: usize, settle: boo
                 Pc::HelpTail
             } else if w.lap + 1 < lap || w.kind == Free {
                 return Act::Bad(Fault::Corrupt);
-            } else if !is_in_the_way(config, w, s.proc[p].passed) || config.has(Bug::FullWithoutLookAhead) {
+            } else if !is_in_the_way(config, w, pos - n < s.proc[p].bound)
+                || config.has(Bug::FullWithoutLookAhead)
+            {
                 return full(config, s, p);
             } else if config.has(Bug::PinHeldBlindly) {
                 Pc::PinHeld
@@ -142,7 +147,7 @@ pub fn step(config: &Config, s: &mut State, p: usize, choice: usize, settle: boo
             let lap = q / n;
             if v == Word::new(lap, Free, 0) {
                 s.proc[p].pc = Pc::PinHeld;
-            } else if v.lap + 1 == lap && is_in_the_way(config, v, s.proc[p].passed) {
+            } else if v.lap + 1 == lap && is_in_the_way(config, v, q - n < s.proc[p].bound) {
                 s.proc[p].k += 1;
                 if k + 1 == n {
                     return full(config, s, p);
@@ -162,7 +167,6 @@ pub fn step(config: &Config, s: &mut State, p: usize, choice: usize, settle: boo
                 _ => RPinned,
             };
             let pinned = s.cas(at, seen, Word::new(lap, kind, usize::from(seen.owner)));
-            s.proc[p].passed |= pinned && seen.kind == Writing;
             s.proc[p].retry(if pinned { Pc::HelpTail } else { Pc::LoadTail }, pos);
             Act::Run
         }
@@ -170,11 +174,12 @@ pub fn step(config: &Config, s: &mut State, p: usize, choice: usize, settle: boo
     }
 }
 
-/// A word of the lap before that is passed over for a free slot behind it: held, or being written. But of writers each
-/// verb passes over one only, and none once it was passed over itself: else they could do it to each other for ever.
-fn is_in_the_way(config: &Config, word: Word, passed: bool) -> bool {
+/// A word of the lap before that is passed over for a free slot behind it: held, or being written by somebody whose claim
+/// is `older` than this verb's first sight of such a word. Not of who claimed since: else they could do it to each other for
+/// ever.
+fn is_in_the_way(config: &Config, word: Word, older: bool) -> bool {
     let writer = word.kind == Writing && !config.has(Bug::FullAtWriter);
-    word.kind.is_held() || writer && (!passed || config.has(Bug::PassesOverMany))
+    word.kind.is_held() || writer && (older || config.has(Bug::PassesOverAll))
 }
 
 /// CAS FREE -> WRITING. What the slot carried before is void now.
@@ -201,7 +206,9 @@ fn commit(config: &Config, s: &mut State, p: usize) -> Act {
         s.cas(at, Word::new(lap, Writing, p), full)
     };
     let proc = &mut s.proc[p];
-    proc.passed = !done;
+    if done {
+        proc.bound = 0;
+    }
     if !done && config.role(p) == Role::Grant && kept == 0 {
         // The bytes are the caller's: they stay where they are until another slot has them.
         proc.retry(Pc::LoadTail, pos);
@@ -260,7 +267,7 @@ fn next_of_batch(config: &Config, s: &mut State, p: usize, next: Pc) -> Act {
 fn full(config: &Config, s: &mut State, p: usize) -> Act {
     let proc = &mut s.proc[p];
     if proc.kept > 0 {
-        proc.passed = false;
+        proc.bound = 0;
         proc.retry(Pc::LoadTail, proc.pos);
         return Act::Again;
     }

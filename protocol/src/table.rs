@@ -40,8 +40,8 @@ pub enum Bug {
     FullWhereTaken,
     /// A slot that is written is taken for full, whatever is free behind it.
     FullAtWriter,
-    /// A sender passes over as many writers as it meets, until it has sent.
-    PassesOverMany,
+    /// A sender passes over every writer that it meets, however late that one came.
+    PassesOverAll,
     /// A held slot at the tail is taken for full, whatever is free behind it.
     FullWithoutLookAhead,
     /// A held slot at the tail is pinned, whether anything is free behind it or not.
@@ -253,7 +253,7 @@ pub const BUGS: &[Seeded] = &[
     seeded(Bug::FullByCount, Config::new(2, &[Send, Recv, Recv], 0), Fault::WrongFull),
     seeded(Bug::FullWhereTaken, Config::new(2, &[Send, Send], 0), Fault::WrongFull),
     seeded(Bug::FullAtWriter, Config::new(2, &[GiveUp, GiveUp, Recv], 0).cursors(), Fault::Blocked),
-    seeded(Bug::PassesOverMany, Config::new(3, &[Send, GiveUp, Send], 0).cursors(), Fault::Livelock),
+    seeded(Bug::PassesOverAll, Config::new(3, &[Send, GiveUp, Send], 0).cursors(), Fault::Livelock),
     seeded(Bug::FullWithoutLookAhead, Config::new(2, &[Send, Recv, Recv], 0), Fault::WrongFull),
     seeded(Bug::PinHeldBlindly, Config::new(2, &[Send, Recv, Recv], 0), Fault::Blocked),
     seeded(Bug::NoHelp, Config::new(2, &[Send, Send], 0), Fault::Blocked),

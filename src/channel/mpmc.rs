@@ -16,6 +16,7 @@ use crate::ring::observe::holds_before;
 use crate::ring::sweep::keep;
 use crate::sync::{Deadline, MAX_VOIDS, PATIENCE_MAX, Pace, TRIES_PER_LEASE_CHECK, fork_epoch};
 use crate::view::SlotView;
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -271,11 +272,11 @@ impl Sender {
         Err(self.end.side.voided_for_ever().into())
     }
 
-    /// How often in a row a sender that keeps to the protocol may be passed over. A receiver that does so waits twice as
+    /// How often in a row a sender that keeps to the protocol may be passed over. A participant that does so waits twice as
     /// long the next time, until nobody is passed over any more who is not stopped between claim and commit.
     pub(super) fn most_voids(&self) -> u32 {
-        let by_each_receiver = PATIENCE_MAX.ilog2() + 1;
-        MAX_VOIDS + by_each_receiver * self.end.side.view().geometry.participants
+        let by_each = PATIENCE_MAX.ilog2() + 1;
+        MAX_VOIDS + by_each * self.end.side.view().geometry.participants
     }
 
     /// Sends a copy of `message`, waiting for room as long as it takes.
@@ -552,8 +553,12 @@ impl Sender {
             space.notify_all();
         };
         let (mut claimed, mut slept) = (None, false);
+        let time_passed = Cell::new(false);
         let ready = |look| {
             side.glances(look == Look::Glance);
+            if time_passed.take() {
+                side.waits_no_longer();
+            }
             if !side.looks_full() {
                 claimed = Some(side.claim()).filter(|claim| !matches!(claim, Err(SendError::Full)));
                 if side.suspect().is_some_and(|suspect| last_look.passed(LOOK) && members.look_at(suspect)) {
@@ -569,6 +574,7 @@ impl Sender {
             }
         };
         let gone = || {
+            time_passed.set(true);
             if members.look_around() {
                 swept();
             }
@@ -600,7 +606,7 @@ impl Sender {
         }
     }
 
-    /// Fills and commits. `false` if a receiver has passed the position over meanwhile: to be sent again.
+    /// Fills and commits. `false` if somebody has passed the position over meanwhile: to be sent again.
     #[inline(always)]
     fn put(&mut self, claim: &Claim, message: &[u8]) -> bool {
         self.end.side.write(claim, message);

@@ -9,7 +9,7 @@
 //!   FREE(L) -claim-> WRITING(L,o) -commit-> FULL(L) -take-> READING(L,o) -release-> FREE(L+1)
 //!                        |                     '----peek--> PEEKED(L,o)  --ack----> FREE(L+1)
 //!                        '-abort-> FREE(L+1)
-//!   pin, by anyone: WRITING(L) -> PINNED(L)     READING(L-1) or PINNED(L-1) -> PINNED(L)
+//!   pin, by anyone: WRITING(L) -> PINNED(L)     WRITING(L-1), READING(L-1) or PINNED(L-1) -> PINNED(L)
 //!                                               PEEKED(L-1) or RPINNED(L-1) -> RPINNED(L)
 //!   PINNED(L,o), RPINNED(L,o) -give back, by o-> FREE(L+1)
 //! ```
@@ -61,8 +61,8 @@ pub struct Side {
     pub(super) pauses: u32,
     /// How long the next writer in the way is waited for; see `pin`.
     pub(super) patience: u32,
-    /// A writer was passed over for a slot behind it, or this sender was passed over; and nothing was committed since.
-    pub(super) passed: bool,
+    /// Where this sender first found a slot in its way, since it last committed or heard that the ring is full; see `pin`.
+    pub(super) bound: Option<u64>,
     pub(super) suspect: Option<u32>,
     /// Where a walk past places in the way last found a free slot, and a full one; see `pin`.
     pub(super) free_seen: u64,
@@ -134,7 +134,7 @@ impl Side {
             crowd: 0,
             pauses: 1,
             patience: 1,
-            passed: false,
+            bound: None,
             suspect: None,
             free_seen: 0,
             full_seen: 0,
@@ -193,12 +193,15 @@ impl Side {
         self.claimed(run.start.wrapping_add(index as u64))
     }
 
-    /// Whether the slot at the tail is taken by a message of the lap before: a cheap look, for who waits.
+    /// Whether the slot at the tail is taken by a message of the lap before, or by a writer in front of one: a cheap look,
+    /// for who waits, since the exchange of `claim` takes the line away from its writer.
     #[inline(always)]
     pub fn looks_full(&self) -> bool {
-        // ord(mpmc.state) Relaxed <- Side::let_go: a look; `claim` decides.
-        let word = SlotWord(self.view.state(self.view.slot(self.tail)).load(Relaxed));
-        word.kind() == Some(Full) && word.ahead_of(self.view.lap(self.tail)) == -1
+        match self.seen_at(self.tail) {
+            (Some(Full), -1) => true,
+            (Some(Writing), -1) => self.seen_at(self.tail.wrapping_add(1)) == (Some(Full), -1),
+            _ => false,
+        }
     }
 
     #[inline(always)]
@@ -260,12 +263,15 @@ impl Side {
         // ord(mpmc.state) Release -> Side::take_first: payload and length before the news of them.
         // ord(mpmc.state) Relaxed on failure: voided; nothing of the word's is used.
         let done = self.view.state(claim.slot).compare_exchange(writing.0, full.0, Release, Relaxed).is_ok();
-        self.passed = !done;
+        if done {
+            self.bound = None;
+        }
         done
     }
 
     /// Gives a claimed slot back unsent.
-    pub fn abort(&self, claim: &Claim) {
+    pub fn abort(&mut self, claim: &Claim) {
+        self.bound = None;
         self.let_go(claim.slot, SlotWord::owned(claim.lap, Writing, self.me));
     }
 

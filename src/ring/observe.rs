@@ -112,7 +112,7 @@ pub fn holds_before(view: &SlotView, position: u64) -> bool {
         at = at.wrapping_sub(1);
         match seen(view, at) {
             (Some(Full), 0) => return true,
-            // Receivers have come here, and so past all before: nobody claims a slot again that they have not passed.
+            // Receivers have come here, or senders a lap later, who pass no message: so none is left before it.
             (Some(Reading | Peeked), 0) | (_, 2..) => return false,
             (kind, 1) if kind != Some(Free) => return false,
             // Given back by who read it, or by who was to fill it; or being filled; or void.

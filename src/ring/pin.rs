@@ -8,7 +8,7 @@
 
 use crate::error::{Corrupt, RecvError, SendError};
 use crate::layout::SlotKind::{Free, Full, Peeked, PeekedPinned, Pinned, Writing};
-use crate::layout::{SlotKind, SlotWord};
+use crate::layout::{SlotKind, SlotWord, is_behind};
 use crate::ring::mpmc::{CROWD, Side, later};
 use crate::sync::Ordering::{Acquire, Relaxed};
 use crate::sync::{MAX_LOOKS, PATIENCE_MAX, PATIENCE_MIN, PAUSES_MAX, UNHEARD, spin_hint};
@@ -51,17 +51,22 @@ impl Side {
     pub(super) fn claim_refused(&mut self, word: SlotWord, looks: &mut u32) -> Result<(), SendError> {
         let at = self.tail;
         self.spend(looks, LOOKS_PER_ATTEMPT, at)?;
+        if word.ahead_of(self.view.lap(at)) == -1 {
+            self.bound.get_or_insert(at);
+        }
         match (word.kind(), word.ahead_of(self.view.lap(at))) {
             (None, _) => return Err(Corrupt::new("slot state", word.0, at).into()),
             // Used, by now or long ago: others are here.
             (_, 0..) => self.skip_claimed(at, looks)?,
             (Some(Full), -1) => return Err(self.full()),
             (Some(kind), -1) if kind == Writing || kind.is_held() => {
-                self.suspect = Some(word.owner());
-                if !self.may_pass(kind) {
+                let same = self.suspect.replace(word.owner()) == Some(word.owner());
+                if !self.may_pass(kind, at) {
                     return Err(self.full());
                 }
-                if self.free_behind(at, looks)? && (kind != Writing || self.writer_stays(at, word, looks)?) {
+                // Whoever was waited for in vain just now is not waited for again.
+                let waits = kind == Writing && !same;
+                if self.free_behind(at, looks)? && (!waits || self.writer_stays(at, word, looks)?) {
                     self.step_over_held(at, word, kind);
                 }
             }
@@ -70,16 +75,25 @@ impl Side {
         Ok(())
     }
 
-    /// Whether a slot of that kind may be passed over for a free one behind it. Of writers one at most, until something was
-    /// sent or the ring is full, and none by whom others passed over: else they could do it to each other for ever, each
-    /// leaving a free slot behind.
-    fn may_pass(&self, kind: SlotKind) -> bool {
-        kind.is_held() || kind == Writing && !self.passed
+    /// Whether the slot of the position a lap before `at` may be passed over for a free one behind it. A writer only if it
+    /// claimed before this sender first found something in its way: those that senders pass over claim again, each
+    /// leaves a free slot behind, and so they could do it to each other for ever.
+    fn may_pass(&self, kind: SlotKind, at: u64) -> bool {
+        let claimed = at.wrapping_sub(self.view.slots());
+        kind.is_held() || kind == Writing && self.bound.is_some_and(|bound| is_behind(claimed, bound))
     }
 
+    /// Said once, that ends a verb; while waiting it is found again and again.
     fn full(&mut self) -> SendError {
-        self.passed = false;
+        if self.reach == u64::MAX {
+            self.bound = None;
+        }
         SendError::Full
+    }
+
+    /// For who waits: it has waited long enough for those that claimed meanwhile.
+    pub fn waits_no_longer(&mut self) {
+        self.bound = None;
     }
 
     fn skip_claimed(&mut self, at: u64, looks: &mut u32) -> Result<(), Corrupt> {
@@ -117,7 +131,7 @@ impl Side {
                     self.free_seen = next;
                     return Ok(true);
                 }
-                (Some(kind), -1) if self.may_pass(kind) => {}
+                (Some(kind), -1) if self.may_pass(kind, next) => {}
                 (Some(Full | Writing), -1) => return Err(self.full()),
                 (None, _) => return Err(Corrupt::new("slot state", word.0, next).into()),
                 _ => return Ok(false),
@@ -139,7 +153,6 @@ impl Side {
         // ord(mpmc.state) Relaxed: nothing but the word is passed on; who sees tail moved sees it (mpmc.end).
         // ord(mpmc.state) Relaxed on failure: the caller looks again.
         if state.compare_exchange(word.0, pinned.0, Relaxed, Relaxed).is_ok() {
-            self.passed |= word.kind() == Some(Writing);
             self.used_to(at.wrapping_add(1));
         }
     }
@@ -191,7 +204,7 @@ impl Side {
                 }
                 (Some(Writing | Pinned | PeekedPinned), 0) => {}
                 (Some(Free), 0) | (_, ..0) => return Err(RecvError::Empty),
-                // A message behind was there and is gone: then this position was void before, or is by now.
+                // A message behind was there and is gone, then this position was void before, or is by now; or given up.
                 _ => {
                     // ord(mpmc.state) Relaxed <- Side::commit: no older than what the look behind it implies.
                     let now = self.view.state(self.view.slot(at)).load(Relaxed);

@@ -22,7 +22,7 @@ pub const ROUNDS_BEFORE_SLEEP: u32 = 15;
 /// Empty probes before such a yield: two or three microseconds.
 pub const PROBES_PER_ROUND: u32 = 100;
 
-/// How often a receiver looks at a slot that somebody fills while a later message waits, before it passes it over: a
+/// How often others look at a slot that somebody fills while a later message or place waits, before they pass it over: a
 /// sender that runs has committed by then. More for longer slots; doubled, up to [`PATIENCE_MAX`], each time it does.
 pub const PATIENCE_MIN: u32 = 64;
 /// How long a participant leaves an end alone at which others were faster, at most: pauses, doubled each time. Its line

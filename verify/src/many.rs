@@ -67,32 +67,36 @@ impl Slots {
         })
     }
 
-    /// The next slot, if one may be had. `passed`: a writer was passed over for it, or was by others what this sender wrote,
-    /// and nothing was sent since: then no writer is passed over.
-    fn claim(&mut self, passed: &mut bool) -> Result<Place, SendError> {
+    /// The next slot, if one may be had. `bound`: where this sender first found a slot in its way since it last sent; only
+    /// who wrote before that is passed over.
+    fn claim(&mut self, bound: &mut Option<u64>) -> Result<Place, SendError> {
+        let n = self.slots.len() as u64;
         loop {
-            let writers = !*passed;
-            let may_pass = |kind| kind == Kind::Held || kind == Kind::Writing && writers;
             let (place, lap, kind) = self.at(self.tail);
+            if lap.wrapping_sub(place.lap) == BEFORE {
+                bound.get_or_insert(self.tail);
+            }
+            let writers_end = bound.map_or(0, |bound| bound + n);
+            let may_pass = |kind, at| kind == Kind::Held || kind == Kind::Writing && at < writers_end;
             match (lap.wrapping_sub(place.lap), kind) {
                 (0, Kind::Free) => {
                     self.slots[place.slot].1 = Kind::Writing;
                     self.tail += 1;
                     return Ok(place);
                 }
-                (BEFORE, kind) if may_pass(kind) => {
-                    let free = self.behind(self.tail).find(|&(lap, kind)| !(lap == BEFORE && may_pass(kind)));
-                    if free != Some((0, Kind::Free)) {
-                        *passed = false;
+                (BEFORE, kind) if may_pass(kind, self.tail) => {
+                    let free = (self.tail + 1..).zip(self.behind(self.tail));
+                    let free = free.map(|(at, (lap, kind))| (lap, kind, lap == BEFORE && may_pass(kind, at)));
+                    if free.into_iter().find(|(.., passed)| !passed) != Some((0, Kind::Free, false)) {
+                        *bound = None;
                         return Err(SendError::Full);
                     }
                     // Somebody still has it: this lap's place is void.
                     self.slots[place.slot] = (place.lap, Kind::Held);
-                    *passed |= kind == Kind::Writing;
                     self.tail += 1;
                 }
                 (BEFORE, _) => {
-                    *passed = false;
+                    *bound = None;
                     return Err(SendError::Full);
                 }
                 _ => self.tail += 1,
@@ -151,16 +155,16 @@ impl Slots {
     }
 }
 
-/// A sender, the slots of the grants that it forgot, and whether it passes over no writer now.
+/// A sender, the slots of the grants that it forgot, and what it knows of writers in its way.
 struct Putter {
     handle: Sender,
     forgotten: Vec<usize>,
-    passed: bool,
+    bound: Option<u64>,
 }
 
 impl Putter {
     fn new(handle: Sender) -> Self {
-        Putter { handle, forgotten: vec![], passed: false }
+        Putter { handle, forgotten: vec![], bound: None }
     }
 }
 
@@ -358,27 +362,27 @@ impl Game {
 
     /// A place for a message of so many bytes, or why there is none. Where the real ring had one: it asks a second time if
     /// somebody has come or left meanwhile.
-    fn claim(&mut self, passed: &mut bool, len: usize, is_real: bool) -> Result<Place, SendError> {
+    fn claim(&mut self, bound: &mut Option<u64>, len: usize, is_real: bool) -> Result<Place, SendError> {
         if len > LONGEST {
             return Err(SendError::TooLarge { len, max: LONGEST });
         }
-        match self.model.claim(passed) {
-            Err(SendError::Full) if is_real => self.model.claim(passed),
+        match self.model.claim(bound) {
+            Err(SendError::Full) if is_real => self.model.claim(bound),
             done => done,
         }
     }
 
-    fn put(&mut self, passed: &mut bool, message: Vec<u8>, is_real: bool) -> Result<(), SendError> {
-        let place = self.claim(passed, message.len(), is_real)?;
+    fn put(&mut self, bound: &mut Option<u64>, message: Vec<u8>, is_real: bool) -> Result<(), SendError> {
+        let place = self.claim(bound, message.len(), is_real)?;
         assert!(self.model.commit(place, message));
-        *passed = false;
+        *bound = None;
         Ok(())
     }
 
     fn send(&mut self, tx: &mut Putter, len: usize) {
         let message = self.message(len);
         let real = tx.handle.try_send(&message);
-        assert_eq!(real, self.put(&mut tx.passed, message, real.is_ok()));
+        assert_eq!(real, self.put(&mut tx.bound, message, real.is_ok()));
     }
 
     fn send_batch(&mut self, tx: &mut Putter, input: &mut Unstructured<'_>) {
@@ -387,7 +391,7 @@ impl Game {
         let real = tx.handle.try_send_batch(&messages);
         let (mut count, mut refused) = (0, Ok(()));
         for message in messages {
-            refused = self.put(&mut tx.passed, message, real.is_ok_and(|real| real > count));
+            refused = self.put(&mut tx.bound, message, real.is_ok_and(|real| real > count));
             if refused.is_err() {
                 break;
             }
@@ -401,10 +405,10 @@ impl Game {
         let real = tx.handle.force_send(&message);
         let mut dropped = 0;
         let must = loop {
-            match self.claim(&mut tx.passed, len, false) {
+            match self.claim(&mut tx.bound, len, false) {
                 Ok(place) => {
                     assert!(self.model.commit(place, message));
-                    tx.passed = false;
+                    tx.bound = None;
                     break Ok(dropped);
                 }
                 Err(SendError::Full) => match self.model.take(LONGEST) {
@@ -413,7 +417,7 @@ impl Game {
                         dropped += 1;
                     }
                     Err(_) => {
-                        let put = self.put(&mut tx.passed, message, real.is_ok());
+                        let put = self.put(&mut tx.bound, message, real.is_ok());
                         break put.map(|()| dropped).map_err(|error| (dropped, error));
                     }
                 },
@@ -426,7 +430,7 @@ impl Game {
     fn grant(&mut self, tx: &mut Putter, input: &mut Unstructured<'_>) {
         let max = any_len(input);
         let real = tx.handle.try_reserve(max);
-        let place = self.claim(&mut tx.passed, max, real.is_ok());
+        let place = self.claim(&mut tx.bound, max, real.is_ok());
         let mut grant = match (real, &place) {
             (Ok(grant), Ok(_)) => grant,
             (real, must) => return assert_eq!(real.err(), must.err()),
@@ -452,15 +456,16 @@ impl Game {
                 } else if in_time {
                     assert_eq!(grant.commit(len), Ok(()));
                     assert!(self.model.commit(place, message));
-                    tx.passed = false;
+                    tx.bound = None;
                     return;
-                } else if let Ok(elsewhere) = self.claim(&mut true, len, true) {
+                } else if let Ok(elsewhere) = self.claim(&mut None, len, true) {
                     assert_eq!(grant.commit(len), Ok(()));
                     assert!(self.model.commit(elsewhere, message));
-                    tx.passed = false;
+                    tx.bound = None;
                 }
             }
         }
+        tx.bound = None;
         self.model.give_back(place.slot);
     }
 

@@ -9,9 +9,9 @@ use crate::measure::{PayloadSource, Shape};
 use crate::mechanism::{
     Coalesced, CoalescedSignal, Copies, DatagramAdapter, EpolledPipes, EventFd, Fifo, FifoAdapter, Futex,
     Mechanism, Monitor, Mpmc, MpmcPark, MpmcSpin, MpmcYield, Park, Pipe, PipeAdapter, PolledPipes,
-    PosixQueue, PosixQueueAdapter, Queued, QueuedSignal, ScannedRings, SeqpacketAdapter, SharedRing, Slot,
-    Spin, Spsc, StreamAdapter, SysvQueue, SysvQueueAdapter, SysvRing, Tcp, Udp, UnixDatagram, UnixSeqpacket,
-    UnixStream,
+    PosixQueue, PosixQueueAdapter, PosixRing, PosixSemAdapter, QueueOfTypes, Queued, QueuedSignal,
+    ScannedRings, SeqpacketAdapter, SharedRing, Slot, Spin, Spsc, StreamAdapter, SysvQueue, SysvQueueAdapter,
+    SysvRing, SysvSemAdapter, Tcp, Udp, UnixDatagram, UnixSeqpacket, UnixStream,
 };
 use crate::rounds::Cell;
 
@@ -173,10 +173,6 @@ impl Entry {
         Entry { recovery: self.recovery.no(reason), ..self }
     }
 
-    fn no_cold(self, reason: &'static str) -> Entry {
-        Entry { cold: self.cold.no(reason), ..self }
-    }
-
     /// Loses messages if nobody waits for an answer.
     fn lossy(self, reason: &'static str) -> Entry {
         let (throughput, paced) = (self.throughput.no(reason), self.paced.no(reason));
@@ -193,8 +189,6 @@ impl Entry {
 pub(crate) fn all() -> Vec<Entry> {
     use Family::{Event, Floor, Memory, Packet, Slipring, Stream};
     let lossy = "no flow control: what the receiver's buffer has no room for is lost";
-    let janitor =
-        "whoever makes it here also starts a process that removes it again, and would be timed with it";
     let own_place = "a sender keeps its place in its own memory: a successor does not know where to go on";
     vec![
         Entry::of::<Spsc<Spin>>(Slipring).quick().awake(),
@@ -211,6 +205,8 @@ pub(crate) fn all() -> Vec<Entry> {
         Entry::adapter::<SeqpacketAdapter, UnixSeqpacket>().many::<SeqpacketAdapter>(),
         Entry::adapter::<PosixQueueAdapter, PosixQueue>().many::<PosixQueueAdapter>(),
         Entry::adapter::<SysvQueueAdapter, SysvQueue>().many::<SysvQueueAdapter>(),
+        Entry::adapter::<PosixSemAdapter, PosixRing>().no_recovery(own_place),
+        Entry::adapter::<SysvSemAdapter, SysvRing>().no_recovery(own_place),
         Entry::of::<Pipe>(Stream).quick().many::<Pipe>(),
         Entry::of::<Fifo>(Stream),
         Entry::of::<UnixStream>(Stream).quick(),
@@ -220,14 +216,16 @@ pub(crate) fn all() -> Vec<Entry> {
         Entry::of::<UnixDatagram>(Packet).many::<UnixDatagram>(),
         Entry::of::<UnixSeqpacket>(Packet).many::<UnixSeqpacket>(),
         Entry::of::<PosixQueue>(Packet).many::<PosixQueue>(),
-        Entry::of::<SysvQueue>(Packet).no_cold(janitor).many::<SysvQueue>(),
+        Entry::of::<SysvQueue>(Packet).many::<SysvQueue>(),
+        Entry { quick: false, ..Entry::select::<QueueOfTypes>(Packet) },
         Entry::of::<Udp>(Packet).lossy(lossy),
         Entry::of::<EventFd>(Event).no_recovery(
             "a sender that is killed between its two calls takes the leave to write with it for good",
         ),
         Entry { signals: Some(Cell::signals::<Queued>), ..Entry::of::<QueuedSignal>(Event) },
         Entry { signals: Some(Cell::signals::<Coalesced>), ..Entry::of::<CoalescedSignal>(Event) },
-        Entry::of::<SysvRing>(Memory).no_cold(janitor).no_recovery(own_place),
+        Entry::of::<SysvRing>(Memory).no_recovery(own_place),
+        Entry::of::<PosixRing>(Memory).no_recovery(own_place),
         Entry::of::<Monitor>(Memory).no_recovery(
             "a condition variable is not robust: a process that is killed in one can stop the others for good",
         ),

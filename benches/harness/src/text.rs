@@ -11,6 +11,17 @@ pub fn range(spread: &Spread) -> String {
     format!("{} ({}-{})", figure(median), figure(min), figure(max))
 }
 
+/// As [`range`], of nanoseconds, in the unit that fits the median.
+pub fn nanoseconds(spread: &Spread) -> String {
+    let (by, unit) = match spread.median {
+        median if median >= 1e6 => (1e6, "ms"),
+        median if median >= 1e3 => (1e3, "us"),
+        _ => (1.0, "ns"),
+    };
+    let Spread { median, min, max } = *spread;
+    format!("{} {unit}", range(&Spread { median: median / by, min: min / by, max: max / by }))
+}
+
 /// Three digits, no exponent.
 pub fn figure(value: f64) -> String {
     let magnitude = value.abs();
@@ -84,6 +95,9 @@ mod tests {
     fn figures_have_three_digits() {
         let shown = [0.0, 0.0001, 0.5, 3.456, 27.18, 1234.5].map(figure);
         assert_eq!(shown, ["0", "<0.001", "0.500", "3.46", "27.2", "1234"]);
+        let of = |median| nanoseconds(&Spread { median, min: median / 2.0, max: 2.0 * median });
+        assert_eq!(of(178.0), "178 (89.0-356) ns");
+        assert_eq!([of(32_264.0), of(1.5e6)], ["32.3 (16.1-64.5) us", "1.50 (0.750-3.00) ms"]);
         assert_eq!([999.0, 12_345.0, 5e6, 2.5e9].map(counted), ["999", "12.3 k", "5.00 M", "2.50 G"]);
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill, raise};
 use nix::unistd::{Pid, getpid, getppid, pause};
+use slipring::adapters::semset::Set;
 use slipring::{WaitStrategy, Wakeup};
 use slipring_harness::clock::Clock;
 use slipring_harness::cores::Cores;
@@ -18,9 +19,9 @@ use slipring_harness::measure::{
 use slipring_harness::mechanism::{
     Coalesced, CoalescedSignal, DatagramAdapter, EpolledPipes, EventFd, Fifo, FifoAdapter, Flavour, Futex,
     Mechanism, Monitor, Mpmc, MpmcPark, MpmcSpin, Park, Pipe, PipeAdapter, PolledPipes, PosixQueue,
-    PosixQueueAdapter, Queued, QueuedSignal, ReceiveMessage, ScannedRings, SendMessage, SeqpacketAdapter,
-    SharedRing, Spin, Spsc, StreamAdapter, SysvQueue, SysvQueueAdapter, SysvRing, Tcp, Udp, UnixDatagram,
-    UnixSeqpacket, UnixStream,
+    PosixQueueAdapter, PosixRing, PosixSemAdapter, QueueOfTypes, Queued, QueuedSignal, ReceiveMessage,
+    ScannedRings, SendMessage, SeqpacketAdapter, SharedRing, Spin, Spsc, StreamAdapter, SysvQueue,
+    SysvQueueAdapter, SysvRing, SysvSemAdapter, Tcp, Udp, UnixDatagram, UnixSeqpacket, UnixStream,
 };
 use slipring_harness::process::Pair;
 use slipring_harness::reference::{Placement, reference};
@@ -289,8 +290,8 @@ fn queues_and_semaphores_count_every_message_where_there_are_any() {
     check::<PosixQueue>();
     check::<SysvQueue>();
     check::<SysvRing>();
+    check::<PosixRing>();
     nobody_is_left();
-    // Another harness on this machine may have made objects meanwhile, but it also removes them.
     let left: Vec<String> = system_v_objects().into_iter().filter(|id| !before.contains(id)).collect();
     gone(&left);
 }
@@ -370,8 +371,13 @@ fn a_system_v_queue_goes_when_its_maker_is_killed() {
 
 /// Waits until none of these objects is there.
 fn gone(ids: &[String]) {
+    until_gone(system_v_objects, ids);
+}
+
+/// Another harness on this machine may have made some meanwhile, but it also removes them.
+fn until_gone<T: PartialEq + std::fmt::Debug>(there: impl Fn() -> Vec<T>, ids: &[T]) {
     let patience = std::time::Instant::now() + LIMIT;
-    while system_v_objects().iter().any(|id| ids.contains(id)) {
+    while there().iter().any(|id| ids.contains(id)) {
         assert!(std::time::Instant::now() < patience, "of {ids:?} some are still there");
         std::thread::yield_now();
     }
@@ -470,6 +476,8 @@ fn adapters_give_plausible_counts_and_leave_no_name() {
     latency_counts_every_round_trip::<SeqpacketAdapter>();
     latency_counts_every_round_trip::<PosixQueueAdapter>();
     latency_counts_every_round_trip::<SysvQueueAdapter>();
+    latency_counts_every_round_trip::<PosixSemAdapter>();
+    latency_counts_every_round_trip::<SysvSemAdapter>();
     throughput_counts_every_message::<PipeAdapter>();
     throughput_counts_every_message::<FifoAdapter>();
     throughput_counts_every_message::<StreamAdapter>();
@@ -477,6 +485,12 @@ fn adapters_give_plausible_counts_and_leave_no_name() {
     throughput_counts_every_message::<SeqpacketAdapter>();
     throughput_counts_every_message::<PosixQueueAdapter>();
     throughput_counts_every_message::<SysvQueueAdapter>();
+    let sets = || Set::all().unwrap().into_iter().map(Set::id).collect::<Vec<_>>();
+    let before = sets();
+    throughput_counts_every_message::<PosixSemAdapter>();
+    throughput_counts_every_message::<SysvSemAdapter>();
+    let left: Vec<i32> = sets().into_iter().filter(|id| !before.contains(id)).collect();
+    until_gone(sets, &left);
     let left = |name: &String| name.contains(&format!("slipring-harness-{}-", getpid()));
     assert_eq!(shared_memory().into_iter().filter(left).collect::<Vec<_>>(), [""; 0]);
 }
@@ -504,6 +518,7 @@ fn one_of_several_sources_is_found() {
     latency_counts_every_round_trip::<EpolledPipes>();
     latency_counts_every_round_trip::<ScannedRings>();
     latency_counts_every_round_trip::<SharedRing>();
+    unless_refused(latency::<QueueOfTypes>(&setting(), 56, PayloadSource::Registers));
     assert_eq!(own_rings(), [""; 0]);
 }
 
@@ -606,6 +621,9 @@ fn cold_starts_end_with_a_message() {
     check::<PosixQueue>();
     check::<PosixQueueAdapter>();
     check::<QueuedSignal>();
+    check::<SysvQueue>();
+    check::<SysvRing>();
+    check::<SysvSemAdapter>();
     assert_eq!(own_rings(), [""; 0]);
     nobody_is_left();
 }
@@ -785,7 +803,7 @@ fn every_mechanism_has_its_row_or_a_reason() {
     assert!(reasons("udp loopback").iter().any(|reason| reason.contains("65507")));
     assert!(reasons("eventfd pair").iter().any(|reason| reason.contains("8 bytes")));
     assert!(reasons("system v shm+sem").iter().any(|reason| reason.contains("own memory")));
-    // Each of the seven beside its original, wherever that can do the same.
+    // Each of the nine beside its original, wherever that can do the same.
     for row in &report.adapters {
         let possible = report.latency.iter().any(|other| other.subject.mechanism == row.original);
         assert!(
@@ -793,7 +811,7 @@ fn every_mechanism_has_its_row_or_a_reason() {
             "{row:?}"
         );
     }
-    assert_eq!(report.adapters.len(), 7 * (3 + 2));
+    assert_eq!(report.adapters.len(), 9 * (3 + 2));
     assert_eq!(reasons("pipe"), [""; 0]);
     nobody_is_left();
 }

@@ -240,7 +240,68 @@ pub fn goals() -> Vec<Goal> {
     {
         goals.push(both("PERF-9", what, Figure::Steady(own), AtMost(3.0)));
     }
+    goals.extend(kernel());
     goals.extend(price());
+    goals.extend(others());
+    goals
+}
+
+/// PERF-10: the ring beside what the kernel has.
+fn kernel() -> Vec<Goal> {
+    use Bar::{AtLeast, AtMost};
+    let latency = Figure::Latency("kernel/latency/pipe", "kernel/latency/slipring");
+    let mut goals =
+        vec![both("PERF-10", "pipe's 56 B one way, p50 / spinning ring's", latency, AtLeast(200.0))];
+    for (what, other) in [
+        ("wake, p50 / pipe", "kernel/wake/pipe"),
+        ("wake, p50 / eventfd", "kernel/wake/eventfd"),
+        ("wake, p50 / unix stream", "kernel/wake/unix stream"),
+        ("wake, p50 / unix seqpacket", "kernel/wake/unix seqpacket"),
+        ("wake, p50 / posix mq", "kernel/wake/posix mq"),
+    ] {
+        goals.push(both("PERF-10", what, Figure::Wake("kernel/wake/slipring", other), AtMost(1.0)));
+    }
+    for (what, own, other, least) in [
+        ("64 B copied in, may sleep / pipe", "kernel/64/slipring", "kernel/64/pipe", 10.0),
+        ("4 KiB copied in, may sleep / pipe", "kernel/4k/slipring", "kernel/4k/pipe", 3.0),
+        ("64 KiB copied in, may sleep / unix stream", "kernel/64k/slipring", "kernel/64k/unix stream", 4.0),
+    ] {
+        goals.push(both("PERF-10", what, Figure::Throughput(own, other), AtLeast(least)));
+    }
+    goals
+}
+
+/// The ring beside what else there is: nothing is asked.
+fn others() -> Vec<Goal> {
+    let beside = |what, figure| Goal { id: "OTHERS", what, figure, near: None, far: None };
+    let mut goals = Vec::new();
+    for (what, peer) in [
+        ("56 B one way, p50 / shaq", "latency/shaq"),
+        ("56 B one way, p50 / crossbeam-channel", "latency/crossbeam-channel"),
+        ("56 B one way, p50 / kanal", "latency/kanal"),
+        ("56 B one way, p50 / cloudtoid-interprocess", "latency/cloudtoid-interprocess"),
+        ("56 B one way, p50 / ipmpsc", "latency/ipmpsc"),
+        ("56 B one way, p50 / ipmpsc, polled", "latency/polled/ipmpsc"),
+        ("56 B one way, p50 / ipc-channel", "latency/ipc-channel"),
+        ("56 B one way, p50 / ipc-channel, polled", "latency/polled/ipc-channel"),
+        ("56 B one way, p50 / boost message_queue", "latency/boost message_queue"),
+        ("56 B one way, p50 / boost message_queue, polled", "latency/polled/boost message_queue"),
+        ("56 B one way, p50 / zeromq", "latency/zeromq"),
+    ] {
+        goals.push(beside(what, Figure::Latency("latency/slipring", peer)));
+    }
+    for (what, peer) in [
+        ("56 B in place / shaq", "56/in place/shaq"),
+        ("56 B in place / crossbeam-channel", "56/in place/crossbeam-channel"),
+        ("56 B in place / kanal", "56/in place/kanal"),
+        ("56 B in place / cloudtoid-interprocess", "56/in place/cloudtoid-interprocess"),
+        ("56 B in place / ipmpsc", "56/in place/ipmpsc"),
+        ("56 B in place / ipc-channel", "56/in place/ipc-channel"),
+        ("56 B in place / boost message_queue", "56/in place/boost message_queue"),
+        ("56 B in place / zeromq", "56/in place/zeromq"),
+    ] {
+        goals.push(beside(what, Figure::Throughput("56/in place/slipring", peer)));
+    }
     goals
 }
 
@@ -362,6 +423,7 @@ pub fn missing(goal: &Goal, why: String) -> GoalRow {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::{ENGINES, Engine};
     use slipring_harness::cores::Cores;
     use slipring_harness::measure::{LatencyReading, ThroughputReading};
     use slipring_harness::reference::{Bracket, Reference};
@@ -395,8 +457,8 @@ mod tests {
         for goal in goals() {
             let (own, other) = goal.figure.keys();
             for key in [Some(own), other].into_iter().flatten() {
-                let known =
-                    keys.contains(&key) || (cfg!(not(feature = "iceoryx2")) && key.ends_with("iceoryx2"));
+                let absent = |engine: &Engine| engine.absent.is_some() && key.ends_with(engine.name);
+                let known = keys.contains(&key) || ENGINES.iter().any(absent);
                 assert!(known, "{}: {key}", goal.what);
             }
         }

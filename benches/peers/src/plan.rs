@@ -3,18 +3,29 @@
 
 use slipring_harness::measure::Members::{Processes, Threads};
 use slipring_harness::measure::PayloadSource::{Memory, Registers};
-use slipring_harness::mechanism::{Futex, Mpmc, Park, Pipe, Slot, Spin, Spsc};
+use slipring_harness::mechanism::{
+    EventFd, Futex, Mpmc, Park, Pipe, PosixQueue, Slot, Spin, Spsc, UnixSeqpacket, UnixStream,
+};
 use slipring_harness::rounds::Cell;
 
 use crate::engine::array_queue::Array;
+#[cfg(boost)]
+use crate::engine::boost_queue::BoostQueue;
+use crate::engine::channels::{Channel, Crossbeam, Kanal};
+use crate::engine::cloudtoid::Cloudtoid;
 #[cfg(feature = "iceoryx2")]
 use crate::engine::iceoryx2::PubSub;
+use crate::engine::ipc_channel::IpcChannel;
+use crate::engine::ipmpsc::Ipmpsc;
 use crate::engine::rtrb::{Chunks, InPlace, Lined, Packed, PushPop};
+use crate::engine::shaq::Shaq;
 use crate::engine::shmem_ipc::Shmem;
 use crate::engine::slipring::{
     BATCH, Copied, Dense, DenseBatch, ManySpin, ManyYield, ParkDense, ParkPlain, ParkSemaphore,
 };
 use crate::engine::vyukov::Vyukov;
+#[cfg(zeromq)]
+use crate::engine::zeromq::Zeromq;
 use crate::engine::{Pausing, Yielding};
 
 /// Names a cell for the goals: `group/what`.
@@ -34,20 +45,21 @@ pub struct Group {
 /// All groups.
 pub fn groups() -> Vec<Group> {
     let mut groups = vec![
-        Group { name: "latency", goals: &["PERF-1", "PERF-2"], cells: latency() },
-        Group { name: "56", goals: &["PERF-3"], cells: stream_56() },
+        Group { name: "latency", goals: &["PERF-1", "PERF-2", "OTHERS"], cells: latency() },
+        Group { name: "56", goals: &["PERF-3", "OTHERS"], cells: stream_56() },
         Group { name: "64", goals: &["PERF-3"], cells: stream_64() },
         Group { name: "8", goals: &["PERF-4"], cells: stream_8() },
         Group { name: "4k", goals: &["PERF-5"], cells: stream_4k() },
         Group { name: "64k", goals: &["PERF-5"], cells: stream_64k() },
         Group { name: "wakeup", goals: &["PERF-6"], cells: wakeup() },
         Group { name: "wake", goals: &["PERF-7"], cells: wake() },
+        Group { name: "kernel", goals: &["PERF-10"], cells: kernel() },
         Group { name: "mpmc", goals: &["PERF-8", "PRICE"], cells: mpmc() },
         Group { name: "1P1C", goals: &["PERF-8", "PRICE"], cells: one_pair() },
         Group { name: "2P2C", goals: &["PERF-8", "PERF-9", "PRICE"], cells: two_pairs() },
         Group { name: "4P4C", goals: &["PERF-8", "PERF-9", "PRICE"], cells: four_pairs() },
     ];
-    for (group, key, cell) in iceoryx2() {
+    for (group, key, cell) in iceoryx2().into_iter().chain(boost()).chain(zeromq()) {
         groups.iter_mut().filter(|own| own.name == group).for_each(|own| own.cells.push((key, cell)));
     }
     groups
@@ -71,6 +83,37 @@ fn iceoryx2() -> Vec<(&'static str, Key, Cell)> {
     Vec::new()
 }
 
+/// Its cells, as [`iceoryx2()`].
+#[cfg(boost)]
+fn boost() -> Vec<(&'static str, Key, Cell)> {
+    vec![
+        ("latency", "latency/boost message_queue", Cell::latency::<BoostQueue<false>>(56, Registers)),
+        ("latency", "latency/polled/boost message_queue", Cell::latency::<BoostQueue<true>>(56, Registers)),
+        ("56", "56/in place/boost message_queue", Cell::throughput::<BoostQueue<false>>(56, Registers)),
+    ]
+}
+
+/// None: it was not there.
+#[cfg(not(boost))]
+fn boost() -> Vec<(&'static str, Key, Cell)> {
+    Vec::new()
+}
+
+/// Its cells, as [`iceoryx2()`].
+#[cfg(zeromq)]
+fn zeromq() -> Vec<(&'static str, Key, Cell)> {
+    vec![
+        ("latency", "latency/zeromq", Cell::latency::<Zeromq>(56, Registers)),
+        ("56", "56/in place/zeromq", Cell::throughput::<Zeromq>(56, Registers)),
+    ]
+}
+
+/// None: it was not there.
+#[cfg(not(zeromq))]
+fn zeromq() -> Vec<(&'static str, Key, Cell)> {
+    Vec::new()
+}
+
 fn latency() -> Vec<(Key, Cell)> {
     vec![
         ("latency/slipring", Cell::latency::<Spsc<Spin>>(56, Registers)),
@@ -78,6 +121,14 @@ fn latency() -> Vec<(Key, Cell)> {
         ("latency/rtrb", Cell::latency::<PushPop<Lined<56>>>(56, Registers)),
         ("latency/array-queue", Cell::latency::<Array<56, Pausing>>(56, Registers)),
         ("latency/shmem-ipc", Cell::latency::<Shmem<7, 1>>(56, Registers)),
+        ("latency/shaq", Cell::latency::<Shaq<56>>(56, Registers)),
+        ("latency/crossbeam-channel", Cell::latency::<Channel<56, Crossbeam<56>>>(56, Registers)),
+        ("latency/kanal", Cell::latency::<Channel<56, Kanal<56>>>(56, Registers)),
+        ("latency/cloudtoid-interprocess", Cell::latency::<Cloudtoid>(56, Registers)),
+        ("latency/ipmpsc", Cell::latency::<Ipmpsc<false>>(56, Registers)),
+        ("latency/polled/ipmpsc", Cell::latency::<Ipmpsc<true>>(56, Registers)),
+        ("latency/ipc-channel", Cell::latency::<IpcChannel<false>>(56, Registers)),
+        ("latency/polled/ipc-channel", Cell::latency::<IpcChannel<true>>(56, Registers)),
     ]
 }
 
@@ -92,6 +143,12 @@ fn stream_56() -> Vec<(Key, Cell)> {
         ("56/copied/rtrb chunk", Cell::throughput::<InPlace<Lined<56>>>(56, Memory)),
         ("56/in place/array-queue", Cell::throughput::<Array<56, Pausing>>(56, Registers)),
         ("56/in place/shmem-ipc", Cell::throughput::<Shmem<7, 1>>(56, Registers)),
+        ("56/in place/shaq", Cell::throughput::<Shaq<56>>(56, Registers)),
+        ("56/in place/crossbeam-channel", Cell::throughput::<Channel<56, Crossbeam<56>>>(56, Registers)),
+        ("56/in place/kanal", Cell::throughput::<Channel<56, Kanal<56>>>(56, Registers)),
+        ("56/in place/cloudtoid-interprocess", Cell::throughput::<Cloudtoid>(56, Registers)),
+        ("56/in place/ipmpsc", Cell::throughput::<Ipmpsc<false>>(56, Registers)),
+        ("56/in place/ipc-channel", Cell::throughput::<IpcChannel<false>>(56, Registers)),
     ]
 }
 
@@ -154,6 +211,26 @@ fn wake() -> Vec<(Key, Cell)> {
         ("wake/slipring", Cell::wake::<Spsc<Park>>(8, Registers)),
         ("wake/slipring semaphore", Cell::wake::<Spsc<ParkSemaphore>>(8, Registers)),
         ("wake/pipe", Cell::wake::<Pipe>(8, Registers)),
+    ]
+}
+
+/// The kernel's own: what they are compared with polls where the goal says so, and may sleep as they do elsewhere.
+fn kernel() -> Vec<(Key, Cell)> {
+    vec![
+        ("kernel/latency/slipring", Cell::latency::<Spsc<Spin>>(56, Registers)),
+        ("kernel/latency/pipe", Cell::latency::<Pipe>(56, Registers)),
+        ("kernel/wake/slipring", Cell::wake::<Spsc<Park>>(8, Registers)),
+        ("kernel/wake/pipe", Cell::wake::<Pipe>(8, Registers)),
+        ("kernel/wake/eventfd", Cell::wake::<EventFd>(8, Registers)),
+        ("kernel/wake/unix stream", Cell::wake::<UnixStream>(8, Registers)),
+        ("kernel/wake/unix seqpacket", Cell::wake::<UnixSeqpacket>(8, Registers)),
+        ("kernel/wake/posix mq", Cell::wake::<PosixQueue>(8, Registers)),
+        ("kernel/64/slipring", Cell::throughput::<Spsc<Park>>(64, Memory)),
+        ("kernel/64/pipe", Cell::throughput::<Pipe>(64, Memory)),
+        ("kernel/4k/slipring", Cell::throughput::<Spsc<Park>>(4096, Memory)),
+        ("kernel/4k/pipe", Cell::throughput::<Pipe>(4096, Memory)),
+        ("kernel/64k/slipring", Cell::throughput::<Spsc<Park>>(65536, Memory)),
+        ("kernel/64k/unix stream", Cell::throughput::<UnixStream>(65536, Memory)),
     ]
 }
 

@@ -20,9 +20,10 @@ others used the cores are dropped. Keep the machine quiet meanwhile.
 
 Mechanisms for --only, whole names or beginnings up to a dash (unix, slipring-mpmc, adapter): slipring-spin, \
 slipring-park, slipring-mpmc-spin, slipring-mpmc-park, slipring-mpmc-yield, adapter-pipe, adapter-fifo, adapter-unix-stream, \
-adapter-unix-datagram, adapter-unix-seqpacket, adapter-posix-mq, adapter-system-v-mq, pipe, fifo, unix-stream, tcp-loopback, unix-datagram, unix-seqpacket, posix-mq, system-v-mq, \
-udp-loopback, eventfd-pair, queued-signal, coalesced-signal, system-v-shm-sem, shm-mutex-condvar, futex, bare-slot; with \
-several sources: four-pipes-poll, four-pipes-epoll, four-rings-scan, four-senders-mpmc-park.
+adapter-unix-datagram, adapter-unix-seqpacket, adapter-posix-mq, adapter-system-v-mq, adapter-posix-sem, \
+adapter-system-v-sem, pipe, fifo, unix-stream, tcp-loopback, unix-datagram, unix-seqpacket, posix-mq, system-v-mq, \
+udp-loopback, eventfd-pair, queued-signal, coalesced-signal, system-v-shm-sem, posix-shm-sem, shm-mutex-condvar, futex, bare-slot; with \
+several sources: four-pipes-poll, four-pipes-epoll, four-rings-scan, four-senders-mpmc-park, four-types-system-v-mq.
 
 Kinds for --kinds: latency (ping-pong), throughput, wake (a sleeper), paced (at a rate, open loop), many (senders and \
 receivers), select (one of several sources), cold (from nothing to the first message), recovery (from the kill of a sender \

@@ -19,7 +19,7 @@ pub(super) fn canonical(config: &Config, state: &mut State) -> Packed {
 }
 
 pub(super) fn key(config: &Config, state: &State, p: usize) -> impl Ord + use<> {
-    let Proc { pc, pos, k, n, kept, word, tag, excuse, after, .. } = state.proc[p];
+    let Proc { pc, pos, k, n, kept, word, tag, bound, excuse, after, .. } = state.proc[p];
     let mut owned = 0u8;
     for (i, slot) in state.slot[..config.slots].iter().enumerate() {
         owned |= u8::from(slot.word.is_of(p)) << i;
@@ -31,8 +31,7 @@ pub(super) fn key(config: &Config, state: &State, p: usize) -> impl Ord + use<> 
         n,
         kept,
         (word.lap, word.kind),
-        tag,
-        excuse,
+        (tag, excuse, bound),
         after.max(state.head),
         owned,
         state.is_shared(p),

@@ -13,8 +13,8 @@ use core::ops::{Deref, DerefMut};
 
 /// Room for one message, to be filled in place. Its bytes are whatever was there before, not zeroes.
 ///
-/// Its holder may be stopped for as long as it likes: receivers then pass over the place, and the commit sends the bytes
-/// again.
+/// Its holder may be stopped for as long as it likes: others then pass over the place, and the commit sends the bytes again.
+/// Receivers do so for a message behind it, senders for a place behind it that was given up.
 #[must_use = "dropping a grant aborts it: commit what was written"]
 pub struct Grant<'a> {
     sender: &'a mut Sender,
@@ -33,8 +33,9 @@ impl<'a> Grant<'a> {
         Grant { sender, claim, max, open: true }
     }
 
-    /// Makes the first `len` bytes a message and wakes a sleeping receiver. Never blocks, but if receivers have passed
-    /// over the place meanwhile: then it sends the bytes as [`Sender::send`] does.
+    /// Makes the first `len` bytes a message and wakes a sleeping receiver. Never blocks, but if others have passed over
+    /// the place meanwhile: then it sends the bytes as [`Sender::send`] does, and waits for room if there is none. So whoever
+    /// has both ends in one thread commits a grant before it sends with another handle.
     ///
     /// # Errors
     /// [`SendError::TooLarge`] if `len` is more than was reserved, [`SendError::Forked`] in a child that inherited the

@@ -1,7 +1,8 @@
 //! Waiting for several sources at once: four of a kind between the same two processes; each message goes through another
 //! one, and the receiver does not know through which.
 //!
-//! The kernel waits for any of several descriptors: poll(2) and epoll(7) on four pipes. slipring has no call that sleeps on
+//! The kernel waits for any of several descriptors: poll(2) and epoll(7) on four pipes; a System V queue takes what several
+//! send by types. slipring has no call that sleeps on
 //! several rings. It offers two things instead: a receiver that does not sleep looks at each of its rings in turn; and what
 //! is to sleep gives all its sources one MPMC ring, each with a sender of its own, so that there is nothing to select.
 #![forbid(unsafe_code)]
@@ -17,7 +18,7 @@ use std::os::fd::AsFd;
 use super::mpmc::MpmcSender;
 use super::spsc::{SpscReceiver, SpscSender};
 use super::stream::{ByteReceiver, ByteSender};
-use super::{Copies, Mechanism, Mpmc, MpmcPark, ReceiveMessage, SendMessage, Spin, Spsc};
+use super::{Copies, Mechanism, Mpmc, MpmcPark, ReceiveMessage, SendMessage, Spin, Spsc, SysvQueue};
 use crate::error::HarnessError;
 
 /// How many there are.
@@ -228,6 +229,29 @@ impl Mechanism for SharedRing {
 
     fn sender(self) -> Result<Self::Sender, HarnessError> {
         (0..SOURCES).map(|_| self.0.clone().sender()).collect::<Result<_, _>>().map(Chooser::new)
+    }
+
+    fn receiver(self) -> Result<Self::Receiver, HarnessError> {
+        self.0.receiver()
+    }
+}
+
+/// One System V queue with four types of messages, of which the receiver takes the oldest: nothing to select from.
+#[derive(Debug)]
+pub struct QueueOfTypes(SysvQueue);
+
+impl Mechanism for QueueOfTypes {
+    const NAME: &'static str = "four types system v mq";
+    const COPIES: Option<Copies> = Some(Copies::THROUGH_THE_KERNEL);
+    type Sender = Chooser<<SysvQueue as Mechanism>::Sender>;
+    type Receiver = <SysvQueue as Mechanism>::Receiver;
+
+    fn prepare(size: usize) -> Result<Self, HarnessError> {
+        SysvQueue::prepare(size).map(QueueOfTypes)
+    }
+
+    fn sender(self) -> Result<Self::Sender, HarnessError> {
+        Ok(Chooser::new((1..).take(SOURCES).map(|kind| self.0.end(kind)).collect()))
     }
 
     fn receiver(self) -> Result<Self::Receiver, HarnessError> {

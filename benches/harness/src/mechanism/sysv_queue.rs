@@ -8,11 +8,8 @@ use super::sysv::{Queue, TYPE};
 use super::{Copies, Mechanism, ReceiveMessage, SendMessage};
 use crate::error::HarnessError;
 
-/// Every message is of this type.
-const ONE: [u8; TYPE] = (1 as libc::c_long).to_ne_bytes();
-
 /// A queue without a key.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct SysvQueue {
     queue: Queue,
     size: usize,
@@ -39,11 +36,21 @@ impl Mechanism for SysvQueue {
     }
 
     fn sender(self) -> Result<Self::Sender, HarnessError> {
-        Ok(SysvEnd::new(self))
+        Ok(self.end(1))
     }
 
     fn receiver(self) -> Result<Self::Receiver, HarnessError> {
-        Ok(SysvEnd::new(self))
+        Ok(self.end(1))
+    }
+}
+
+impl SysvQueue {
+    /// An end that sends messages of this type, or receives the oldest of any type.
+    pub(super) fn end(&self, kind: libc::c_long) -> SysvEnd {
+        // Longer than any message, so that none is cut to the right length.
+        let mut buffer = vec![0; TYPE + self.size + 8];
+        buffer[..TYPE].copy_from_slice(&kind.to_ne_bytes());
+        SysvEnd { queue: self.queue.clone(), buffer }
     }
 }
 
@@ -53,15 +60,6 @@ impl Mechanism for SysvQueue {
 pub struct SysvEnd {
     queue: Queue,
     buffer: Vec<u8>,
-}
-
-impl SysvEnd {
-    fn new(way: SysvQueue) -> SysvEnd {
-        // Longer than any message, so that none is cut to the right length.
-        let mut buffer = vec![0; TYPE + way.size + 8];
-        buffer[..TYPE].copy_from_slice(&ONE);
-        SysvEnd { queue: way.queue, buffer }
-    }
 }
 
 impl SendMessage for SysvEnd {

@@ -10,7 +10,7 @@ use crate::measure::PayloadSource;
 use crate::mechanism::{Mechanism, Park, Pipe, PosixQueue, Spin, Spsc, SysvQueue};
 use crate::reference::Placement;
 use crate::stats::Spread;
-use crate::text::range;
+use crate::text::{nanoseconds, range};
 
 /// A claim, what was measured, and whether they agree.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,29 +71,29 @@ impl Report {
         let park = <Spsc<Park> as Mechanism>::NAME;
         let latency = |name: &str, text: &str, low: f64, high: f64| {
             let row = self.smallest(name)?;
-            Some(claim(text, &row.p50_ns, (low, high), "ns", &place(row)))
+            Some(claim(text, &row.p50_ns, (low, high), &nanoseconds(&row.p50_ns), &place(row)))
         };
         let waking = |name: &str, text: &str, low: f64, high: f64| {
             let row = self.waking(name)?;
-            Some(claim(text, &row.p50_ns, (low, high), "ns", &sleeper(row)))
+            Some(claim(text, &row.p50_ns, (low, high), &nanoseconds(&row.p50_ns), &sleeper(row)))
         };
         let ratio = |name: &str, text: &str, inverse: bool, low: f64, high: f64| {
             let row = self.smallest(name)?;
-            let times = row.times_pipe?;
-            let times = if inverse { inverted(times) } else { times };
-            Some(claim(text, &times, (low, high), "", &place(row)))
+            let ratio = row.times_pipe?;
+            let ratio = if inverse { inverted(ratio) } else { ratio };
+            Some(claim(text, &ratio, (low, high), &times(&ratio), &place(row)))
         };
         let sleeping = || {
             // Both in units of the same futex.
             let (own, pipe) = (self.waking(park)?, self.waking(Pipe::NAME)?);
             let (own_units, pipe_units) = (own.p50_per_futex?, pipe.p50_per_futex?);
-            let times = Spread {
+            let ratio = Spread {
                 median: pipe_units.median / own_units.median,
                 min: pipe_units.min / own_units.max,
                 max: pipe_units.max / own_units.min,
             };
             let text = "the same, with receivers that sleep (10 to 100 times faster)";
-            Some(claim(text, &times, (10.0, 100.0), "", &sleeper(own)))
+            Some(claim(text, &ratio, (10.0, 100.0), &times(&ratio), &sleeper(own)))
         };
         let timed = [
             latency(Pipe::NAME, "a pipe takes 10 us (5 to 20)", 5e3, 20e3),
@@ -159,13 +159,14 @@ impl Report {
     }
 }
 
-fn claim(text: &str, measured: &Spread, (low, high): (f64, f64), unit: &str, of: &str) -> Claim {
-    let figure = match unit {
-        "" => format!("{}x", range(measured)),
-        unit => format!("{} {unit}", range(measured)),
-    };
-    let measured_text = format!("{figure}, {of}");
-    Claim { text: text.into(), measured: measured_text, verdict: Verdict::of(measured, low, high) }
+/// `figure` is what was measured, in words.
+fn claim(text: &str, measured: &Spread, (low, high): (f64, f64), figure: &str, of: &str) -> Claim {
+    let verdict = Verdict::of(measured, low, high);
+    Claim { text: text.into(), measured: format!("{figure}, {of}"), verdict }
+}
+
+fn times(measured: &Spread) -> String {
+    format!("{}x", range(measured))
 }
 
 fn place(row: &LatencyRow) -> String {

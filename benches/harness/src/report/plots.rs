@@ -420,7 +420,7 @@ fn scaling(report: &Report) -> Option<Plot> {
             ticks: counts.iter().map(|&count| (count as f64, count.to_string())).collect(),
             series: &series,
             say: &|x, y| format!("{x:.0} {what}: {}/s", counted(y)),
-            label: &|rate| format!("{}/s", prefixed(rate)),
+            label: &|rate| format!("{}/s", prefixed(rate).trim_end()),
         };
         for (who, own, others, first) in [("slipring", &own, &kernel, 1), ("the kernel", &kernel, &own, 2)] {
             if !own.is_empty() {
@@ -453,7 +453,7 @@ fn against_cost(report: &Report, rows: &[&ThroughputRow], size: usize) -> Option
     let across = Axis::around(rows.iter().map(|row| row.cost.cpu_ns))?;
     let up = Axis::around(rows.iter().map(|row| row.messages_per_s.median))?;
     let mut drawing = Drawing::default();
-    drawing.level_grid(up, |rate| format!("{}/s", prefixed(rate)));
+    drawing.level_grid(up, |rate| format!("{}/s", prefixed(rate).trim_end()));
     drawing.upright_grid(across);
     drawing.labels_below(across.ticks().into_iter().map(|tick| (across.at(tick), nanoseconds(tick))));
     let place = |row: &ThroughputRow| (across.at(row.cost.cpu_ns), 100.0 - up.at(row.messages_per_s.median));

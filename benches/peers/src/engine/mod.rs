@@ -2,12 +2,21 @@
 //! best setting that was found for it, which [`Engine::setting`] states.
 
 pub mod array_queue;
+#[cfg(boost)]
+pub mod boost_queue;
+pub mod channels;
+pub mod cloudtoid;
 #[cfg(feature = "iceoryx2")]
 pub mod iceoryx2;
+pub mod ipc_channel;
+pub mod ipmpsc;
 pub mod rtrb;
+pub mod shaq;
 pub mod shmem_ipc;
 pub mod slipring;
 pub mod vyukov;
+#[cfg(zeromq)]
+pub mod zeromq;
 
 /// What whoever finds nothing to do does before it looks again.
 pub trait Waiting: 'static {
@@ -49,7 +58,7 @@ pub struct Engine {
 }
 
 /// All of them.
-pub const ENGINES: [Engine; 6] = [
+pub const ENGINES: [Engine; 14] = [
     Engine {
         name: "slipring",
         setting: "a named ring of 1 MiB, opened by each process after the fork; both ends spin unless the row says \
@@ -78,6 +87,64 @@ pub const ENGINES: [Engine; 6] = [
         name: "shmem-ipc",
         setting: "0.3, typed items in a memfd, polled without its eventfd signals; 1 MiB",
         absent: None,
+    },
+    Engine {
+        name: "shaq",
+        setting: "4.3, the newest that stable Rust 1.95 builds, items on cache lines of their own in a mapped file, batches \
+                  of one filled and read in place, polled; 4,096 places; it has a fence and a look for sleepers in each commit",
+        absent: None,
+    },
+    Engine {
+        name: "crossbeam-channel",
+        setting: "0.5, an in-process channel, its heap memory shared as rtrb's; bounded, 1,024 places, polled with \
+                  try_send and try_recv, one pause a probe",
+        absent: None,
+    },
+    Engine {
+        name: "kanal",
+        setting: "0.1, as crossbeam-channel; without the standard library's mutex",
+        absent: None,
+    },
+    Engine {
+        name: "ipmpsc",
+        setting: "0.5, byte slices through its own serialisation, read without a copy; 1 MiB; a receiver that waits \
+                  on its condition, and for latency one that polls with try_recv as well",
+        absent: None,
+    },
+    Engine {
+        name: "cloudtoid-interprocess",
+        setting: "3, try_send and try_recv_into, polled; 1 MiB; it posts a semaphore with each message",
+        absent: None,
+    },
+    Engine {
+        name: "ipc-channel",
+        setting: "0.23, its channel of bytes, a Unix socket; a receiver that waits, and for latency one that polls with \
+                  try_recv as well",
+        absent: None,
+    },
+    Engine {
+        name: "boost message_queue",
+        setting: concat!(
+            "Boost.Interprocess ",
+            env!("SLIPRING_PEERS_BOOST"),
+            ", 1 MiB of slots of the message's size under a mutex; a receiver that waits on its condition, and for latency one \
+             that polls with try_receive as well"
+        ),
+        absent: if cfg!(boost) {
+            None
+        } else {
+            Some("built where Boost's headers (libboost-dev) and a C++ compiler were not")
+        },
+    },
+    Engine {
+        name: "zeromq",
+        setting: concat!(
+            "libzmq ",
+            env!("SLIPRING_PEERS_ZEROMQ"),
+            ", a pair of sockets over ipc (a Unix socket), blocking: each context's own thread shares the process's core; \
+             1,000 messages at most in each queue"
+        ),
+        absent: if cfg!(zeromq) { None } else { Some("built where ZeroMQ (libzmq3-dev) was not") },
     },
     Engine {
         name: "iceoryx2",
