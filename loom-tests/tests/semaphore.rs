@@ -99,7 +99,7 @@ fn two_posts_at_once_make_two_permits() {
 
 #[test]
 fn two_waiters_and_two_posts_leave_nobody_asleep() {
-    // Bound 2: with 3 it takes minutes, and comes to a deadlock that is not explained yet; see the README.
+    // Bound 2: with 3 it takes minutes, and was not run to its end since it last found something; see the README.
     check_bounded(2, |run| {
         let permits = semaphore(0);
         let waiters: Vec<_> = (0..2)
