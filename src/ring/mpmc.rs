@@ -193,17 +193,6 @@ impl Side {
         self.claimed(run.start.wrapping_add(index as u64))
     }
 
-    /// Whether the slot at the tail is taken by a message of the lap before, or by a writer in front of one: a cheap look,
-    /// for who waits, since the exchange of `claim` takes the line away from its writer.
-    #[inline(always)]
-    pub fn looks_full(&self) -> bool {
-        match self.seen_at(self.tail) {
-            (Some(Full), -1) => true,
-            (Some(Writing), -1) => self.seen_at(self.tail.wrapping_add(1)) == (Some(Full), -1),
-            _ => false,
-        }
-    }
-
     #[inline(always)]
     fn claimed(&self, at: u64) -> Claim {
         Claim { slot: self.view.slot(at), lap: self.view.lap(at) }

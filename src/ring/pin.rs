@@ -38,6 +38,17 @@ impl Side {
         (from, to)
     }
 
+    /// Whether the slot at the tail is taken by a message of the lap before, or by a writer in front of one: a cheap look,
+    /// for who waits, since the exchange of `claim` takes the line away from its writer.
+    #[inline(always)]
+    pub fn looks_full(&self) -> bool {
+        match self.seen_at(self.tail) {
+            (Some(Full), -1) => true,
+            (Some(Writing), -1) => self.seen_at(self.tail.wrapping_add(1)) == (Some(Full), -1),
+            _ => false,
+        }
+    }
+
     /// Of a ring that is full: whether a slot behind the tail is free already, so that there is room once those before it
     /// are in somebody's hands. That tells nobody, only their release does. Not all slots of a large ring are looked at.
     #[allow(clippy::unnecessary_min_or_max, reason = "the model looks at none")]
