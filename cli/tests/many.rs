@@ -79,7 +79,7 @@ fn options_of_the_other_kind_are_refused_with_the_right_ones() {
     for (args, part) in [
         (["--slots", "100"], "100 is not a power of two, as a number of slots must be; the next one is 128"),
         (["--slots", "1"], "number of slots 1 is impossible; it must be a power of two from 2"),
-        (["--slots", "0"], "at least 1"),
+        (["--slots", "0"], "a ring has at least 2 slots"),
         (["--message", "1G"], "longest message 1073741824 is impossible"),
         (["--participants", "0"], "participants 0 is impossible"),
         (["--participants", "5000"], "participants 5000 is impossible"),

@@ -65,7 +65,7 @@ pub struct Recovery {
 /// Slots of the MPMC ring; the SPSC ring takes 63 messages.
 const SLOTS: usize = 64;
 /// Who recovers later does not recover.
-const PATIENCE: u64 = 5_000_000_000;
+const PATIENCE: u64 = 30_000_000_000;
 const MESSAGE: [u8; 48] = [7; 48];
 
 /// What the victim has in its hands.
