@@ -608,7 +608,7 @@ pub struct Permits {
     pub granted_ms: AtomicU32,
     /// The number of whoever came to wait last: it keeps watch, and sleeps on this word, too.
     pub watch: AtomicU32,
-    /// The number of whoever the last one to be relieved from that made way for.
+    /// Counts those who were relieved from that and made way.
     pub relieved: AtomicU32,
     /// Zero.
     pub reserved: [u32; 3],

@@ -29,7 +29,10 @@
 //! One who was slower than that finds nothing and sleeps again; no permit is lost or made by it. And one sleeper comes by
 //! itself: whoever came last *keeps watch*. A post wakes it, too, once it has woken another, and while permits are granted
 //! it sleeps in slices. It is the last in the queue, so that this costs no place in it. The next one to come relieves it
-//! first, and goes to sleep behind it.
+//! first, and goes to sleep behind it. They have numbers, and whoever has the highest keeps watch. So of two who come at once
+//! the one with the lower number may find the other asleep already, and wake that one to be relieved. The other keeps watch
+//! on and makes way for nobody: whoever has woken one waits for it only while its own number is still the highest, for then
+//! that one came earlier, and will see that it was relieved.
 //!
 //! What is left: a sleeper sleeps on beside a granted permit, until the next call of anybody, if who was woken for it is
 //! killed before it takes it, and so is, or gave up, who kept watch, or else the poster between its two wake-ups.
@@ -297,12 +300,20 @@ impl Permits {
         let others = self.state.load(Relaxed) & SLEEPERS != 0;
         if others
             && futex_wake(&self.watch, 1) > 0
+            && self.came_last(me)
             && futex_wait_interruptible(&self.relieved, relieved, RELIEF)
         {
             self.leave_watch();
             return Err(NoPermit::Interrupted);
         }
         Ok(me)
+    }
+
+    /// Whether nobody has come since, so that whoever kept watch until now came before us.
+    fn came_last(&self, me: u32) -> bool {
+        // ord(own) Relaxed: it is about this word alone; an exchange, since the newest number counts.
+        // ord(own) Relaxed on failure: the same.
+        self.watch.compare_exchange(me, me, Relaxed, Relaxed).is_ok()
     }
 
     /// If another keeps watch now, it waits for us to go on.
