@@ -414,6 +414,35 @@ fn a_writer_who_came_later_is_passed_over_only_after_full() {
     );
 }
 
+/// As before, and what was passed over is a batch: that its later slots are given back unsent ends no verb.
+#[test]
+fn a_batch_that_was_passed_over_passes_over_nobody_who_came_later() {
+    check(|run| {
+        let ring = SlotRig::new(4);
+        let [mut one, mut two, mut three, mut four] = [1, 2, 3, 4].map(|party| ring.side(party));
+        let mut given_up = |count: usize| {
+            for _ in 0..count {
+                let claim = four.claim().expect("there is room");
+                four.abort(&claim);
+            }
+        };
+        let slow = one.claim().expect("there is room");
+        given_up(3);
+        let batch = two.claim_run(2).expect("behind the first");
+        assert!(!fill(&mut one, &slow, 1), "it was passed over");
+        given_up(2);
+        let _open = three.claim().expect("behind the batch");
+        let first = two.claim_of(&batch, 0);
+        assert!(!fill(&mut two, &first, 2), "it was passed over, too");
+        let later = two.claim_of(&batch, 1);
+        two.abort(&later);
+        given_up(3);
+        let again = two.claim().map(drop);
+        run.outcome((again, two.claim().map(drop)));
+    })
+    .reaches("(Err(Full), Ok(()))", "the third claimed while the batch was being sent");
+}
+
 // --- cursors and hints: each participant goes by its own, and jumps to where others say they are ---
 
 #[test]

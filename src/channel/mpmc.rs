@@ -557,7 +557,7 @@ impl Sender {
         let ready = |look| {
             side.glances(look == Look::Glance);
             if time_passed.take() {
-                side.waits_no_longer();
+                side.forget_bound();
             }
             if !side.looks_full() {
                 claimed = Some(side.claim()).filter(|claim| !matches!(claim, Err(SendError::Full)));

@@ -258,9 +258,8 @@ impl Side {
         done
     }
 
-    /// Gives a claimed slot back unsent.
-    pub fn abort(&mut self, claim: &Claim) {
-        self.bound = None;
+    /// Gives a claimed slot back unsent. That ends no verb: of a batch that was passed over the later slots go so.
+    pub fn abort(&self, claim: &Claim) {
         self.let_go(claim.slot, SlotWord::owned(claim.lap, Writing, self.me));
     }
 

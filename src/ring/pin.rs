@@ -62,10 +62,11 @@ impl Side {
     pub(super) fn claim_refused(&mut self, word: SlotWord, looks: &mut u32) -> Result<(), SendError> {
         let at = self.tail;
         self.spend(looks, LOOKS_PER_ATTEMPT, at)?;
-        if word.ahead_of(self.view.lap(at)) == -1 {
+        let ahead = word.ahead_of(self.view.lap(at));
+        if ahead == -1 {
             self.bound.get_or_insert(at);
         }
-        match (word.kind(), word.ahead_of(self.view.lap(at))) {
+        match (word.kind(), ahead) {
             (None, _) => return Err(Corrupt::new("slot state", word.0, at).into()),
             // Used, by now or long ago: others are here.
             (_, 0..) => self.skip_claimed(at, looks)?,
@@ -97,13 +98,13 @@ impl Side {
     /// Said once, that ends a verb; while waiting it is found again and again.
     fn full(&mut self) -> SendError {
         if self.reach == u64::MAX {
-            self.bound = None;
+            self.forget_bound();
         }
         SendError::Full
     }
 
-    /// For who waits: it has waited long enough for those that claimed meanwhile.
-    pub fn waits_no_longer(&mut self) {
+    /// A verb is over that has sent nothing; or, while one waits, it has waited long enough for those that claimed meanwhile.
+    pub fn forget_bound(&mut self) {
         self.bound = None;
     }
 

@@ -101,6 +101,7 @@ impl Drop for Grant<'_> {
         if self.open && end.is_usable() {
             end.loans -= 1;
             end.side.abort(&self.claim);
+            end.side.forget_bound();
             end.space.notify();
         }
     }
