@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::event::SLICE;
 use crate::layout::WATCHER;
 use crate::ring::observe;
-use crate::signal::{self, Code, From};
+use crate::signal::{self, Code, Origin};
 use crate::sync::fork_epoch;
 use crate::watch::Watch;
 use std::os::fd::OwnedFd;
@@ -59,7 +59,7 @@ impl Notify {
             Notify::Nothing => {}
             Notify::Signal { signal, value } => {
                 let own = std::process::id();
-                let from = From { pid: own, code: Code::Queue };
+                let from = Origin { pid: own, code: Code::Queue };
                 signal::notify(own, signal.unsigned_abs(), value, from, || true);
             }
             Notify::Call(then) => then(),

@@ -33,7 +33,7 @@ pub enum Code {
 
 /// What a signal says of where it comes from.
 #[derive(Clone, Copy)]
-pub struct From {
+pub struct Origin {
     /// The process in whose name it is sent (`si_pid`).
     pub pid: u32,
     /// What sent it.
@@ -42,7 +42,7 @@ pub struct From {
 
 /// Sends `signal` with `value` to `pid`, if `is_it` still says so once the process cannot be mistaken for another any
 /// more (pidfd_open(2)). Signal 0 is none.
-pub fn notify(pid: u32, signal: u32, value: u64, from: From, is_it: impl FnOnce() -> bool) {
+pub fn notify(pid: u32, signal: u32, value: u64, from: Origin, is_it: impl FnOnce() -> bool) {
     if signal == 0 {
         return;
     }

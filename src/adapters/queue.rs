@@ -15,7 +15,7 @@ use crate::liveness::Hold;
 use crate::open;
 use crate::ring::store::{get, set};
 use crate::segment::{Place, Segment, Trust};
-use crate::signal::{self, Code, From};
+use crate::signal::{self, Code, Origin};
 use crate::sync::{Deadline, Shared, register_for_heavy_fences};
 use crate::view::{HEAD_LEN, PART_LEN, QueueGeometry, QueueView};
 use nix::errno::Errno;
@@ -191,7 +191,7 @@ impl Handle {
         let Some(seat) = &self.seat else { unreachable!("taken just now") };
         let lives = |number: u32| seat.lives(number);
         let tell = |watch: &Watch, sender: u32| {
-            let from = From { pid: sender, code: Code::MessageQueue };
+            let from = Origin { pid: sender, code: Code::MessageQueue };
             signal::notify(watch.pid, watch.signal, watch.value, from, || seat.lives(watch.seat));
         };
         let call = Call {
