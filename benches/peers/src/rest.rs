@@ -12,13 +12,11 @@ use slipring_harness::process::Pair;
 use slipring_harness::stats::quantile;
 use slipring_harness::usage::Usage;
 
+use crate::engine::refused;
+
 const RINGS: usize = 1000;
 const ATTACHES: usize = 2000;
 const FIRST_ATTACHES: usize = 100;
-
-fn refused(error: impl std::fmt::Display) -> HarnessError {
-    HarnessError::Ring { what: error.to_string() }
-}
 
 fn name(what: &str) -> String {
     format!("/slipring-peers-{what}-{}", std::process::id())

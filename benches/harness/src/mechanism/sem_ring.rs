@@ -23,6 +23,8 @@ pub trait Two: Sized {
     const NAME: &'static str;
     /// What could not be done.
     const CHANGING: &'static str;
+    /// Whether the buffer is in System V memory: an adapter's is its original's, so that only the semaphores differ.
+    const SYSTEM_V: bool;
 
     /// With these values.
     fn new(values: [u16; 2]) -> Result<Self, HarnessError>;
@@ -37,6 +39,7 @@ pub trait Two: Sized {
 impl Two for SystemVSet {
     const NAME: &'static str = "system v shm+sem";
     const CHANGING: &'static str = "changing a System V semaphore";
+    const SYSTEM_V: bool = true;
 
     fn new(values: [u16; 2]) -> Result<Self, HarnessError> {
         SystemVSet::new(values)
@@ -54,6 +57,7 @@ impl Two for SystemVSet {
 impl Two for SetOnRings {
     const NAME: &'static str = "adapter system v sem";
     const CHANGING: &'static str = "changing a semaphore of a set without the kernel";
+    const SYSTEM_V: bool = true;
 
     fn new(values: [u16; 2]) -> Result<Self, HarnessError> {
         SetOnRings::new(values)
@@ -79,6 +83,7 @@ const _: () = assert!(size_of::<libc::sem_t>() <= APART);
 impl Two for PosixPair {
     const NAME: &'static str = "posix shm+sem";
     const CHANGING: &'static str = "changing a POSIX semaphore";
+    const SYSTEM_V: bool = false;
 
     fn new(values: [u16; 2]) -> Result<Self, HarnessError> {
         let pair = PosixPair(SharedBytes::new(2 * APART)?);
@@ -113,6 +118,7 @@ pub struct PosixOnRings([Semaphore; 2]);
 impl Two for PosixOnRings {
     const NAME: &'static str = "adapter posix sem";
     const CHANGING: &'static str = "changing a semaphore without the C library";
+    const SYSTEM_V: bool = false;
 
     fn new(values: [u16; 2]) -> Result<Self, HarnessError> {
         let made = |value: u16| Semaphore::anonymous(value.into());
@@ -156,9 +162,8 @@ impl<S: Two> Mechanism for SemRing<S> {
 
     fn prepare(size: usize) -> Result<Self, HarnessError> {
         let semaphores = S::new([PLACES, 0])?;
-        // An adapter's memory is its original's, so that only the semaphores differ.
-        let places = if S::NAME.contains("system v") { SharedBytes::system_v } else { SharedBytes::new };
-        Ok(SemRing { places: places(PLACES as usize * size)?, semaphores, size, count: 0 })
+        let memory = if S::SYSTEM_V { SharedBytes::system_v } else { SharedBytes::new };
+        Ok(SemRing { places: memory(PLACES as usize * size)?, semaphores, size, count: 0 })
     }
 
     fn sender(self) -> Result<Self::Sender, HarnessError> {

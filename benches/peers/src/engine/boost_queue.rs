@@ -4,10 +4,11 @@
 
 use std::ffi::{CString, c_char, c_int, c_long, c_void};
 use std::ptr::NonNull;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use slipring_harness::HarnessError;
-use slipring_harness::mechanism::{Mechanism, ReceiveMessage, SendMessage};
+use slipring_harness::mechanism::{Mechanism, ReceiveMessage};
+
+use crate::engine::{Buffered, SendWhole, new_name, refused};
 
 const ROOM: usize = 1 << 20;
 
@@ -35,13 +36,11 @@ impl<const POLLED: bool> Drop for BoostQueue<POLLED> {
 
 impl<const POLLED: bool> Mechanism for BoostQueue<POLLED> {
     const NAME: &'static str = if POLLED { "boost message_queue polled" } else { "boost message_queue" };
-    type Sender = Sending<POLLED>;
+    type Sender = Buffered<Sending<POLLED>>;
     type Receiver = Receiving<POLLED>;
 
     fn prepare(size: usize) -> Result<Self, HarnessError> {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let name = format!("slipring-peers-boost-{}-{}", std::process::id(), since.as_nanos());
-        let name = CString::new(name).map_err(refused)?;
+        let name = CString::new(new_name("boost")).map_err(refused)?;
         // SAFETY: a string that ends with a null byte, read only during the call.
         let made = unsafe { slipring_peers_boost_new(name.as_ptr(), ROOM / size, size) };
         let queue = NonNull::new(made).ok_or_else(|| refused("a Boost message_queue could not be made"))?;
@@ -49,7 +48,8 @@ impl<const POLLED: bool> Mechanism for BoostQueue<POLLED> {
     }
 
     fn sender(self) -> Result<Self::Sender, HarnessError> {
-        Ok(Sending { buffer: vec![0; self.size], to: self })
+        let size = self.size;
+        Ok(Buffered::new(Sending(self), size))
     }
 
     fn receiver(self) -> Result<Self::Receiver, HarnessError> {
@@ -57,32 +57,16 @@ impl<const POLLED: bool> Mechanism for BoostQueue<POLLED> {
     }
 }
 
-#[cold]
-fn refused(error: impl std::fmt::Display) -> HarnessError {
-    HarnessError::Ring { what: error.to_string() }
-}
-
 /// The sending end.
-pub struct Sending<const POLLED: bool> {
-    to: BoostQueue<POLLED>,
-    buffer: Vec<u8>,
-}
+pub struct Sending<const POLLED: bool>(BoostQueue<POLLED>);
 
-impl<const POLLED: bool> SendMessage for Sending<POLLED> {
-    fn send(&mut self, message: &[u8]) -> Result<(), HarnessError> {
-        // SAFETY: the queue lives as long as `to`, and the message during the call.
+impl<const POLLED: bool> SendWhole for Sending<POLLED> {
+    fn send_whole(&mut self, message: &[u8]) -> Result<(), HarnessError> {
+        // SAFETY: the queue lives as long as self, and the message during the call.
         let sent = unsafe {
-            slipring_peers_boost_send(self.to.queue.as_ptr(), message.as_ptr().cast(), message.len())
+            slipring_peers_boost_send(self.0.queue.as_ptr(), message.as_ptr().cast(), message.len())
         };
         if sent == 0 { Ok(()) } else { Err(refused("a Boost message_queue refused a message")) }
-    }
-
-    fn send_with(&mut self, size: usize, fill: impl FnOnce(&mut [u8])) -> Result<(), HarnessError> {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        fill(&mut buffer[..size]);
-        let sent = self.send(&buffer[..size]);
-        self.buffer = buffer;
-        sent
     }
 }
 

@@ -5,11 +5,12 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use cloudtoid_interprocess::{Options, Publisher, Subscriber};
 use slipring_harness::HarnessError;
-use slipring_harness::mechanism::{Mechanism, ReceiveMessage, SendMessage};
+use slipring_harness::mechanism::{Mechanism, ReceiveMessage};
+
+use crate::engine::{Buffered, SendWhole, new_name, refused};
 
 const ROOM: usize = 1 << 20;
 
@@ -29,13 +30,12 @@ impl Cloudtoid {
 
 impl Mechanism for Cloudtoid {
     const NAME: &'static str = "cloudtoid-interprocess";
-    type Sender = Sending;
+    type Sender = Buffered<Publisher>;
     type Receiver = Receiving;
 
     fn prepare(size: usize) -> Result<Self, HarnessError> {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let owner = process::id();
-        let name = format!("slipring-peers-{owner}-{}", since.as_nanos());
+        let name = new_name("cloudtoid");
         let folder = PathBuf::from("/dev/shm").join(&name);
         fs::create_dir(&folder).map_err(|error| HarnessError::os("making a directory in /dev/shm", error))?;
         Ok(Cloudtoid { name, folder, size, owner })
@@ -43,7 +43,7 @@ impl Mechanism for Cloudtoid {
 
     fn sender(self) -> Result<Self::Sender, HarnessError> {
         let to = Publisher::open(&self.options()).map_err(refused)?;
-        Ok(Sending { to, buffer: vec![0; self.size] })
+        Ok(Buffered::new(to, self.size))
     }
 
     fn receiver(self) -> Result<Self::Receiver, HarnessError> {
@@ -63,34 +63,15 @@ impl Drop for Cloudtoid {
     }
 }
 
-#[cold]
-fn refused(error: impl std::fmt::Display) -> HarnessError {
-    HarnessError::Ring { what: error.to_string() }
-}
-
-/// The sending end.
-pub struct Sending {
-    to: Publisher,
-    buffer: Vec<u8>,
-}
-
-impl SendMessage for Sending {
-    fn send(&mut self, message: &[u8]) -> Result<(), HarnessError> {
+impl SendWhole for Publisher {
+    fn send_whole(&mut self, message: &[u8]) -> Result<(), HarnessError> {
         loop {
-            match self.to.try_send(message) {
+            match self.try_send(message) {
                 Ok(()) => return Ok(()),
                 Err(error) if error.is_full() => std::hint::spin_loop(),
                 Err(error) => return Err(refused(error)),
             }
         }
-    }
-
-    fn send_with(&mut self, size: usize, fill: impl FnOnce(&mut [u8])) -> Result<(), HarnessError> {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        fill(&mut buffer[..size]);
-        let sent = self.send(&buffer[..size]);
-        self.buffer = buffer;
-        sent
     }
 }
 

@@ -5,14 +5,16 @@
 use ipc_channel::TryRecvError;
 use ipc_channel::ipc::{IpcBytesReceiver, IpcBytesSender, bytes_channel};
 use slipring_harness::HarnessError;
-use slipring_harness::mechanism::{Mechanism, ReceiveMessage, SendMessage};
+use slipring_harness::mechanism::{Mechanism, ReceiveMessage};
+
+use crate::engine::{Buffered, SendWhole};
 
 /// A channel, made before the fork.
 pub struct IpcChannel<const POLLED: bool>(IpcBytesSender, IpcBytesReceiver, usize);
 
 impl<const POLLED: bool> Mechanism for IpcChannel<POLLED> {
     const NAME: &'static str = if POLLED { "ipc-channel polled" } else { "ipc-channel" };
-    type Sender = Sending;
+    type Sender = Buffered<IpcBytesSender>;
     type Receiver = Receiving<POLLED>;
 
     fn prepare(size: usize) -> Result<Self, HarnessError> {
@@ -21,7 +23,7 @@ impl<const POLLED: bool> Mechanism for IpcChannel<POLLED> {
     }
 
     fn sender(self) -> Result<Self::Sender, HarnessError> {
-        Ok(Sending { to: self.0, buffer: vec![0; self.2] })
+        Ok(Buffered::new(self.0, self.2))
     }
 
     fn receiver(self) -> Result<Self::Receiver, HarnessError> {
@@ -29,21 +31,9 @@ impl<const POLLED: bool> Mechanism for IpcChannel<POLLED> {
     }
 }
 
-/// The sending end.
-pub struct Sending {
-    to: IpcBytesSender,
-    buffer: Vec<u8>,
-}
-
-impl SendMessage for Sending {
-    fn send(&mut self, message: &[u8]) -> Result<(), HarnessError> {
-        self.to.send(message).map_err(|error| HarnessError::os("sending on an ipc-channel", error))
-    }
-
-    fn send_with(&mut self, size: usize, fill: impl FnOnce(&mut [u8])) -> Result<(), HarnessError> {
-        fill(&mut self.buffer[..size]);
-        let sent = self.to.send(&self.buffer[..size]);
-        sent.map_err(|error| HarnessError::os("sending on an ipc-channel", error))
+impl SendWhole for IpcBytesSender {
+    fn send_whole(&mut self, message: &[u8]) -> Result<(), HarnessError> {
+        self.send(message).map_err(|error| HarnessError::os("sending on an ipc-channel", error))
     }
 }
 

@@ -2,12 +2,12 @@
 //! slices, written by one copy and read where they lie. The receiver waits, or polls (`POLLED`).
 #![forbid(unsafe_code)]
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use ipmpsc::{Receiver, Sender, SharedRingBuffer};
 use serde::{Serialize, Serializer};
 use slipring_harness::HarnessError;
-use slipring_harness::mechanism::{Mechanism, ReceiveMessage, SendMessage};
+use slipring_harness::mechanism::{Mechanism, ReceiveMessage};
+
+use crate::engine::{Buffered, SendWhole, new_name, refused};
 
 const ROOM: u32 = 1 << 20;
 
@@ -16,12 +16,11 @@ pub struct Ipmpsc<const POLLED: bool>(SharedRingBuffer, usize);
 
 impl<const POLLED: bool> Mechanism for Ipmpsc<POLLED> {
     const NAME: &'static str = if POLLED { "ipmpsc polled" } else { "ipmpsc" };
-    type Sender = Sending;
+    type Sender = Buffered<Sender>;
     type Receiver = Receiving<POLLED>;
 
     fn prepare(size: usize) -> Result<Self, HarnessError> {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let path = format!("/dev/shm/slipring-peers-ipmpsc-{}-{}", std::process::id(), since.as_nanos());
+        let path = format!("/dev/shm/{}", new_name("ipmpsc"));
         let made = SharedRingBuffer::create(&path, ROOM).map_err(refused);
         // Both ends inherit the mapping.
         let removed = std::fs::remove_file(&path);
@@ -31,17 +30,12 @@ impl<const POLLED: bool> Mechanism for Ipmpsc<POLLED> {
     }
 
     fn sender(self) -> Result<Self::Sender, HarnessError> {
-        Ok(Sending { to: Sender::new(self.0), buffer: vec![0; self.1] })
+        Ok(Buffered::new(Sender::new(self.0), self.1))
     }
 
     fn receiver(self) -> Result<Self::Receiver, HarnessError> {
         Ok(Receiving(Receiver::new(self.0)))
     }
-}
-
-#[cold]
-fn refused(error: impl std::fmt::Display) -> HarnessError {
-    HarnessError::Ring { what: error.to_string() }
 }
 
 /// Bytes as such: serde would take a slice for a sequence of numbers.
@@ -53,20 +47,9 @@ impl Serialize for Bytes<'_> {
     }
 }
 
-/// The sending end.
-pub struct Sending {
-    to: Sender,
-    buffer: Vec<u8>,
-}
-
-impl SendMessage for Sending {
-    fn send(&mut self, message: &[u8]) -> Result<(), HarnessError> {
-        self.to.send(&Bytes(message)).map_err(refused)
-    }
-
-    fn send_with(&mut self, size: usize, fill: impl FnOnce(&mut [u8])) -> Result<(), HarnessError> {
-        fill(&mut self.buffer[..size]);
-        self.to.send(&Bytes(&self.buffer[..size])).map_err(refused)
+impl SendWhole for Sender {
+    fn send_whole(&mut self, message: &[u8]) -> Result<(), HarnessError> {
+        self.send(&Bytes(message)).map_err(refused)
     }
 }
 

@@ -18,6 +18,53 @@ pub mod vyukov;
 #[cfg(zeromq)]
 pub mod zeromq;
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use slipring_harness::HarnessError;
+use slipring_harness::mechanism::SendMessage;
+
+/// A name that nothing else has.
+fn new_name(engine: &str) -> String {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    format!("slipring-peers-{engine}-{}-{}", std::process::id(), since.as_nanos())
+}
+
+/// What an engine says of itself.
+#[cold]
+pub(crate) fn refused(error: impl std::fmt::Display) -> HarnessError {
+    HarnessError::Ring { what: error.to_string() }
+}
+
+/// An end that takes messages only whole, from somebody else's memory.
+pub trait SendWhole {
+    /// As [`SendMessage::send`].
+    fn send_whole(&mut self, message: &[u8]) -> Result<(), HarnessError>;
+}
+
+/// Such an end, and a buffer in which its messages are made.
+pub struct Buffered<T> {
+    to: T,
+    buffer: Vec<u8>,
+}
+
+impl<T: SendWhole> Buffered<T> {
+    fn new(to: T, size: usize) -> Self {
+        Buffered { to, buffer: vec![0; size] }
+    }
+}
+
+impl<T: SendWhole> SendMessage for Buffered<T> {
+    fn send(&mut self, message: &[u8]) -> Result<(), HarnessError> {
+        self.to.send_whole(message)
+    }
+
+    fn send_with(&mut self, size: usize, fill: impl FnOnce(&mut [u8])) -> Result<(), HarnessError> {
+        let message = &mut self.buffer[..size];
+        fill(message);
+        self.to.send_whole(message)
+    }
+}
+
 /// What whoever finds nothing to do does before it looks again.
 pub trait Waiting: 'static {
     /// That.

@@ -3,13 +3,13 @@
 
 use std::fs::{self, File};
 use std::num::NonZeroUsize;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use shaq::spsc::{Consumer, Producer, minimum_file_size};
 use slipring_harness::HarnessError;
 use slipring_harness::mechanism::{Mechanism, ReceiveMessage, SendMessage};
 
 use crate::engine::rtrb::{Item, Lined};
+use crate::engine::{new_name, refused};
 
 /// A queue of messages of exactly `N` bytes, each on cache lines of its own.
 pub struct Shaq<const N: usize>(File);
@@ -23,8 +23,7 @@ impl<const N: usize> Mechanism for Shaq<N> {
         if size != N {
             return Err(HarnessError::Size { want: N, got: size });
         }
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let path = format!("/dev/shm/slipring-peers-shaq-{}-{}", std::process::id(), since.as_nanos());
+        let path = format!("/dev/shm/{}", new_name("shaq"));
         let made = File::options().read(true).write(true).create_new(true).open(&path);
         let file = made.map_err(|error| HarnessError::os(format!("making {path}"), error))?;
         fs::remove_file(&path).map_err(|error| HarnessError::os(format!("removing {path}"), error))?;
@@ -43,11 +42,6 @@ impl<const N: usize> Mechanism for Shaq<N> {
         // SAFETY: one process becomes the receiver, and items are plain bytes.
         unsafe { Consumer::join(&self.0) }.map(Receiving).map_err(refused)
     }
-}
-
-#[cold]
-fn refused(error: impl std::fmt::Display) -> HarnessError {
-    HarnessError::Ring { what: error.to_string() }
 }
 
 /// The sending end.

@@ -7,6 +7,8 @@ use shmem_ipc::sharedring::{Receiver, Sender};
 use slipring_harness::HarnessError;
 use slipring_harness::mechanism::{Mechanism, ReceiveMessage, SendMessage};
 
+use crate::engine::refused;
+
 /// Rings of messages of exactly `8 * WORDS * TIMES` bytes.
 pub struct Shmem<const WORDS: usize, const TIMES: usize>(
     Sender<[[u64; WORDS]; TIMES]>,
@@ -40,11 +42,6 @@ impl<const WORDS: usize, const TIMES: usize> Mechanism for Shmem<WORDS, TIMES> {
     fn receiver(self) -> Result<Self::Receiver, HarnessError> {
         Ok(Receiving(self.1))
     }
-}
-
-#[cold]
-fn refused(error: impl std::fmt::Display) -> HarnessError {
-    HarnessError::Ring { what: error.to_string() }
 }
 
 /// The sending end.

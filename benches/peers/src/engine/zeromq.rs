@@ -4,10 +4,11 @@
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::io;
 use std::ptr::NonNull;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use slipring_harness::HarnessError;
-use slipring_harness::mechanism::{Mechanism, ReceiveMessage, SendMessage};
+use slipring_harness::mechanism::{Mechanism, ReceiveMessage};
+
+use crate::engine::{Buffered, SendWhole, new_name};
 
 // SAFETY: as in zmq(7); the signatures are those of zmq.h.
 unsafe extern "C" {
@@ -42,13 +43,12 @@ pub struct Zeromq {
 
 impl Mechanism for Zeromq {
     const NAME: &'static str = "zeromq";
-    type Sender = Sending;
+    type Sender = Buffered<Sending>;
     type Receiver = Receiving;
 
     fn prepare(size: usize) -> Result<Self, HarnessError> {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let at = format!("ipc://@slipring-peers-{}-{}", std::process::id(), since.as_nanos());
-        let at = CString::new(at).map_err(|error| HarnessError::Ring { what: error.to_string() })?;
+        let at = format!("ipc://@{}", new_name("zeromq"));
+        let at = CString::new(at).map_err(crate::engine::refused)?;
         Ok(Zeromq { at, size })
     }
 
@@ -58,7 +58,7 @@ impl Mechanism for Zeromq {
         if unsafe { zmq_connect(to.socket.as_ptr(), self.at.as_ptr()) } != 0 {
             return Err(refused("connecting a ZeroMQ socket"));
         }
-        Ok(Sending { to, buffer: vec![0; self.size] })
+        Ok(Buffered::new(Sending(to), self.size))
     }
 
     fn receiver(self) -> Result<Self::Receiver, HarnessError> {
@@ -112,27 +112,16 @@ impl Drop for Socket {
 }
 
 /// The sending end.
-pub struct Sending {
-    to: Socket,
-    buffer: Vec<u8>,
-}
+pub struct Sending(Socket);
 
-impl SendMessage for Sending {
-    fn send(&mut self, message: &[u8]) -> Result<(), HarnessError> {
+impl SendWhole for Sending {
+    fn send_whole(&mut self, message: &[u8]) -> Result<(), HarnessError> {
         // SAFETY: an open socket; the message is copied during the call.
-        let sent = unsafe { zmq_send(self.to.socket.as_ptr(), message.as_ptr().cast(), message.len(), 0) };
+        let sent = unsafe { zmq_send(self.0.socket.as_ptr(), message.as_ptr().cast(), message.len(), 0) };
         if usize::try_from(sent) == Ok(message.len()) {
             return Ok(());
         }
         Err(refused("sending with ZeroMQ"))
-    }
-
-    fn send_with(&mut self, size: usize, fill: impl FnOnce(&mut [u8])) -> Result<(), HarnessError> {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        fill(&mut buffer[..size]);
-        let sent = self.send(&buffer[..size]);
-        self.buffer = buffer;
-        sent
     }
 }
 
