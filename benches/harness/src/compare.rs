@@ -106,7 +106,7 @@ impl CompareOptions {
         }
     }
 
-    /// All mechanisms at many sizes, both payload sources, 9 rounds: a quarter of an hour.
+    /// All mechanisms at many sizes, both payload sources, 9 rounds: five minutes, on a busy machine up to fifteen.
     pub fn full() -> Self {
         CompareOptions {
             rounds: 9,

@@ -14,7 +14,7 @@ mod run;
 mod silence;
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -148,7 +148,12 @@ fn measure(arguments: &Arguments) -> Result<Results, HarnessError> {
     let setting = Setting { pair: Pair { cores, limit: Duration::from_secs(30) }, clock, budget };
     let groups: Vec<Group> =
         plan::groups().into_iter().filter(|group| group.goals.iter().any(|goal| is_wanted(goal))).collect();
-    let progress = |what: &str| eprint!("\r{what}\x1b[K");
+    let shows = std::io::stderr().is_terminal();
+    let progress = |what: &str| {
+        if shows {
+            eprint!("\r{what}\x1b[K");
+        }
+    };
     let runs = run::run(&setting, &groups, Extent { rounds, patience }, progress)?;
 
     let mut goals: Vec<GoalRow> = goals::goals()
@@ -188,7 +193,7 @@ fn measure(arguments: &Arguments) -> Result<Results, HarnessError> {
         goals.extend(rest_rows(&found));
         rest = Some(found);
     }
-    eprint!("\r\x1b[K");
+    progress("");
     goals.sort_by_key(|row| GOALS.iter().position(|goal| *goal == row.goal));
 
     let cells: Vec<(Vec<Cell>, &Kept)> =

@@ -53,7 +53,7 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with_all = ["full", "from"])]
     quick: bool,
 
-    /// More sizes, both payload sources, more rounds: a quarter of an hour
+    /// More sizes, both payload sources, more rounds: five minutes, on a busy machine up to fifteen
     #[arg(long, conflicts_with = "from")]
     full: bool,
 
