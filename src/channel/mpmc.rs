@@ -716,7 +716,7 @@ impl Receiver {
     /// [`RecvError::Empty`]; [`RecvError::BufferTooSmall`], the message stays; [`RecvError::Closed`] and
     /// [`RecvError::PeerDied`] when everything was read and no sender is left of those that were;
     /// [`RecvError::Forked`]; [`RecvError::Unattached`]; [`RecvError::Corrupt`].
-    #[inline]
+    #[inline(always)]
     pub fn try_recv(&mut self, buffer: &mut [u8]) -> Result<usize, RecvError> {
         let taken = self.try_next(Reading, buffer.len())?;
         Ok(self.copy(&taken, buffer))
@@ -726,7 +726,7 @@ impl Receiver {
     ///
     /// # Errors
     /// As [`Receiver::try_recv`], but never `Empty`; a death is noticed within 100 ms.
-    #[inline]
+    #[inline(always)]
     pub fn recv(&mut self, buffer: &mut [u8]) -> Result<usize, RecvError> {
         let taken = self.next(Reading, buffer.len(), || Deadline::NEVER)?;
         Ok(self.copy(&taken, buffer))
@@ -762,7 +762,7 @@ impl Receiver {
     ///
     /// # Errors
     /// As [`Receiver::try_recv`].
-    #[inline]
+    #[inline(always)]
     pub fn try_frame(&mut self) -> Result<Frame<'_>, RecvError> {
         let taken = self.try_next(Reading, usize::MAX)?;
         Ok(Frame::new(self, taken))
@@ -772,7 +772,7 @@ impl Receiver {
     ///
     /// # Errors
     /// As [`Receiver::recv`].
-    #[inline]
+    #[inline(always)]
     pub fn frame(&mut self) -> Result<Frame<'_>, RecvError> {
         let taken = self.next(Reading, usize::MAX, || Deadline::NEVER)?;
         Ok(Frame::new(self, taken))
@@ -803,7 +803,7 @@ impl Receiver {
     ///
     /// # Errors
     /// As [`Receiver::try_recv`].
-    #[inline]
+    #[inline(always)]
     pub fn try_peek(&mut self) -> Result<Delivery<'_>, RecvError> {
         self.adopt_if_changed();
         let taken = self.try_next(Peeked, usize::MAX)?;
@@ -814,7 +814,7 @@ impl Receiver {
     ///
     /// # Errors
     /// As [`Receiver::recv`].
-    #[inline]
+    #[inline(always)]
     pub fn peek(&mut self) -> Result<Delivery<'_>, RecvError> {
         self.peek_until(|| Deadline::NEVER)
     }
@@ -946,8 +946,24 @@ impl Receiver {
         self.pending.push_front(taken);
     }
 
+    /// The next message, if that takes no second thought; see [`Side::take_plain`].
+    #[inline(always)]
+    fn next_plain(&mut self, how: SlotKind, room: usize) -> Option<Taken> {
+        let plain = self.end.is_usable() && self.pending.is_empty();
+        if plain { self.end.side.take_plain(how, room) } else { None }
+    }
+
     #[inline(always)]
     fn try_next(&mut self, how: SlotKind, room: usize) -> Result<Taken, RecvError> {
+        match self.next_plain(how, room) {
+            Some(taken) => Ok(taken),
+            None => self.try_next_slowly(how, room),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn try_next_slowly(&mut self, how: SlotKind, room: usize) -> Result<Taken, RecvError> {
         self.check()?;
         if let Some(taken) = self.next_pending(room)? {
             return Ok(taken);
@@ -1027,6 +1043,20 @@ impl Receiver {
 
     #[inline(always)]
     fn next(
+        &mut self,
+        how: SlotKind,
+        room: usize,
+        deadline: impl FnOnce() -> Deadline,
+    ) -> Result<Taken, RecvError> {
+        match self.next_plain(how, room) {
+            Some(taken) => Ok(taken),
+            None => self.next_slowly(how, room, deadline),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn next_slowly(
         &mut self,
         how: SlotKind,
         room: usize,

@@ -1,6 +1,7 @@
 //! The algorithms: who may touch which byte, and by which atomic operation that right moves. One algorithm a file,
 //! no blocking, no operating system: sleeping is `event`'s job, handles are `channel`'s.
 
+mod ends;
 pub mod journal;
 pub mod mpmc;
 pub mod observe;

@@ -33,7 +33,7 @@
 #![allow(clippy::disallowed_types, reason = "the facade's atomics, which the lint sees through to core's")]
 
 use crate::error::{Corrupt, RecvError, SendError};
-use crate::layout::SlotKind::{Free, Full, Pinned, Reading, Writing};
+use crate::layout::SlotKind::{Free, Pinned, Reading, Writing};
 use crate::layout::{SLOT_HEADER_LEN, SlotKind, SlotWord, is_behind};
 use crate::ring::pin::LOOKS_PER_ATTEMPT;
 use crate::sync::Ordering::{Acquire, Relaxed, Release};
@@ -158,7 +158,7 @@ impl Side {
     // --- to send ---
 
     /// Claims the next free slot.
-    #[inline]
+    #[inline(always)]
     pub fn claim(&mut self) -> Result<Claim, SendError> {
         let at = self.claim_first()?;
         self.used_to(at.wrapping_add(1));
@@ -200,11 +200,21 @@ impl Side {
 
     #[inline(always)]
     fn claim_first(&mut self) -> Result<u64, SendError> {
-        let mut looks = self.looks();
+        match self.claim_at(self.tail) {
+            Ok(()) => Ok(self.tail),
+            Err(found) => self.claim_behind(found),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn claim_behind(&mut self, found: SlotWord) -> Result<u64, SendError> {
+        let (mut found, mut looks) = (found, self.looks());
         loop {
+            self.claim_refused(found, &mut looks)?;
             match self.claim_at(self.tail) {
                 Ok(()) => return Ok(self.tail),
-                Err(found) => self.claim_refused(found, &mut looks)?,
+                Err(word) => found = word,
             }
         }
     }
@@ -246,10 +256,10 @@ impl Side {
     #[inline(always)]
     #[must_use = "a refused commit must be sent again"]
     pub fn commit(&mut self, claim: &Claim, len: usize) -> bool {
-        // ord(mpmc.state) Relaxed -> Side::take_at: published by the exchange below.
+        // ord(mpmc.state) Relaxed -> Side::len_at: published by the exchange below.
         self.view.len(claim.slot).store(len as u64, Relaxed);
         let (writing, full) = (SlotWord::owned(claim.lap, Writing, self.me), SlotWord::full(claim.lap));
-        // ord(mpmc.state) Release -> Side::take_first: payload and length before the news of them.
+        // ord(mpmc.state) Release -> Side::word_at: payload and length before the news of them.
         // ord(mpmc.state) Relaxed on failure: voided; nothing of the word's is used.
         let done = self.view.state(claim.slot).compare_exchange(writing.0, full.0, Release, Relaxed).is_ok();
         if done {
@@ -280,6 +290,20 @@ impl Side {
         self.checked(at, taken)
     }
 
+    /// [`Side::take`], if that takes no second thought: without an error to carry, the message stays in registers.
+    #[inline(always)]
+    pub fn take_plain(&mut self, how: SlotKind, room: usize) -> Option<Taken> {
+        let at = self.head;
+        if self.word_at(at) != SlotWord::full(self.view.lap(at)) {
+            return None;
+        }
+        let len = self.len_at(at);
+        let plain = len <= room.min(self.view.max_len()) as u64;
+        let taken = if plain { self.own(at, how, len) } else { None }?;
+        self.taken_to(at.wrapping_add(1));
+        Some(taken)
+    }
+
     /// Takes up to `most` consecutive messages and adds them to `run`: at least one if there is no error, and those before
     /// it if there is one.
     pub fn take_run(&mut self, most: usize, run: &mut Vec<Taken>) -> Result<(), RecvError> {
@@ -289,12 +313,9 @@ impl Side {
         while let Some(message) = taken.take() {
             fault = self.checked(next, message).map(|message| run.push(message));
             next = next.wrapping_add(1);
-            if run.len() < most && fault.is_ok() {
-                // ord(mpmc.state) Acquire <- Side::commit: see the payload and the length.
-                let word = SlotWord(self.view.state(self.view.slot(next)).load(Acquire));
-                if word == SlotWord::full(self.view.lap(next)) {
-                    taken = self.take_at(next, Reading, usize::MAX).ok();
-                }
+            let goes_on = run.len() < most && fault.is_ok();
+            if goes_on && self.word_at(next) == SlotWord::full(self.view.lap(next)) {
+                taken = self.take_at(next, Reading, usize::MAX).ok();
             }
         }
         self.taken_to(next);
@@ -322,12 +343,21 @@ impl Side {
     }
 
     #[inline(always)]
+    fn word_at(&self, at: u64) -> SlotWord {
+        // ord(mpmc.state) Acquire <- Side::commit: see the payload and the length.
+        SlotWord(self.view.state(self.view.slot(at)).load(Acquire))
+    }
+
+    #[inline(always)]
+    fn len_at(&self, at: u64) -> u64 {
+        // ord(mpmc.state) Relaxed <- Side::commit: read between two sights of the same word, so it is this message's.
+        self.view.len(self.view.slot(at)).load(Relaxed)
+    }
+
     fn take_first(&mut self, how: SlotKind, room: usize) -> Result<Taken, RecvError> {
         let mut looks = self.looks();
         loop {
-            let at = self.head;
-            // ord(mpmc.state) Acquire <- Side::commit: see the payload and the length.
-            let word = SlotWord(self.view.state(self.view.slot(at)).load(Acquire));
+            let (at, word) = (self.head, self.word_at(self.head));
             if word == SlotWord::full(self.view.lap(at)) {
                 match self.take_at(at, how, room) {
                     Ok(taken) => return Ok(taken),
@@ -343,26 +373,30 @@ impl Side {
     /// Takes the message of a position whose slot was seen full. `Err(None)`: somebody else was faster.
     #[inline(always)]
     fn take_at(&self, at: u64, how: SlotKind, room: usize) -> Result<Taken, Option<RecvError>> {
-        let (slot, lap) = (self.view.slot(at), self.view.lap(at));
-        let (full, mine) = (SlotWord::full(lap), SlotWord::owned(lap, how, self.me));
-        // ord(mpmc.state) Relaxed <- Side::commit: read between two sights of the same word, so it is this message's.
-        let len = self.view.len(slot).load(Relaxed);
+        let len = self.len_at(at);
         // An impossible length is taken, and reported: it would be in the way for ever.
         if len > room as u64 && len <= self.view.max_len() as u64 {
-            return Err(self.too_long(slot, full, len as usize, room));
+            return Err(self.too_long(at, len as usize, room));
         }
+        self.own(at, how, len).ok_or(None)
+    }
+
+    /// Takes a message that was seen, and found to be so long.
+    #[inline(always)]
+    fn own(&self, at: u64, how: SlotKind, len: u64) -> Option<Taken> {
+        let (slot, lap) = (self.view.slot(at), self.view.lap(at));
+        let (full, mine) = (SlotWord::full(lap), SlotWord::owned(lap, how, self.me));
         // The payload is seen since the look that found the slot full: nothing else can follow that word but this.
         // ord(mpmc.state) Release -> Side::full_behind: what lies before it is used, and what was sent before is there.
         // ord(mpmc.state) Relaxed on failure: the caller looks again.
-        match self.view.state(slot).compare_exchange(full.0, mine.0, Release, Relaxed) {
-            Ok(_) => Ok(Taken { slot, word: mine, len: len as usize, again: false }),
-            Err(_) => Err(None),
-        }
+        let taken = self.view.state(slot).compare_exchange(full.0, mine.0, Release, Relaxed).is_ok();
+        taken.then_some(Taken { slot, word: mine, len: len as usize, again: false })
     }
 
     /// Possibly too long … really too long, if the message is still there: else the length was another's.
     #[cold]
-    fn too_long(&self, slot: usize, full: SlotWord, len: usize, have: usize) -> Option<RecvError> {
+    fn too_long(&self, at: u64, len: usize, have: usize) -> Option<RecvError> {
+        let (slot, full) = (self.view.slot(at), SlotWord::full(self.view.lap(at)));
         // An exchange of the word for itself: its load could come before that of the length, its store could not.
         // ord(mpmc.state) Release -> Side::claim_at: the length was read before the next one is written.
         // ord(mpmc.state) Relaxed on failure: the caller looks again.
@@ -418,40 +452,6 @@ impl Side {
                 return; // Scribbled on: it is nobody's to free.
             }
         }
-    }
-
-    /// Whether no message waits, from where this participant was last, which may be long ago; moves nothing.
-    pub fn holds_nothing(&self) -> bool {
-        // ord(mpmc.end) Relaxed <- tell: may be stale at once.
-        let from = later(self.head, self.view.header.head.0.load(Relaxed));
-        match self.seen_at(from) {
-            (Some(Full), 0) => false,
-            (Some(Free), 0) | (_, ..0) => true,
-            // Senders may have been round the ring several times since, past slots that are held.
-            _ => !(0..self.view.slots())
-                .any(|k| matches!(self.seen_at(from.wrapping_add(k)), (Some(Full), 0..))),
-        }
-    }
-
-    /// Messages and operations in flight, roughly.
-    pub fn in_flight(&self) -> u64 {
-        // ord(mpmc.end) Relaxed <- tell: may be stale at once.
-        let head = later(self.head, self.view.header.head.0.load(Relaxed));
-        // ord(mpmc.end) Relaxed <- tell: may be stale at once.
-        let tail = later(self.tail, self.view.header.tail.0.load(Relaxed));
-        // Both lag, so from there on each slot is asked.
-        let passed = |at: u64, by_receivers: bool| match self.seen_at(at) {
-            (Some(Free), 0) | (_, ..0) => false,
-            (Some(Full | Writing), 0) => !by_receivers,
-            _ => true,
-        };
-        let walk = |from: u64, by_receivers: bool| {
-            let most = 2 * self.view.slots();
-            let steps = (0..most).find(|k| !passed(from.wrapping_add(*k), by_receivers));
-            from.wrapping_add(steps.unwrap_or(most))
-        };
-        let (head, tail) = (walk(head, true), walk(tail, false));
-        if is_behind(tail, head) { 0 } else { tail.wrapping_sub(head).min(self.view.slots()) }
     }
 
     /// What is at a position, and by how many laps its slot is ahead of it.
