@@ -350,6 +350,29 @@ fn what_a_batch_that_panicked_did_not_show_goes_to_any_other_receiver() {
     assert_eq!(tx.try_send_batch(&[[0u8], [1], [2], [3]]), Ok(4), "all four slots are back");
 }
 
+/// What was left lies in the middle of what a batch takes, lap after lap: all batches begin at a message that is there.
+#[test]
+fn batches_that_never_pause_get_what_another_left() {
+    for (most, first) in [(7, 1), (7, 3), (7, 6), (14, 3), (3, 1)] {
+        let (mut tx, mut rx) = pair(8, 48);
+        let mut leaves = rx.clone();
+        tx.try_send(b"on").unwrap();
+        rx.try_recv_batch(1, |_| ()).unwrap();
+        tx.try_send(b"left").unwrap();
+        drop(leaves.try_peek().unwrap());
+        tx.try_send(b"on").unwrap();
+        drop(leaves);
+        while tx.try_send(b"on").is_ok() {}
+        let mut came = false;
+        rx.try_recv_batch(first, |message| came |= message == b"left").unwrap();
+        common::until(&format!("what was left comes amid batches of {most} behind one of {first}"), || {
+            while tx.try_send(b"on").is_ok() {}
+            rx.try_recv_batch(most, |message| came |= message == b"left").unwrap();
+            came
+        });
+    }
+}
+
 #[test]
 fn a_receiver_that_never_pauses_gets_what_another_left() {
     type Take = fn(&mut Receiver) -> Vec<u8>;

@@ -213,6 +213,22 @@ fn a_message_of_an_impossible_length_makes_room_for_a_sender() {
 }
 
 #[test]
+fn a_message_of_an_impossible_length_is_never_lent() {
+    check(|run| {
+        let ring = SlotRig::with(2, 2, Wakeup::Futex);
+        let (tx, mut rx) = (ring.sender(), ring.receiver());
+        let mut hostile = ring.side(0);
+        let claim = hostile.claim().unwrap();
+        assert!(hostile.commit(&claim, LONGEST + 1));
+        let lent = rx.try_frame().map(|frame| frame.len());
+        run.outcome(matches!(lent, Err(RecvError::Corrupt(_))));
+        done(tx);
+        done(rx);
+    })
+    .reaches("true", "always: it is gone, and its slot free");
+}
+
+#[test]
 fn a_waiting_receivers_impossible_message_makes_room_for_a_sender() {
     // Bound 2: with 3 it takes more than a few seconds.
     check_bounded(2, |run| {

@@ -933,6 +933,10 @@ impl Receiver {
             batch.freed += usize::from(matches!(fault, Err(RecvError::Corrupt(_))));
             receiver.end.loans += receiver.run.len() as u32;
             receiver.pending.extend(receiver.run.drain(..));
+            // The next verb may find its message without a second thought, and ask after nobody.
+            if let Some(suspect) = receiver.end.side.suspect() {
+                receiver.look_at(suspect, false);
+            }
         }
         match fault {
             Err(error) if error != RecvError::Empty => Err(error),

@@ -27,7 +27,7 @@
 //! away: nothing but used positions lies before them either, but they lag, and are moved more often the more
 //! participants get in each other's way. `tail - head` says neither full nor empty: both answers come from the slots.
 //!
-//! The common way is here; what is done about a slot in the way stands in `pin`.
+//! The common way is here; what is done about a slot in the way stands in `pin`, what the slots say of the ends in `ends`.
 //!
 //! A participant that died owns what its words say: `sweep` gives that back.
 #![allow(clippy::disallowed_types, reason = "the facade's atomics, which the lint sees through to core's")]
@@ -418,7 +418,7 @@ impl Side {
     #[inline(always)]
     pub fn read(&self, taken: &Taken, to: &mut [u8]) {
         let len = to.len().min(taken.len);
-        // SAFETY: a slot of the view, and `checked` has seen that the length is inside it.
+        // SAFETY: a slot of the view, and `checked` or `take_plain` has seen that the length is inside it.
         unsafe { self.view.memory.copy_out(taken.slot + SLOT_HEADER_LEN, &mut to[..len]) };
     }
 
