@@ -80,8 +80,8 @@ impl Default for CompareOptions {
             sources: vec![PayloadSource::Registers],
             only: Vec::new(),
             few: false,
-            latency_sizes: vec![8, 56, 4096, 65536, 1 << 20],
-            throughput_sizes: vec![8, 56, 4096, 65536, 1 << 20, 4 << 20],
+            latency_sizes: vec![1, 8, 56, 4096, 65536, 1 << 20],
+            throughput_sizes: vec![1, 8, 56, 4096, 65536, 1 << 20, 4 << 20],
             kinds: Vec::new(),
             rates: vec![10_000, 100_000],
             shapes: [&FANS[..], &[Shape::pairs(2), Shape::pairs(4)]].concat(),
@@ -111,8 +111,8 @@ impl CompareOptions {
         CompareOptions {
             rounds: 9,
             sources: vec![PayloadSource::Registers, PayloadSource::Memory],
-            latency_sizes: vec![8, 56, 1024, 4096, 65536, 1 << 20, 4 << 20],
-            throughput_sizes: vec![8, 56, 1024, 4096, 65536, 1 << 20, 4 << 20],
+            latency_sizes: vec![1, 8, 56, 1024, 4096, 65536, 1 << 20, 4 << 20],
+            throughput_sizes: vec![1, 8, 56, 1024, 4096, 65536, 1 << 20, 4 << 20],
             ..CompareOptions::default()
         }
     }

@@ -19,13 +19,20 @@ fn pool(size: usize) -> u64 {
     if size <= 1024 { 67 } else { 7 }
 }
 
-/// Sizes that can be measured: whole words, at least the tag, at most 16 MiB.
+/// Sizes that can be measured: whole words, at least the tag, at most 16 MiB; or a byte.
 pub fn check_size(size: usize) -> Result<(), HarnessError> {
+    if size == 1 { Ok(()) } else { check_tagged_size(size) }
+}
+
+/// Sizes of messages that say their number.
+pub fn check_tagged_size(size: usize) -> Result<(), HarnessError> {
     if size >= WORD && size.is_multiple_of(WORD) && size <= 16 << 20 {
         return Ok(());
     }
     Err(HarnessError::BadOption {
-        what: format!("{size} bytes; a size is a multiple of 8 from 8 to 16777216"),
+        what: format!(
+            "{size} bytes; a size is 1, where messages need not say their number, or a multiple of 8 from 8 to 16777216"
+        ),
     })
 }
 
@@ -92,11 +99,12 @@ impl Source for Memory {
     /// tag's store has reached the cache, behind all stores before it: to lines that are far away, if it is near.
     #[inline(always)]
     fn send<S: SendMessage>(&mut self, to: &mut S, seq: u64, last: bool) -> Result<(), HarnessError> {
-        let ahead = (seq + pool(self.size) / 2).to_ne_bytes();
-        self.messages[self.ahead..][..WORD].copy_from_slice(&ahead);
+        let tagged = WORD.min(self.size);
+        let ahead = (seq + pool(self.size) / 2).to_le_bytes();
+        self.messages[self.ahead..][..tagged].copy_from_slice(&ahead[..tagged]);
         let message = &mut self.messages[self.next..][..self.size];
         if last {
-            message[..WORD].copy_from_slice(&tag(seq, true).to_ne_bytes());
+            message[..tagged].copy_from_slice(&tag(seq, true).to_le_bytes()[..tagged]);
         }
         to.send(message)?;
         let behind = |at: usize| if at + self.size == self.messages.len() { 0 } else { at + self.size };
@@ -145,6 +153,7 @@ fn tag(seq: u64, last: bool) -> u64 {
 #[inline(always)]
 pub(crate) fn write(room: &mut [u8], tag: u64, base: u64) {
     match room.len() {
+        1 => room[0] = tag as u8,
         8 => write_words(&mut room[..8], tag, base),
         48 => write_words(&mut room[..48], tag, base),
         56 => write_words(&mut room[..56], tag, base),
@@ -158,10 +167,10 @@ pub(crate) fn write(room: &mut [u8], tag: u64, base: u64) {
 #[inline(always)]
 fn write_words(room: &mut [u8], tag: u64, base: u64) {
     let (head, body) = room.split_at_mut(WORD);
-    head.copy_from_slice(&tag.to_ne_bytes());
+    head.copy_from_slice(&tag.to_le_bytes());
     let mut word = base;
     for place in body.chunks_exact_mut(WORD) {
-        place.copy_from_slice(&word.to_ne_bytes());
+        place.copy_from_slice(&word.to_le_bytes());
         word = word.wrapping_add(STEP);
     }
 }
@@ -178,6 +187,13 @@ fn read_words(message: &[u8]) -> (u64, u64) {
 pub fn check<P: Source>(message: &[u8], size: usize, seq: u64) -> Result<Verdict, HarnessError> {
     if message.len() != size {
         return Err(HarnessError::Size { want: size, got: message.len() });
+    }
+    if let [byte] = *message {
+        return match byte ^ seq as u8 {
+            0 => Ok(Verdict::More),
+            0xff => Ok(Verdict::Last),
+            _ => Err(difference(seq, byte.into(), 0, 0)),
+        };
     }
     // As in `write`.
     let (tag, found) = match message.len() {
@@ -227,7 +243,7 @@ fn keep(fault: &mut Option<HarnessError>, error: HarnessError) -> Verdict {
 fn read(word: &[u8]) -> u64 {
     let mut bytes = [0; WORD];
     bytes.copy_from_slice(word);
-    u64::from_ne_bytes(bytes)
+    u64::from_le_bytes(bytes)
 }
 
 #[cold]
@@ -270,8 +286,8 @@ mod tests {
     }
 
     fn every_message_passes<P: Source>() {
-        for size in [8, 16, 24, 56, 64, 1024, 4096, 65536] {
-            for seqs in [1, 2, 3, 4, 8, 20] {
+        for size in [1, 8, 16, 24, 56, 64, 1024, 4096, 65536] {
+            for seqs in [1, 2, 3, 4, 8, 20, 300] {
                 let message = sent::<P>(size, seqs, false);
                 assert_eq!(check::<P>(&message, size, seqs - 1), Ok(Verdict::More), "{size} {seqs}");
                 let message = sent::<P>(size, seqs, true);
@@ -301,6 +317,16 @@ mod tests {
                     );
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_byte_is_the_next_or_the_last_one_or_caught() {
+        for seq in [0, 1, 9, 127, 128, 255, 300] {
+            let mut verdicts = (0..=255u8).map(|byte| check::<Registers>(&[byte], 1, seq));
+            assert_eq!(verdicts.clone().filter(|verdict| *verdict == Ok(Verdict::More)).count(), 1);
+            assert_eq!(verdicts.clone().filter(|verdict| *verdict == Ok(Verdict::Last)).count(), 1);
+            assert!(verdicts.any(|verdict| matches!(verdict, Err(HarnessError::Mismatch { .. }))));
         }
     }
 
@@ -339,8 +365,9 @@ mod tests {
         for size in [0, 4, 7, 9, 63, (16 << 20) + 8] {
             assert!(check_size(size).is_err(), "{size}");
         }
-        for size in [8, 56, 1024, 65536] {
+        for size in [1, 8, 56, 1024, 65536] {
             assert_eq!(check_size(size), Ok(()));
         }
+        assert!(check_tagged_size(1).is_err());
     }
 }

@@ -61,7 +61,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with = "from")]
     only: Vec<String>,
 
-    /// Measure these message sizes only, multiples of 8 such as 64,4K
+    /// Measure these message sizes only, 1 or multiples of 8, such as 64,4K
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = message_size, conflicts_with = "from")]
     sizes: Vec<usize>,
 
@@ -239,7 +239,8 @@ fn cores(text: &str) -> Result<[usize; 2], String> {
 fn message_size(text: &str) -> Result<usize, String> {
     match size::parse(text)? {
         bytes @ 8..=16_777_216 if bytes % 8 == 0 => Ok(bytes),
-        _ => Err("a multiple of 8, from 8 to 16M".into()),
+        1 => Ok(1),
+        _ => Err("1, or a multiple of 8, from 8 to 16M".into()),
     }
 }
 
@@ -265,7 +266,8 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_multiples_of_eight() {
+    fn sizes_are_one_or_multiples_of_eight() {
+        assert_eq!(message_size("1"), Ok(1));
         assert_eq!(message_size("4K"), Ok(4096));
         for text in ["0", "4", "12", "32M", "x"] {
             assert!(message_size(text).is_err(), "{text}");

@@ -17,7 +17,7 @@ use super::{Setting, ThroughputReading, bracketed};
 use crate::atomics::{FutexWord, Word};
 use crate::error::HarnessError;
 use crate::mechanism::{Mechanism, ReceiveMany, ReceiveMessage, SendMany};
-use crate::payload::{Registers, Source, Verdict, check_size, claimed_seq, send_many, verdict};
+use crate::payload::{Registers, Source, Verdict, check_tagged_size, claimed_seq, send_many, verdict};
 use crate::process::Meeting;
 use crate::reference::Bracket;
 use crate::shared::{Line, Shared};
@@ -211,7 +211,7 @@ fn measure<M: Mechanism>(
     shape: Shape,
     start: impl FnOnce(M, &Arc<Board>) -> Result<Vec<Share>, HarnessError>,
 ) -> Result<ThroughputReading, HarnessError> {
-    check_size(size)?;
+    check_tagged_size(size)?;
     shape.check()?;
     let (bracket, (shares, usage), ()) = bracketed(
         setting,

@@ -12,7 +12,7 @@ use super::{Setting, TimedReading, bracketed};
 use crate::atomics::Word;
 use crate::error::HarnessError;
 use crate::mechanism::{Mechanism, ReceiveMessage};
-use crate::payload::{Registers, Source, check_size, claimed_seq, verdict};
+use crate::payload::{Registers, Source, check_tagged_size, claimed_seq, verdict};
 use crate::process::Child;
 use crate::shared::{Line, Shared};
 
@@ -27,7 +27,7 @@ const SUCCESSOR: u64 = 1 << 40;
 
 /// Measures `M` with messages of `size` bytes.
 pub fn recovery<M: Mechanism>(setting: &Setting, size: usize) -> Result<TimedReading, HarnessError> {
-    check_size(size)?;
+    check_tagged_size(size)?;
     let (clock, rest) = (setting.clock, setting.clock.ticks(REST));
     let mut ways = Vec::with_capacity(DEATHS);
     for _ in 0..DEATHS {

@@ -2,6 +2,7 @@
 //! with most rounds is taken.
 #![forbid(unsafe_code)]
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use super::plot::{Axis, Drawing, escaped, label_offsets};
@@ -25,8 +26,8 @@ pub(super) fn plots(report: &Report) -> Vec<Plot> {
     let throughput: Vec<_> =
         throughput.into_iter().filter(|row| row.subject.source == PayloadSource::Registers).collect();
     let mut plots = Vec::new();
-    let sizes: BTreeSet<usize> = latency.iter().map(|row| row.subject.size).collect();
-    if let Some(&size) = sizes.first() {
+    let size = commonest(latency.iter().map(|row| row.subject.size));
+    if let Some(size) = size {
         let rows: Vec<_> = latency.iter().copied().filter(|row| row.subject.size == size).collect();
         plots.extend(percentiles(report, &rows, size));
     }
@@ -45,19 +46,25 @@ pub(super) fn plots(report: &Report) -> Vec<Plot> {
         &throughput.iter().map(|row| (&row.subject, row.gb_per_s.median * 1e9)).collect::<Vec<_>>(),
         |bytes| format!("{}B/s", prefixed(bytes)),
     ));
-    let sizes: BTreeSet<usize> = throughput.iter().map(|row| row.subject.size).collect();
-    let ends: BTreeSet<usize> = sizes.first().into_iter().chain(sizes.last()).copied().collect();
+    let sizes = throughput.iter().map(|row| row.subject.size);
+    let ends: BTreeSet<usize> = commonest(sizes.clone()).into_iter().chain(sizes.max()).collect();
     for size in ends {
         let rows: Vec<_> = throughput.iter().copied().filter(|row| row.subject.size == size).collect();
         plots.extend(against_cost(report, &rows, size));
     }
     plots.extend(scaling(report));
     plots.extend(starts(report));
-    if let Some(size) = latency.iter().map(|row| row.subject.size).min() {
+    if let Some(size) = size {
         let rows: Vec<_> = latency.iter().copied().filter(|row| row.subject.size == size).collect();
         plots.extend(jitter(report, &rows, size));
     }
     plots
+}
+
+/// The size that most rows have, the smallest of those: some mechanisms carry only one.
+fn commonest(sizes: impl Iterator<Item = usize> + Clone) -> Option<usize> {
+    let rows = |size: usize| sizes.clone().filter(|other| *other == size).count();
+    sizes.clone().max_by_key(|&size| (rows(size), Reverse(size)))
 }
 
 /// Of each mechanism, size and source the row with most rounds, not one of cores that moved if there is another.
