@@ -179,7 +179,7 @@ impl Memory {
         // SAFETY: inside the mapping by the caller's contract.
         let to = unsafe { self.base.add(at) };
         // SAFETY: both ranges are valid for the length; private memory never overlaps the mapping.
-        unsafe { copy_own(from.as_ptr(), to.as_ptr(), from.len()) };
+        unsafe { copy(from.as_ptr(), to.as_ptr(), from.len()) };
     }
 
     /// Copies the bytes at offset `at` out, without ever forming a reference to them.
@@ -727,73 +727,6 @@ unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
         33..=64 => unsafe { copy_both_ends::<[u64; 4]>(from, to, len) },
         // SAFETY: the caller's contract.
         _ => unsafe { core::ptr::copy_nonoverlapping(from, to, len) },
-    }
-}
-
-/// As `copy`, from memory that the caller may just have written, field by field. A load wider than the stores before it
-/// cannot have what they hold from the store buffer: it waits until that is in the cache, behind all stores before them.
-/// So a short message is loaded word by word.
-///
-/// # Safety
-/// As for `copy_nonoverlapping`.
-#[inline(always)]
-unsafe fn copy_own(from: *const u8, to: *mut u8, len: usize) {
-    match len {
-        // SAFETY: by the caller's contract; `len` bytes hold so many words.
-        17..=32 => unsafe { copy_words::<2>(from, to, len) },
-        // SAFETY: as above.
-        33..=64 => unsafe { copy_words::<4>(from, to, len) },
-        // SAFETY: the caller's contract.
-        _ => unsafe { copy(from, to, len) },
-    }
-}
-
-/// Copies the first `N` words and the last `N`, which may overlap them.
-///
-/// # Safety
-/// As for `copy_nonoverlapping`, and `len` bytes hold `N` words.
-#[inline(always)]
-unsafe fn copy_words<const N: usize>(from: *const u8, to: *mut u8, len: usize) {
-    for start in [0, len - 8 * N] {
-        // SAFETY: inside the `len` bytes of the caller's contract, as is all below.
-        let from = unsafe { from.cast::<[u8; 8]>().byte_add(start) };
-        let words: [u64; N] = core::array::from_fn(|k| {
-            // SAFETY: as above.
-            let word = unsafe { from.add(k) };
-            // SAFETY: as above.
-            unsafe { load_word(word.cast()) }
-        });
-        // SAFETY: as above.
-        let to = unsafe { to.add(start) };
-        // SAFETY: as above, and any address will do.
-        unsafe { to.cast::<[u64; N]>().write_unaligned(words) };
-    }
-}
-
-/// A word, by an instruction of its own: the compiler would make one wide load of several.
-///
-/// # Safety
-/// Eight bytes at `from` can be read.
-#[inline(always)]
-unsafe fn load_word(from: *const u8) -> u64 {
-    #[cfg(target_arch = "x86_64")]
-    {
-        let word;
-        // SAFETY: one load of what the caller vouches for.
-        unsafe {
-            core::arch::asm!(
-                "mov {word}, qword ptr [{from}]",
-                word = lateout(reg) word,
-                from = in(reg) from,
-                options(nostack, preserves_flags, readonly, pure)
-            )
-        };
-        word
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    // SAFETY: the caller's contract.
-    unsafe {
-        from.cast::<u64>().read_unaligned()
     }
 }
 
