@@ -57,6 +57,20 @@ fn two_receivers_never_share_a_message() {
 }
 
 #[test]
+fn the_quick_way_never_shares_a_message_and_gives_way() {
+    check(|run| {
+        let ring = SlotRig::new(2);
+        let (mut one, mut two) = (ring.side(1), ring.side(2));
+        assert!(put(&mut one, 1) && put(&mut one, 2));
+        let other = thread::spawn(move || get(&mut one));
+        let quick = two.take_plain(Reading, LONGEST).map(|taken| finish(&two, &taken));
+        run.outcome((quick, other.join().unwrap(), ring.drain(0)));
+    })
+    .reaches("(Some(1), Some(2), [])", "quick first")
+    .reaches("(None, Some(1), [2])", "the other was faster, and there is no second look");
+}
+
+#[test]
 fn a_message_is_received_whole_or_not_at_all() {
     check(|run| {
         let ring = SlotRig::new(2);
