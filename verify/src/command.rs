@@ -7,6 +7,8 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::sync::LazyLock;
 
+static DEFINITION: LazyLock<clap::Command> = LazyLock::new(slipring_cli::command);
+
 /// What the command itself knows: verbs, options and their values; and the shapes of what people type beside them.
 static WORDS: LazyLock<Vec<String>> = LazyLock::new(|| {
     let mut words: BTreeSet<String> = [
@@ -26,8 +28,7 @@ static WORDS: LazyLock<Vec<String>> = LazyLock::new(|| {
     ]
     .map(String::from)
     .into();
-    let definition = slipring_cli::command();
-    for verb in definition.get_subcommands() {
+    for verb in DEFINITION.get_subcommands() {
         words.insert(verb.get_name().into());
         for argument in verb.get_arguments() {
             words.extend(argument.get_short().map(|short| format!("-{short}")));
@@ -41,7 +42,6 @@ static WORDS: LazyLock<Vec<String>> = LazyLock::new(|| {
 
 /// One that means something: a verb, some of its options and places in any order, most of them with what belongs there.
 fn plausible(input: &mut Unstructured<'_>, args: &mut Vec<OsString>) {
-    static DEFINITION: LazyLock<clap::Command> = LazyLock::new(slipring_cli::command);
     let mut command = &*DEFINITION;
     while command.has_subcommands() {
         let verbs: Vec<_> = command.get_subcommands().collect();

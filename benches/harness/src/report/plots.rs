@@ -531,3 +531,14 @@ fn jitter(report: &Report, rows: &[&LatencyRow], size: usize) -> Option<Plot> {
         body: format!(r#"<div class="rows wide-notes">{body}</div>"#),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::commonest;
+
+    #[test]
+    fn the_commonest_size_is_the_smallest_of_those_that_most_rows_have() {
+        assert_eq!(commonest([1, 8, 56, 8, 1, 8, 56, 56].into_iter()), Some(8));
+        assert_eq!(commonest([].into_iter()), None);
+    }
+}
