@@ -21,7 +21,7 @@ use crowd::Crowd;
 use slipring::{Options, Ring, Trust};
 use std::fs::File;
 use std::time::{Duration, Instant};
-use usage::{Stolen, Stopwatch, Usage, state, whereabouts};
+use usage::{Stopwatch, Usage, state, whereabouts};
 use victim::{Tally, Victim};
 
 /// Verbs between two reports of a victim, and most writes of the adversary between two of its pauses.
@@ -95,14 +95,11 @@ fn live(board: &Board, victim: usize, link: &Link, mut attacked: impl Attacked) 
     link.say(0);
     let mut dice = Dice::new(victim as u64 + 1);
     let mut watch = Stopwatch::new(Duration::from_micros(100), Duration::from_millis(1)).unwrap();
-    let mut stolen = Stolen::new();
     while board.get(STOP) == 0 {
         for _ in 0..REPORT_EVERY {
             attacked.verb(&mut dice);
             let Some(lap) = watch.lap() else { continue };
-            let net = lap.net.saturating_sub(stolen.lately());
-            watch.restart();
-            for (word, time) in [(GROSS, lap.gross), (NET, net)] {
+            for (word, time) in [(GROSS, lap.gross), (NET, lap.net)] {
                 let time = time.as_nanos() as u64;
                 board.set(at(victim, word), time.max(board.get(at(victim, word))));
             }

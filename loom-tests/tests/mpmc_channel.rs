@@ -403,6 +403,34 @@ fn a_grant_filled_in_place_is_passed_over_or_read_in_place() {
 }
 
 #[test]
+fn a_grant_that_was_passed_over_is_sent_elsewhere_or_comes_back() {
+    check_bounded(3, |run| {
+        let ring = SlotRig::with(2, 3, Wakeup::None);
+        let (mut one, mut two, mut rx) = (ring.sender(), ring.sender(), ring.receiver());
+        let holder = thread::spawn(move || {
+            let mut grant = one.try_reserve(8).unwrap();
+            grant.copy_from_slice(&message(1));
+            let refused = grant.try_commit(8).err().map(|(grant, error)| (value(&grant), error));
+            done(one);
+            refused
+        });
+        two.try_send(&message(2)).unwrap();
+        let got = try_recv(&mut rx).ok();
+        let sent = two.try_send(&message(3)).is_ok();
+        let refused = holder.join().unwrap();
+        run.outcome((got, sent, refused, rest(&mut rx)));
+        done((two, rx));
+    })
+    .reaches("(Some(1), true, None, [2, 3])", "committed in time, and read first")
+    .reaches("(Some(2), true, None, [1, 3])", "passed over, and sent again before the third")
+    .reaches("(Some(2), true, None, [3, 1])", "or behind it")
+    .reaches(
+        "(Some(2), true, Some((1, Full)), [3])",
+        "no room elsewhere: its bytes come back, and are not sent",
+    );
+}
+
+#[test]
 fn a_batch_wakes_and_is_waited_for() {
     // Bound 2: with 3 it is not done in 15 s of processor time.
     check_bounded(2, |run| {

@@ -21,7 +21,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// The least time between two questions to the kernel whether a participant in the way is alive.
-const LOOK: Duration = Duration::from_millis(1);
+pub(super) const LOOK: Duration = Duration::from_millis(1);
 
 /// Peeks between two looks at the clock, and the time after which a receiver that peeks looks for what was left behind
 /// though the table of participants has not changed.
@@ -323,6 +323,7 @@ impl Sender {
                 return Ok(());
             }
             if deadline.slice(LOOK).is_none() {
+                self.end.side.forget_bound();
                 return Err(SendError::TimedOut);
             }
         }
@@ -478,7 +479,8 @@ impl Sender {
         }
     }
 
-    /// Room for a message of up to `max` bytes, to fill in place, if there is some now. Never blocks.
+    /// Room for a message of up to `max` bytes, to fill in place, if there is some now. Never blocks; nor does
+    /// [`Grant::try_commit`].
     ///
     /// # Errors
     /// As [`Sender::try_send`].
@@ -538,7 +540,7 @@ impl Sender {
     }
 
     #[inline(always)]
-    fn try_claim(&mut self) -> Result<Claim, SendError> {
+    pub(super) fn try_claim(&mut self) -> Result<Claim, SendError> {
         match self.end.claim() {
             Err(SendError::Full) if self.end.is_time_to_look() => self.end.claim(),
             done => done,
@@ -610,7 +612,13 @@ impl Sender {
     #[inline(always)]
     fn put(&mut self, claim: &Claim, message: &[u8]) -> bool {
         self.end.side.write(claim, message);
-        let committed = self.end.side.commit(claim, message.len());
+        self.publish(claim, message.len())
+    }
+
+    /// Commits what was filled, or gives the slot back.
+    #[inline(always)]
+    pub(super) fn publish(&mut self, claim: &Claim, len: usize) -> bool {
+        let committed = self.end.side.commit(claim, len);
         if committed {
             self.end.announce(1);
         } else {

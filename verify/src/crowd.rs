@@ -105,9 +105,13 @@ impl Crowd {
             4 | 5 => {
                 if let Some(mut grant) = tally.sent(sender.try_reserve(len)) {
                     grant.fill(1);
-                    if *others {
-                        tally.sent(grant.commit(len / 2));
-                    }
+                    // To wait for room, somebody has to make some.
+                    let sent = match choose(3) {
+                        0 if *others => grant.commit(len / 2),
+                        1 => grant.commit_timeout(len / 2, soon).map_err(|(_, error)| error),
+                        _ => grant.try_commit(len / 2).map_err(|(_, error)| error),
+                    };
+                    tally.sent(sent);
                 }
             }
             6 => drop(tally.sent(sender.try_send_batch(&vec![message; 1 + choose(10) as usize]))),

@@ -458,10 +458,27 @@ impl Game {
                     assert!(self.model.commit(place, message));
                     tx.bound = None;
                     return;
-                } else if let Ok(elsewhere) = self.claim(&mut None, len, true) {
-                    assert_eq!(grant.commit(len), Ok(()));
-                    assert!(self.model.commit(elsewhere, message));
-                    tx.bound = None;
+                } else {
+                    loop {
+                        let real = grant.try_commit(len);
+                        let elsewhere = self.claim(&mut tx.bound, len, real.is_ok());
+                        assert_eq!(real.as_ref().err().map(|(_, error)| error), elsewhere.as_ref().err());
+                        match (real, elsewhere) {
+                            (Err((back, _)), _) => {
+                                assert_eq!(back[..len], message[..len], "its bytes are there");
+                                if below(input, 3) == 0 {
+                                    break;
+                                }
+                                grant = back;
+                                self.meanwhile(input);
+                            }
+                            (Ok(()), Ok(elsewhere)) => {
+                                assert!(self.model.commit(elsewhere, message));
+                                break;
+                            }
+                            (Ok(()), Err(_)) => unreachable!("compared above"),
+                        }
+                    }
                 }
             }
         }

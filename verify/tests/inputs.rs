@@ -6,13 +6,12 @@
 mod usage;
 
 use arbitrary::Unstructured;
-use nix::time::{ClockId, clock_gettime};
 use slipring_verify::{Count, target};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
-use usage::{Stolen, Usage, whereabouts};
+use usage::{Usage, computed, whereabouts};
 
 /// How long one input may compute.
 const HANG: Duration = Duration::from_secs(1);
@@ -86,11 +85,6 @@ fn made(dice: &mut Dice, corpus: &[(PathBuf, Vec<u8>)], longest: usize) -> Vec<u
     input
 }
 
-/// What this thread has computed so far.
-fn computed() -> Duration {
-    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap().into()
-}
-
 /// Plays the corpus and `count` inputs more in another thread, so that an input that hangs fails the test.
 fn holds(name: &'static str, count: u64) {
     let target = target(name);
@@ -102,7 +96,7 @@ fn holds(name: &'static str, count: u64) {
         let mut dice = Dice(setting("SLIPRING_FUZZ_SEED", 1));
         let count = setting("SLIPRING_FUZZ_INPUTS", count);
         let (start, mut done, mut bytes) = (Instant::now(), Count::new(), 0);
-        let (mut slowest, mut stolen) = ((Duration::ZERO, 0), Stolen::new());
+        let mut slowest = (Duration::ZERO, 0);
         let made = (0..count).map(|_| made(&mut dice, &corpus, target.longest));
         for input in corpus.iter().map(|(_, input)| input.clone()).chain(made) {
             begin.send(Some(input.clone())).unwrap();
@@ -115,8 +109,7 @@ fn holds(name: &'static str, count: u64) {
                     std::panic::resume_unwind(panic);
                 }
             }
-            // A kernel may count as computed what the hypervisor took.
-            let took = (computed() - before).saturating_sub(stolen.lately());
+            let took = computed() - before;
             assert!(took < HANG, "{name} computes for {took:.1?} for {input:?}");
             slowest = slowest.max((took, input.len()));
         }

@@ -5,11 +5,13 @@
 //! in at commit and out at receipt.
 
 use crate::channel::loan::at_least;
-use crate::channel::mpmc::{Receiver, Sender};
+use crate::channel::mpmc::{LOOK, Receiver, Sender};
 use crate::error::SendError;
 use crate::ring::mpmc::{Claim, Taken};
 use crate::sync::Deadline;
+use core::fmt;
 use core::ops::{Deref, DerefMut};
+use std::time::{Duration, Instant};
 
 /// Room for one message, to be filled in place. Its bytes are whatever was there before, not zeroes.
 ///
@@ -35,30 +37,45 @@ impl<'a> Grant<'a> {
 
     /// Makes the first `len` bytes a message and wakes a sleeping receiver. Never blocks, but if others have passed over
     /// the place meanwhile: then it sends the bytes as [`Sender::send`] does, and waits for room if there is none. So whoever
-    /// has both ends in one thread commits a grant before it sends with another handle.
+    /// has both ends in one thread, or must not wait, takes [`Grant::try_commit`].
     ///
     /// # Errors
     /// [`SendError::TooLarge`] if `len` is more than was reserved, [`SendError::Forked`] in a child that inherited the
     /// grant; as [`Sender::send`] if it had to send again. Then nothing was sent.
     #[inline(always)]
     pub fn commit(mut self, len: usize) -> Result<(), SendError> {
-        if len > self.max {
-            return Err(SendError::TooLarge { len, max: self.max });
+        if self.commit_here(len)? {
+            Ok(())
+        } else {
+            self.send_waiting(len, Deadline::NEVER).map_err(|(_, error)| error)
         }
-        let end = &mut self.sender.end;
-        if !end.is_usable() {
-            return Err(end.send_refusal());
-        }
-        if let Some(bounce) = &end.bounce {
-            end.side.write(&self.claim, &bounce[..len]);
-        }
-        if !end.side.commit(&self.claim, len) {
-            return self.send_again(len);
-        }
-        end.announce(1);
-        end.loans -= 1;
-        self.open = false;
-        Ok(())
+    }
+
+    /// As [`Grant::commit`], but never blocks: where the place was passed over and there is no other room now, the grant comes
+    /// back, its bytes as they were, to be committed later or given up. Waits for no other participant, stopped or not.
+    ///
+    /// # Errors
+    /// [`SendError::Full`] as said, and those of [`Grant::commit`] that are not of waiting. Nothing was sent then.
+    #[inline(always)]
+    pub fn try_commit(self, len: usize) -> Result<(), (Self, SendError)> {
+        self.commit_or(len, |grant| grant.send_now(len))
+    }
+
+    /// As [`Grant::commit`], but waits for at most `timeout`, if it has to. Then the grant comes back as from
+    /// [`Grant::try_commit`].
+    ///
+    /// # Errors
+    /// [`SendError::TimedOut`], and those of [`Grant::commit`]. Nothing was sent then.
+    pub fn commit_timeout(self, len: usize, timeout: Duration) -> Result<(), (Self, SendError)> {
+        self.commit_or(len, |grant| grant.send_waiting(len, Deadline::after(timeout)))
+    }
+
+    /// As [`Grant::commit_timeout`], until `deadline`. One in the past still sends where there is room.
+    ///
+    /// # Errors
+    /// As [`Grant::commit_timeout`].
+    pub fn commit_deadline(self, len: usize, deadline: Instant) -> Result<(), (Self, SendError)> {
+        self.commit_or(len, |grant| grant.send_waiting(len, Deadline::at(deadline)))
     }
 
     /// Makes all bytes of the grant a message.
@@ -74,23 +91,88 @@ impl<'a> Grant<'a> {
     /// Gives the room back; nothing was ever visible. The same as dropping the grant.
     pub fn abort(self) {}
 
-    /// The place was passed over, the bytes are still there. Whatever happens, dropping the grant gives the slot back.
-    #[cold]
-    fn send_again(self, len: usize) -> Result<(), SendError> {
-        for _ in 0..self.sender.most_voids() {
-            let to = self.sender.wait_claim(Deadline::NEVER)?;
-            let end = &mut self.sender.end;
-            match &end.bounce {
-                Some(bounce) => end.side.write(&to, &bounce[..len]),
-                None => end.side.copy(&self.claim, &to, len),
-            }
-            if end.side.commit(&to, len) {
-                end.announce(1);
-                return Ok(());
-            }
-            end.give_back(&to);
+    /// Commits here, or, if the place was passed over, as `elsewhere` does.
+    #[inline(always)]
+    fn commit_or(
+        mut self,
+        len: usize,
+        elsewhere: impl FnOnce(Self) -> Result<(), (Self, SendError)>,
+    ) -> Result<(), (Self, SendError)> {
+        match self.commit_here(len) {
+            Ok(true) => Ok(()),
+            Ok(false) => elsewhere(self),
+            Err(error) => Err((self, error)),
         }
-        Err(self.sender.end.side.voided_for_ever().into())
+    }
+
+    /// `false` if the place was passed over: the bytes are still there, and dropping the grant gives the slot back.
+    #[inline(always)]
+    fn commit_here(&mut self, len: usize) -> Result<bool, SendError> {
+        if len > self.max {
+            return Err(SendError::TooLarge { len, max: self.max });
+        }
+        let end = &mut self.sender.end;
+        if !end.is_usable() {
+            return Err(end.send_refusal());
+        }
+        if let Some(bounce) = &end.bounce {
+            end.side.write(&self.claim, &bounce[..len]);
+        }
+        if !end.side.commit(&self.claim, len) {
+            return Ok(false);
+        }
+        end.announce(1);
+        end.loans -= 1;
+        self.open = false;
+        Ok(true)
+    }
+
+    /// The bytes of a place that was passed over, into another.
+    fn send_from_here(&mut self, to: &Claim, len: usize) -> bool {
+        let end = &mut self.sender.end;
+        match &end.bounce {
+            Some(bounce) => end.side.write(to, &bounce[..len]),
+            None => end.side.copy(&self.claim, to, len),
+        }
+        self.sender.publish(to, len)
+    }
+
+    #[cold]
+    fn send_now(self, len: usize) -> Result<(), (Self, SendError)> {
+        self.send_again(len, Sender::try_claim, || false)
+    }
+
+    #[cold]
+    fn send_waiting(self, len: usize, deadline: Deadline) -> Result<(), (Self, SendError)> {
+        let is_over = || deadline.slice(LOOK).is_none();
+        self.send_again(len, |sender| sender.wait_claim(deadline), is_over)
+    }
+
+    fn send_again(
+        mut self,
+        len: usize,
+        claim: impl Fn(&mut Sender) -> Result<Claim, SendError>,
+        is_over: impl Fn() -> bool,
+    ) -> Result<(), (Self, SendError)> {
+        for _ in 0..self.sender.most_voids() {
+            match claim(self.sender) {
+                Ok(to) if self.send_from_here(&to, len) => return Ok(()),
+                Ok(_) if is_over() => {
+                    self.sender.end.side.forget_bound();
+                    return Err((self, SendError::TimedOut));
+                }
+                Ok(_) => {}
+                Err(error) => return Err((self, error)),
+            }
+        }
+        let error = self.sender.end.side.voided_for_ever().into();
+        Err((self, error))
+    }
+}
+
+impl fmt::Debug for Grant<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Grant").field("max", &self.max).finish_non_exhaustive()
     }
 }
 
