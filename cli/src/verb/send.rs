@@ -129,7 +129,9 @@ impl<'a> Sender<'a> {
     fn stream(&mut self, source: &mut Source, asked: Option<usize>) -> Result<(), Fail> {
         let chunk = chunk(asked, self.tx.fair_len(), self.tx.max_len());
         loop {
-            self.wait_for_input(source)?;
+            if self.tx.late() == 0 {
+                self.wait_for_input(source)?;
+            }
             match self.tx.fill(chunk, self.flow.slice(), |room| source.read(room)) {
                 Ok(read) => match read? {
                     Some(0) => return Ok(()),
@@ -222,7 +224,11 @@ impl<'a> Sender<'a> {
             (true, _) => format!("{sent} sent, not all received"),
             (false, _) => format!("what was sent ({sent}) goes with the ring"),
         };
-        Err(Fail::No(format!("{}: {text}; {account}", self.args.place)))
+        let late = match self.tx.late() {
+            0 => String::new(),
+            len => format!("; {len} bytes more were read and not sent"),
+        };
+        Err(Fail::No(format!("{}: {text}; {account}{late}", self.args.place)))
     }
 
     /// The end when the receiver, or the last of them, is gone for good: it left, or died.

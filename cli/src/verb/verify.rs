@@ -204,6 +204,7 @@ struct Storm {
     out_of_order: u64,
     never_sent: u64,
     worst_stall: f64,
+    worst_verb: Option<f64>,
     worst_recovery: f64,
     capacity_before: u64,
     capacity_after: u64,
@@ -242,6 +243,9 @@ impl Storm {
             out_of_order: tally.out_of_order,
             never_sent: tally.phantom,
             worst_stall: verdict.worst_stall.as_secs_f64(),
+            worst_verb: Some(verdict.times.net_stall)
+                .filter(|verbs| verbs.count > 0)
+                .map(|verbs| verbs.max.as_secs_f64()),
             worst_recovery: verdict.times.delivery.max.as_secs_f64(),
             capacity_before: verdict.capacity.0,
             capacity_after: verdict.capacity.1,
@@ -275,13 +279,17 @@ impl Storm {
             ("Torn", grouped(self.torn)),
             ("Out of order", grouped(self.out_of_order)),
             ("Never sent", grouped(self.never_sent)),
-            ("Worst stall", millis(self.worst_stall)),
+            ("Worst stall", format!("{} without a delivery", millis(self.worst_stall))),
             (
                 "Worst recovery",
                 format!("{}, the start of a new process included", millis(self.worst_recovery)),
             ),
             ("Capacity", format!("{} messages before, {} after", self.capacity_before, self.capacity_after)),
         ];
+        if let Some(time) = self.worst_verb {
+            let own = format!("{} on a core, of those that do not wait", millis(time));
+            rows.insert(rows.len() - 2, ("Worst verb", own));
+        }
         rows.extend(self.failures.iter().map(|failure| ("Failure", failure.clone())));
         pairs(&rows)
     }
@@ -342,6 +350,7 @@ mod tests {
             descriptors: (7, 7),
             times: Measured {
                 delivery: Summary { max: Duration::from_micros(4500), ..Summary::default() },
+                net_stall: Summary { max: Duration::from_micros(700), count: 9, ..Summary::default() },
                 ..Measured::default()
             },
             complete: true,
@@ -351,6 +360,9 @@ mod tests {
         let sound = Storm::new(&kept).text();
         assert!(sound.starts_with("Verdict:        sound\n"), "{sound}");
         assert!(sound.contains("Killed:         1,234\n") && sound.contains(" 4.5 ms"), "{sound}");
+        assert!(sound.contains("\nWorst verb:     0.7 ms on a core"), "{sound}");
+        let asleep = Verdict { times: Measured::default(), ..kept.clone() };
+        assert!(!Storm::new(&asleep).text().contains("Worst verb"), "nobody was timed");
         let evidence = vec![Violation::Torn { receiver: 9 }];
         let torn = Verdict { tally: Tally { torn: 1, evidence, ..Tally::default() }, ..kept.clone() };
         let leak = Verdict { descriptors: (7, 8), ..kept.clone() };
