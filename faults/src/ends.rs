@@ -337,7 +337,12 @@ impl Talker {
                     }
                     .and_then(|mut grant| {
                         grant[..len].copy_from_slice(&buffer[..len]);
-                        grant.commit(len)
+                        // Passed over meanwhile, it needs room as who sends does, and waits as long as asked to.
+                        let committed = match patience {
+                            None => grant.try_commit(len),
+                            Some(patience) => grant.commit_timeout(len, patience),
+                        };
+                        committed.map_err(|(_, error)| error)
                     }),
                 };
                 self.marks.end();

@@ -35,7 +35,7 @@ pub struct Hiccups {
     pub took: Duration,
     /// Between two readings, as the clock has it.
     pub between: Summary,
-    /// The same, less the time in which the kernel let the reader wait for a core.
+    /// The same, less the time in which the kernel or the hypervisor had given the reader's core to another.
     pub net: Summary,
     /// How many of these took longer than the 5 ms of the goal for a stall.
     pub net_over_5_ms: u64,
@@ -49,7 +49,7 @@ impl Hiccups {
     pub fn row(&self) -> String {
         format!(
             "| no ring at all: {} processes{} that read the clock, {:.0} s (`hiccups`) | {} readings | longest time between two \
-             {:.1?}, {:.1?} of it not for want of a core; {} longer than 5 ms; {:.1?} stolen |",
+             {:.1?}, longest without want of a core {:.1?}; {} longer than 5 ms; {:.1?} stolen |",
             self.readers,
             if self.pinned { ", each kept to a core," } else { "" },
             self.took.as_secs_f64(),
@@ -111,7 +111,7 @@ pub fn measure(readers: usize, pinned: bool, length: Duration) -> Result<Hiccups
     let mut read = || {
         for log in &logs {
             log.read(|record| {
-                if let Event::Slow { raw, net: own } = record.event {
+                if let Event::Slow { raw, net: own, .. } = record.event {
                     between.add(raw);
                     net.add(own);
                     net_over_5_ms += u64::from(own > 5_000_000);

@@ -55,6 +55,15 @@ pub enum Event {
         raw: u64,
         /// Without the time in which it could go on and had no core: at most so much.
         net: u64,
+        /// So many steps of the protocol were taken in it, if they are counted.
+        steps: u32,
+    },
+    /// Between two answers more steps of the protocol were taken than ever before.
+    Steps {
+        /// So many.
+        most: u64,
+        /// In so many nanoseconds, without want of a core; 0 if it was stopped meanwhile.
+        took: u64,
     },
 }
 
@@ -132,7 +141,8 @@ impl Log {
             Event::Reach { most } => (4, 0, most, 0),
             Event::Took { id, sum, redelivered } => (if redelivered { 6 } else { 5 }, id.sender, id.seq, sum),
             Event::Torn => (7, 0, 0, 0),
-            Event::Slow { raw, net } => (8, 0, raw, net),
+            Event::Slow { raw, net, steps } => (8, steps, raw, net),
+            Event::Steps { most, took } => (9, 0, most, took),
         };
         let at = HEADER + written as usize % self.records * WORDS;
         self.word(at).store(u64::from(sender) << 8 | kind, Relaxed);
@@ -182,7 +192,8 @@ impl Log {
                 4 => Event::Reach { most: second },
                 5 => Event::Took { id, sum: third, redelivered: false },
                 6 => Event::Took { id, sum: third, redelivered: true },
-                8 => Event::Slow { raw: second, net: third },
+                8 => Event::Slow { raw: second, net: third, steps: id.sender },
+                9 => Event::Steps { most: second, took: third },
                 _ => Event::Torn,
             };
             each(Stamped { at: stamp, event });
@@ -217,20 +228,23 @@ mod tests {
             Event::Took { id, sum: 9, redelivered: false },
             Event::Took { id, sum: 9, redelivered: true },
             Event::Torn,
-            Event::Slow { raw: 7, net: 5 },
+            Event::Slow { raw: 7, net: 5, steps: u32::MAX },
+            Event::Steps { most: u64::MAX, took: 3 },
         ];
+        let count = events.len();
         let mut read = Vec::new();
         let mut last = now();
-        for round in 0..8 {
+        for round in 0..count {
             log.write(events[round]);
-            log.write(events[(round + 1) % 8]);
+            log.write(events[(round + 1) % count]);
             log.read(|record| {
                 assert!(record.at >= last);
                 last = record.at;
                 read.push(record.event);
             });
         }
-        let expected: Vec<_> = (0..8).flat_map(|round| [events[round], events[(round + 1) % 8]]).collect();
+        let expected: Vec<_> =
+            (0..count).flat_map(|round| [events[round], events[(round + 1) % count]]).collect();
         assert_eq!(read, expected);
     }
 }

@@ -6,6 +6,7 @@ use slipring_faults::beside;
 use slipring_faults::ends::{Kind, Put, Take};
 use slipring_faults::hiccups;
 use slipring_faults::recovery::{Peers, Recovery, measure};
+use slipring_faults::schedule::{COUNTS_STEPS, MOST_STEPS};
 use slipring_faults::stepping::{Density, Fault, step_through, verbs};
 use slipring_faults::storm::{Plan, Waiting, run};
 use std::process::ExitCode;
@@ -137,6 +138,10 @@ struct Storm {
     /// Decides who is hit by what and when; else the time of day does
     #[arg(long)]
     seed: Option<u64>,
+    /// More steps of the protocol between two answers are a violation
+    #[cfg(slipring_steps)]
+    #[arg(long, default_value_t = MOST_STEPS)]
+    most_steps: u64,
     /// How far it is every so many seconds
     #[arg(long, default_value_t = 5)]
     word: u64,
@@ -219,7 +224,8 @@ fn recovery(samples: u64, seed: u64, json: bool) -> Result<bool, String> {
 fn stepped(steps: &Steps, fault: Fault) -> bool {
     let repeats = if steps.repeats == 0 { Density::ALL.repeats } else { steps.repeats };
     let (mut tried, mut violations, mut moved) = (0, 0, 0);
-    let (begin, mut worst) = (std::time::Instant::now(), Duration::ZERO);
+    let (mut worst, mut longest, mut most_steps) = (Duration::ZERO, Duration::ZERO, 0);
+    let begin = std::time::Instant::now();
     for verb in verbs(&steps.verb) {
         let stride = if verb.long { steps.stride } else { 1 };
         let report = step_through(verb, fault, move |_| Density { stride, repeats });
@@ -228,12 +234,27 @@ fn stepped(steps: &Steps, fault: Fault) -> bool {
         violations += report.violations.len();
         moved += report.moved_meanwhile;
         worst = worst.max(report.worst_recovery);
+        longest = longest.max(report.longest_meanwhile);
+        most_steps = most_steps.max(report.most_steps_meanwhile);
     }
+    if most_steps > MOST_STEPS {
+        println!(
+            "VIOLATED {most_steps} steps of the protocol in a verb beside one frozen, more than {MOST_STEPS}"
+        );
+        violations += 1;
+    }
+    let beside = match fault {
+        Fault::Kill => String::new(),
+        Fault::Freeze => format!(
+            ", {moved} messages moved beside those frozen, the longest of the others' verbs {longest:.1?} without want of a core{}",
+            if COUNTS_STEPS { format!(", {most_steps} steps at most") } else { String::new() }
+        ),
+    };
     println!("{fault:?}: {tried} instructions tried, {violations} violations");
     let Steps { stride, repeats: most, .. } = steps;
     println!(
-        "| {fault:?} at a machine instruction (`--stride {stride} --repeats {most}`), {:.0} s | {tried} instructions, {moved} \
-         messages moved beside those frozen | {violations} violations; longest from there to full capacity {worst:.1?} |",
+        "| {fault:?} at a machine instruction (`--stride {stride} --repeats {most}`), {:.0} s | {tried} instructions{beside} | \
+         {violations} violations; longest from there to full capacity {worst:.1?} |",
         begin.elapsed().as_secs_f64()
     );
     violations == 0 && tried > 0
@@ -275,6 +296,8 @@ fn storm(wanted: &Storm) -> Result<bool, String> {
         messages: wanted.messages,
         at_most: Duration::from_secs(wanted.seconds),
         every: Duration::from_micros(wanted.every),
+        #[cfg(slipring_steps)]
+        most_steps: wanted.most_steps,
         ..Plan::short(kind, seed)
     };
     eprintln!("--seed {seed} brings back the same faults");

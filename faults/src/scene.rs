@@ -5,6 +5,7 @@ use crate::audit::{Auditor, Tally};
 use crate::child::{Child, fork};
 use crate::ends::{Kind, Listener, Put, Take, Talker};
 use crate::log::{Log, now};
+use crate::schedule::Longest;
 use crate::trace::mark;
 use crate::words::Words;
 use serde::{Deserialize, Serialize};
@@ -231,6 +232,17 @@ pub struct Outcome {
     pub recovery: Duration,
 }
 
+/// What others did beside a frozen victim.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Beside {
+    /// Messages that they moved.
+    pub moved: u64,
+    /// The longest of their verbs, without want of a core; nothing below a tenth of a millisecond.
+    pub longest: Duration,
+    /// The most steps of the protocol in one of them, if they are counted.
+    pub most_steps: u64,
+}
+
 fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
@@ -431,32 +443,39 @@ impl<'a> Stage<'a> {
     ///
     /// # Errors
     /// What went wrong.
-    pub fn go_on(&mut self, at_end: bool) -> Result<(u64, Duration), String> {
-        let begin = now();
+    pub fn go_on(&mut self, at_end: bool) -> Result<Beside, String> {
         let mut moved = 0;
         let how = self.verb.survivors_take();
         if self.sleeper.is_some() || self.verb.act == Act::Create {
-            return Ok((0, Duration::ZERO));
+            return Ok(Beside::default());
         }
         self.hear_of_messages().map_err(|e| format!("frozen: {e}"))?;
+        let mut longest = Longest::new().map_err(|e| format!("/proc/thread-self/schedstat: {e}"))?;
         match (self.verb.kind, &mut self.tx, &mut self.rx) {
             (Mpmc, Some(tx), Some(rx)) => {
-                // What is there first, then laps and laps past the frozen one.
+                // What is there first, then laps and laps past the frozen one, by verbs that do not wait: where there is room, or
+                // a message, they say so at once.
                 while rx.take(how, None).is_ok() {
+                    longest.answered();
                     moved += 1;
                 }
                 for _ in 0..3 * self.verb.capacity {
-                    tx.send(Put::Copy, Some(HANG)).map_err(|e| format!("frozen: send: {e}"))?;
+                    tx.send(Put::Copy, None).map_err(|e| format!("frozen: send: {e}"))?;
+                    longest.answered();
                     if let Some(told) = self.told.take() {
                         told.recv_timeout(HANG).map_err(|_| "frozen: nobody was told of a message")?;
+                        longest.restart();
                     }
-                    moved += rx.take(how, Some(HANG)).map_err(|e| format!("frozen: receive: {e}"))?;
+                    moved += rx.take(how, None).map_err(|e| format!("frozen: receive: {e}"))?;
+                    longest.answered();
                 }
             }
             (_, Some(tx), _) => {
                 while tx.send(Put::Copy, None).is_ok() {
+                    longest.answered();
                     moved += 1;
                 }
+                longest.answered();
                 let peer = tx.peer();
                 let died = matches!(peer, Some(Peer::Died { .. }));
                 // Before the victim attached, its predecessor is seen, who left.
@@ -467,8 +486,10 @@ impl<'a> Stage<'a> {
             }
             (_, _, Some(rx)) => {
                 while rx.take(how, None).is_ok() {
+                    longest.answered();
                     moved += 1;
                 }
+                longest.answered();
                 let peer = rx.peer();
                 if matches!(peer, Some(Peer::Died { .. })) {
                     return Err(format!("frozen: the stopped producer is seen as {peer:?}"));
@@ -476,7 +497,7 @@ impl<'a> Stage<'a> {
             }
             _ => {}
         }
-        Ok((moved, Duration::from_nanos(now() - begin)))
+        Ok(Beside { moved, longest: longest.net, most_steps: longest.most_steps })
     }
 
     /// A receiver asked to be told, and a message is there: it is told, whoever died or stopped on the way to that.

@@ -1,7 +1,5 @@
 //! What the scheduler does, told from what the ring does: the stalls of a participant, measured by itself, without the time
-//! in which it had no core (`usage` has the account of that).
-//!
-//! What a hypervisor takes away is in no process's `run_delay`, and stays in every figure here.
+//! in which it had no core, be it that the kernel or that a hypervisor gave it to another (`usage` has the account of that).
 #![allow(clippy::disallowed_types, reason = "an observer's own words")]
 
 use crate::log::{Event, Log};
@@ -19,6 +17,45 @@ pub fn is_asleep(pid: i32) -> bool {
     stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('S'))
 }
 
+/// Steps of the protocol that this process has taken, in a build that counts them (`--cfg slipring_steps`): atomic operations
+/// and full fences. Unlike a time that is a property of the ring alone.
+#[cfg(slipring_steps)]
+mod steps {
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+    static TAKEN: AtomicU64 = AtomicU64::new(0);
+
+    pub fn count() {
+        slipring::on_step(|| TAKEN.store(TAKEN.load(Relaxed) + 1, Relaxed));
+    }
+
+    pub fn taken() -> u64 {
+        TAKEN.load(Relaxed)
+    }
+}
+
+#[cfg(not(slipring_steps))]
+mod steps {
+    pub fn count() {}
+
+    pub fn taken() -> u64 {
+        0
+    }
+}
+
+/// From here on this process counts its steps, and those that it forks theirs, where the build does: one thread of each.
+pub fn count_steps() {
+    steps::count();
+}
+
+/// More steps of the protocol than these from answer to answer beside others who are stopped are a violation: at 50 ns each, as
+/// waiting looks take with their pauses, they are the 5 ms that nobody may be stalled for. How many steps a verb takes is the
+/// ring's doing alone, so it may decide where a time may not.
+pub const MOST_STEPS: u64 = 100_000;
+
+/// Whether steps are counted in this build.
+pub const COUNTS_STEPS: bool = cfg!(slipring_steps);
+
 /// A shorter time between two answers is not written down.
 pub const SLOW: u64 = 100_000;
 /// The delay is read at most so often, so as to cost nothing beside the verbs.
@@ -32,6 +69,9 @@ pub struct Gauge {
     stops: (Arc<Words>, usize),
     stopped: u64,
     watch: Stopwatch,
+    /// Steps taken by the last answer, and the most of one so far.
+    steps: u64,
+    most_steps: u64,
 }
 
 impl Gauge {
@@ -42,7 +82,8 @@ impl Gauge {
     #[must_use]
     pub fn new(log: Log, stops: (Arc<Words>, usize)) -> Gauge {
         let watch = Stopwatch::new(Duration::from_nanos(SLOW), SAMPLE).expect("/proc/thread-self/schedstat");
-        let mut gauge = Gauge { waits: 0, log, stops, stopped: 0, watch };
+        count_steps();
+        let mut gauge = Gauge { waits: 0, log, stops, stopped: 0, watch, steps: 0, most_steps: 0 };
         gauge.restart();
         gauge
     }
@@ -51,32 +92,81 @@ impl Gauge {
     pub fn restart(&mut self) {
         self.stopped = self.stops.0[self.stops.1].load(SeqCst);
         self.waits = self.log.waits();
+        self.steps = steps::taken();
         self.watch.restart();
     }
 
-    /// A verb has answered. Of a long time since the last answer, what the kernel gave to others is taken off: `net` is at
-    /// most by half a millisecond too large, never too small.
+    /// A verb has answered. Of a long time since the last answer, that without a core is taken off; see [`Lap::net`].
     pub fn answered(&mut self) {
-        if let Some(lap) = self.watch.lap() {
-            self.account(lap);
+        // Those of a verb that was stopped meanwhile are its own, too.
+        let steps = steps::taken() - self.steps;
+        let took = match self.watch.lap() {
+            None => SLOW,
+            Some(lap) if self.account(lap, steps) => lap.net.as_nanos() as u64,
+            Some(_) => 0,
+        };
+        if steps > self.most_steps {
+            self.most_steps = steps;
+            self.log.write(Event::Steps { most: steps, took });
         }
+        self.steps = steps::taken();
     }
 
-    fn account(&mut self, Lap { gross, net }: Lap) {
+    /// Whether that was a stall of its own, and neither a stop nor a wait for who reads the log.
+    fn account(&mut self, Lap { gross, net }: Lap, steps: u64) -> bool {
         // Asked for when the lap is over: also a stop while its delay was read would be taken for a part of the next stall.
         if !self.is_own() {
-            return self.restart();
+            self.restart();
+            return false;
         }
         let [raw, net] = [gross, net].map(|time| time.as_nanos() as u64);
         if raw >= SLOW {
-            self.log.write(Event::Slow { raw, net });
+            self.log.write(Event::Slow { raw, net, steps: u32::try_from(steps).unwrap_or(u32::MAX) });
         }
+        true
     }
 
     /// Neither stopped since the last sample, nor kept waiting by who reads the log.
     fn is_own(&self) -> bool {
         let stopped = self.stops.0[self.stops.1].load(SeqCst);
         stopped == self.stopped && stopped.is_multiple_of(2) && self.waits == self.log.waits()
+    }
+}
+
+/// The longest time from answer to answer of the calling thread's verbs, without want of a core.
+pub struct Longest {
+    watch: Stopwatch,
+    steps: u64,
+    /// So long. Nothing below [`SLOW`] is told.
+    pub net: Duration,
+    /// The most steps of the protocol in one, if they are counted, see [`count_steps`].
+    pub most_steps: u64,
+}
+
+impl Longest {
+    /// From now on.
+    ///
+    /// # Errors
+    /// Without /proc.
+    pub fn new() -> std::io::Result<Longest> {
+        let watch = Stopwatch::new(Duration::from_nanos(SLOW), SAMPLE)?;
+        Ok(Longest { watch, steps: steps::taken(), net: Duration::ZERO, most_steps: 0 })
+    }
+
+    /// A verb has answered.
+    pub fn answered(&mut self) {
+        if let Some(lap) = self.watch.lap() {
+            self.net = self.net.max(lap.net);
+        }
+        let steps = steps::taken();
+        self.most_steps = self.most_steps.max(steps - self.steps);
+        self.steps = steps;
+    }
+
+    /// What passed until now was no verb's.
+    pub fn restart(&mut self) {
+        self.steps = steps::taken();
+        self.watch.restart();
     }
 }
 
@@ -87,11 +177,12 @@ mod tests {
     use crate::usage::Usage;
     use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
     use nix::unistd::Pid;
+    use std::time::Instant;
 
     fn slow(log: &Log) -> Vec<(u64, u64)> {
         let mut found = Vec::new();
         log.read(|record| {
-            if let Event::Slow { raw, net } = record.event {
+            if let Event::Slow { raw, net, .. } = record.event {
                 found.push((raw, net));
             }
         });
@@ -118,6 +209,29 @@ mod tests {
         }
     }
 
+    #[test]
+    fn of_several_answers_the_longest_counts_and_what_was_no_verbs_does_not() {
+        let mut longest = Longest::new().unwrap();
+        let (mut begin, mut gross) = (Instant::now(), Duration::ZERO);
+        for (ms, is_verb) in [(2, true), (8, true), (3, true), (60_u64, false)] {
+            std::thread::sleep(Duration::from_millis(ms));
+            if is_verb {
+                longest.answered();
+                gross = gross.max(begin.elapsed());
+            } else {
+                longest.restart();
+            }
+            begin = Instant::now();
+        }
+        longest.answered();
+        let all = gross.max(begin.elapsed());
+        assert!(
+            longest.net >= Duration::from_millis(7) && longest.net <= all,
+            "{:?} of {all:?}",
+            longest.net
+        );
+    }
+
     /// A signal is often taken at the end of a system call: that which reads the delay is one.
     #[test]
     fn a_stop_while_the_delay_is_read_is_no_part_of_the_next_stall() {
@@ -128,7 +242,7 @@ mod tests {
         std::thread::sleep(pause);
         words[0].store(2, SeqCst);
         // As of a lap that began before the stop.
-        gauge.account(Lap { gross: Duration::ZERO, net: Duration::ZERO });
+        gauge.account(Lap { gross: Duration::ZERO, net: Duration::ZERO }, 0);
         gauge.answered();
         let found = slow(&log);
         assert!(found.iter().all(|(_, net)| u128::from(*net) < pause.as_nanos() / 2), "{found:?}");

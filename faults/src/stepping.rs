@@ -1,6 +1,7 @@
 //! Every verb, killed or frozen between any two of its machine instructions.
 
-use crate::scene::{HANG, Logs, Outcome, Stage, VERBS, Verb};
+use crate::scene::{Beside, HANG, Logs, Outcome, Stage, VERBS, Verb};
+use crate::schedule::count_steps;
 use crate::trace::{Arrived, Record, Victim, stay_on_one_core};
 use serde::Serialize;
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -46,6 +47,10 @@ pub struct Report {
     pub effect_at: Option<usize>,
     /// Messages that others moved past a frozen victim.
     pub moved_meanwhile: u64,
+    /// The longest of their verbs, without want of a core.
+    pub longest_meanwhile: Duration,
+    /// The most steps of the protocol in one of them, in a build that counts them.
+    pub most_steps_meanwhile: u64,
     /// The longest time from a death to a message behind it and the full capacity.
     pub worst_recovery: Duration,
     /// What was violated, and where.
@@ -76,6 +81,8 @@ pub fn step_through(verb: Verb, fault: Fault, density: impl Fn(usize) -> Density
         elsewhere: 0,
         effect_at: None,
         moved_meanwhile: 0,
+        longest_meanwhile: Duration::ZERO,
+        most_steps_meanwhile: 0,
         worst_recovery: Duration::ZERO,
         violations: Vec::new(),
         took: Duration::ZERO,
@@ -88,11 +95,13 @@ pub fn step_through(verb: Verb, fault: Fault, density: impl Fn(usize) -> Density
                 (report.instructions, report.density) = (instructions, density);
             }
             Ok(News::At(k)) => step = k,
-            Ok(News::Tried { arrived, outcome, moved }) => {
+            Ok(News::Tried { arrived, outcome, beside }) => {
                 report.tried += 1;
                 report.elsewhere += usize::from(arrived != Arrived::There && step < report.instructions);
                 report.worst_recovery = report.worst_recovery.max(outcome.recovery);
-                report.moved_meanwhile += moved;
+                report.moved_meanwhile += beside.moved;
+                report.longest_meanwhile = report.longest_meanwhile.max(beside.longest);
+                report.most_steps_meanwhile = report.most_steps_meanwhile.max(beside.most_steps);
                 if fault == Fault::Kill && outcome.moved > 0 && report.effect_at.is_none() {
                     report.effect_at = Some(step);
                 }
@@ -120,12 +129,13 @@ pub fn step_through(verb: Verb, fault: Fault, density: impl Fn(usize) -> Density
 enum News {
     Recorded { instructions: usize, density: Density },
     At(usize),
-    Tried { arrived: Arrived, outcome: Outcome, moved: u64 },
+    Tried { arrived: Arrived, outcome: Outcome, beside: Beside },
     Violated(String),
 }
 
 fn try_all(verb: Verb, fault: Fault, density: impl Fn(usize) -> Density, say: &impl Fn(News)) {
     stay_on_one_core();
+    count_steps();
     let logs = Logs::default();
     let record = match record(verb, &logs) {
         Ok(record) => record,
@@ -138,7 +148,7 @@ fn try_all(verb: Verb, fault: Fault, density: impl Fn(usize) -> Density, say: &i
     for k in record.steps(density.stride, density.repeats).into_iter().chain([record.len()]) {
         say(News::At(k));
         match try_one(verb, fault, &logs, &record, k) {
-            Ok((arrived, outcome, moved)) => say(News::Tried { arrived, outcome, moved }),
+            Ok((arrived, outcome, beside)) => say(News::Tried { arrived, outcome, beside }),
             Err(what) => {
                 say(News::Violated(what));
                 violations += 1;
@@ -162,7 +172,7 @@ fn try_one(
     logs: &Logs,
     record: &Record,
     k: usize,
-) -> Result<(Arrived, Outcome, u64), String> {
+) -> Result<(Arrived, Outcome, Beside), String> {
     let mut stage = Stage::new(verb, logs)?;
     let mut victim = Victim::run(|| stage.perform())?;
     let arrived = record.go(&mut victim, k);
@@ -172,10 +182,10 @@ fn try_one(
     match fault {
         Fault::Kill => {
             victim.kill();
-            stage.verify(false).map(|outcome| (arrived, outcome, 0))
+            stage.verify(false).map(|outcome| (arrived, outcome, Beside::default()))
         }
         Fault::Freeze => {
-            let moved = stage.go_on(arrived == Arrived::AtEnd)?;
+            let beside = stage.go_on(arrived == Arrived::AtEnd)?;
             if arrived != Arrived::AtEnd && victim.to_mark() != crate::trace::At::Mark {
                 return Err("the victim did not get to its mark".into());
             }
@@ -184,7 +194,7 @@ fn try_one(
                 Some(nix::sys::wait::WaitStatus::Exited(_, 0)) => {}
                 other => return Err(format!("the victim went on and failed: {other:?}")),
             }
-            stage.verify(true).map(|outcome| (arrived, outcome, moved.0))
+            stage.verify(true).map(|outcome| (arrived, outcome, beside))
         }
     }
 }
@@ -211,7 +221,8 @@ impl std::fmt::Display for Report {
             write!(f, ", effect at {at}")?;
         }
         if self.moved_meanwhile > 0 {
-            write!(f, ", {} messages meanwhile", self.moved_meanwhile)?;
+            let (moved, longest) = (self.moved_meanwhile, self.longest_meanwhile);
+            write!(f, ", {moved} messages meanwhile, a verb {longest:.1?} at the longest")?;
         }
         write!(f, ", worst recovery {:.1?}, {:.1?}", self.worst_recovery, self.took)?;
         self.violations.iter().try_for_each(|what| write!(f, "\n  VIOLATED {what}"))

@@ -226,7 +226,7 @@ impl Auditor {
                 self.tally.received += 1;
                 self.tally.found(Violation::Torn { receiver: who });
             }
-            Event::Slow { .. } => {}
+            Event::Slow { .. } | Event::Steps { .. } => {}
         }
     }
 

@@ -13,7 +13,7 @@ use crate::audit::Auditor;
 use crate::ends::{Doing, Kind, Listener, Put, Take, Talker};
 use crate::log::{Event, Log, now};
 use crate::payload::mix;
-use crate::schedule::{SLOW, is_asleep};
+use crate::schedule::{COUNTS_STEPS, MOST_STEPS, SLOW, is_asleep};
 use crate::summary::Times;
 use crate::usage::{Usage, stolen};
 use crate::words::Words;
@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::time::Duration;
-pub use verdict::{Measured, Verdict};
+pub use verdict::{Measured, Steps, Verdict};
 
 /// How participants wait for each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +73,8 @@ pub struct Plan {
     pub every: Duration,
     /// The longest stop.
     pub longest_stop: Duration,
+    /// More steps of the protocol from answer to answer are a violation, in a build that counts them.
+    pub most_steps: u64,
     /// Decides who is hit by what, and when.
     pub seed: u64,
 }
@@ -96,6 +98,7 @@ impl Plan {
             at_most: Duration::from_secs(60),
             every: Duration::from_millis(2),
             longest_stop: Duration::from_millis(10),
+            most_steps: MOST_STEPS,
             seed,
         }
     }
@@ -254,6 +257,8 @@ struct Storm<'a> {
     to_successor: Times,
     stall: Times,
     net_stall: Times,
+    net_over_5_ms: u64,
+    steps: Option<Steps>,
     answers: u64,
     failures: Vec<String>,
 }
@@ -287,6 +292,8 @@ impl<'a> Storm<'a> {
             to_successor: Times::default(),
             stall: Times::default(),
             net_stall: Times::default(),
+            net_over_5_ms: 0,
+            steps: COUNTS_STEPS.then(Steps::default),
             answers: 0,
             failures: Vec::new(),
         };
@@ -415,7 +422,18 @@ impl<'a> Storm<'a> {
     fn read(&mut self, seat: usize) -> u64 {
         let who = self.seats[seat].who;
         let polls = self.plan.waiting.polls(seat);
-        let Storm { auditor, floor, deliveries, open_kills, stall, net_stall, answers, .. } = self;
+        let Storm {
+            auditor,
+            floor,
+            deliveries,
+            open_kills,
+            stall,
+            net_stall,
+            net_over_5_ms,
+            steps,
+            answers,
+            ..
+        } = self;
         let mut heard = 0;
         floor.log(seat).read(|record| {
             heard += 1;
@@ -434,9 +452,19 @@ impl<'a> Storm<'a> {
                     }
                 }
                 Event::Sent { .. } => *answers += u64::from(polls),
-                Event::Slow { raw, net } => {
+                Event::Slow { raw, net, steps: taken } => {
                     stall.add(raw);
                     net_stall.add(net.max(1));
+                    let too_long = net > 5_000_000;
+                    *net_over_5_ms += u64::from(too_long);
+                    if let Some(steps) = steps.as_mut().filter(|_| too_long) {
+                        steps.in_over_5_ms = steps.in_over_5_ms.max(taken.into());
+                    }
+                }
+                Event::Steps { most, took } => {
+                    if let Some(steps) = steps.as_mut().filter(|steps| most > steps.most) {
+                        (steps.most, steps.took) = (most, Duration::from_nanos(took));
+                    }
                 }
                 _ => {}
             }
@@ -629,6 +657,16 @@ impl<'a> Storm<'a> {
             failures.push(error);
             0
         });
+        if let Some(Steps { most, .. }) = self.steps {
+            let wanted = self.plan.most_steps;
+            let polls = (0..self.seats.len()).any(|seat| self.plan.waiting.polls(seat));
+            if most > wanted {
+                failures
+                    .push(format!("{most} steps of the protocol between two answers, more than {wanted}"));
+            } else if most == 0 && polls {
+                failures.push("no step was counted: is another hook set?".into());
+            }
+        }
         // Answers that were not slow took less than that.
         let quick = self.answers.saturating_sub(self.stall.summary().count);
         self.stall.add_short(SLOW, quick);
@@ -648,6 +686,8 @@ impl<'a> Storm<'a> {
                 successor: self.to_successor.summary(),
                 stall: self.stall.summary(),
                 net_stall: self.net_stall.summary(),
+                net_over_5_ms: self.net_over_5_ms,
+                steps: self.steps,
                 net_silence: Duration::from_nanos(self.net_silence),
                 stolen,
             },

@@ -5,7 +5,7 @@ use super::{Listener, Log, Plan, Talker, Words};
 use crate::ends::Doing;
 use crate::log::now;
 use crate::schedule::Gauge;
-use slipring::{Error, RecvError, Ring, SendError};
+use slipring::{Error, RecvError, Ring, SendError, WaitStrategy};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
@@ -125,7 +125,8 @@ impl Floor {
 
     /// The `try` verb again and again: every answer is an operation done, also the one that there is no room.
     fn talk_polling(&self, seat: usize, who: u32) {
-        let mut tx = self.talker(seat, who);
+        // A `try` verb that waits all the same is to be seen in its steps: asleep it would take none.
+        let mut tx = self.talker(seat, who).waiting(WaitStrategy::Spin);
         let mut gauge = self.gauge(seat);
         let phase = || self.phase().load(SeqCst);
         while phase() == SENDING {
@@ -150,6 +151,9 @@ impl Floor {
         let Plan { kind, take, .. } = self.plan;
         let rx = self.attach(seat, |ring| Listener::attach(kind, ring, self.log(seat).clone()));
         let mut rx = rx.telling(self.words.clone(), (seat + 1) * LINE + DOING);
+        if polls {
+            rx = rx.waiting(WaitStrategy::Spin);
+        }
         let mut gauge = polls.then(|| self.gauge(seat));
         loop {
             let draining = self.phase().load(SeqCst) == DRAINING;

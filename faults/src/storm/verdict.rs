@@ -36,6 +36,18 @@ pub struct Verdict {
     pub took: Duration,
 }
 
+/// Steps of the protocol that one participant took between two answers of verbs that do not wait: atomic operations and full
+/// fences. How many they are tells of the ring what a time tells of the ring and the machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Steps {
+    /// Of all answers the most.
+    pub most: u64,
+    /// How long that answer took, without want of a core; 0 if who gave it was stopped meanwhile.
+    pub took: Duration,
+    /// Of those that took longer than 5 ms, without want of a core, the most.
+    pub in_over_5_ms: u64,
+}
+
 impl Verdict {
     /// Whether nothing happened that must not.
     #[must_use]
@@ -58,13 +70,29 @@ pub struct Measured {
     pub successor: Summary,
     /// Between two answers of one participant's verbs, of those that poll, when it was not stopped: as the clock has it.
     pub stall: Summary,
-    /// The same, less the time in which the kernel let it wait for a core.
+    /// The same, less the time in which it had no core, be it that the kernel or, while it did not sleep, a hypervisor gave it
+    /// to another.
     pub net_stall: Summary,
+    /// How many of these took longer than the 5 ms of the goal for a stall.
+    pub net_over_5_ms: u64,
+    /// Steps of the protocol between two answers, in a build that counts them.
+    pub steps: Option<Steps>,
     /// The longest time without a delivery while on both sides somebody had a core, or slept and wanted none; the first 20 ms
     /// of each silence are not counted.
     pub net_silence: Duration,
-    /// What the hypervisor took of all cores together meanwhile, of which nothing above is cleared.
+    /// What the hypervisor took of all cores together meanwhile; the kernel counts it in hundredths of a second.
     pub stolen: Duration,
+}
+
+impl std::fmt::Display for Steps {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Steps { most, took, in_over_5_ms } = self;
+        write!(f, "at most {most}")?;
+        if !took.is_zero() {
+            write!(f, ", in {took:.1?}")?;
+        }
+        write!(f, "; {in_over_5_ms} where one took longer than 5 ms")
+    }
 }
 
 impl Verdict {
@@ -75,8 +103,8 @@ impl Verdict {
         format!(
             "| storm, {:?} {} x {}, {:?} and {:?}, {:.0} s (`--seed {}`) | {} kills, {} stops, {} messages; {} gone with killed \
              receivers, {} redelivered | lost {}, doubled {}, torn {}, out of order {}, never sent {}; capacity {} and {}; \
-             longest stall of a live participant {:.1?}, {:.1?} of it not for want of a core; {:.1?} stolen by the \
-             hypervisor; {} |",
+             longest stall of a live participant {:.1?}, longest without want of a core {:.1?}, {} longer than 5 ms{}; {:.1?} \
+             stolen by the hypervisor; {} |",
             plan.kind,
             plan.senders,
             plan.receivers,
@@ -98,6 +126,8 @@ impl Verdict {
             self.capacity.1,
             times.stall.max,
             times.net_stall.max,
+            times.net_over_5_ms,
+            times.steps.map_or_else(String::new, |steps| format!("; steps of one answer: {steps}")),
             times.stolen,
             if self.is_sound() { "sound" } else { "**VIOLATED**" },
         )
@@ -136,6 +166,10 @@ impl std::fmt::Display for Verdict {
         line("descriptors", &format!("{} before, {} after", self.descriptors.0, self.descriptors.1))?;
         line("between two answers", &times.stall)?;
         line("  without want of a core", &times.net_stall)?;
+        line("  longer than 5 ms", &times.net_over_5_ms)?;
+        if let Some(steps) = &times.steps {
+            line("  steps of one answer", steps)?;
+        }
         line("longest silence", &format!("{:.1?}", self.worst_stall))?;
         line("  without want of a core", &format!("{:.1?}, behind the first 20 ms", times.net_silence))?;
         line("stolen by the hypervisor", &format!("{:.1?} of all cores together", times.stolen))?;
