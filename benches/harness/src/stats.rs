@@ -29,6 +29,11 @@ impl Spread {
     }
 }
 
+/// How many times `of` goes into `value`; none if `of` is nothing, as a time can be that is shorter than a tick.
+pub fn ratio(value: f64, of: f64) -> Option<f64> {
+    (of > 0.0).then(|| value / of)
+}
+
 /// The value that a share `q` of the counted values does not exceed. Pairs of value and count, ascending; 0 if empty.
 pub fn quantile(counted: &[(u64, u64)], q: f64) -> u64 {
     let total: u64 = counted.iter().map(|&(_, count)| count).sum();
@@ -66,6 +71,12 @@ mod tests {
         assert_eq!(Spread::of([4.0, 1.0, 2.0, 3.0]), Some(Spread { median: 2.5, min: 1.0, max: 4.0 }));
         assert_eq!(Spread::of([7.0]), Some(Spread { median: 7.0, min: 7.0, max: 7.0 }));
         assert_eq!(Spread::of([]), None);
+    }
+
+    #[test]
+    fn nothing_has_a_ratio_to_nothing() {
+        assert_eq!([ratio(6.0, 2.0), ratio(0.0, 2.0)], [Some(3.0), Some(0.0)]);
+        assert_eq!([ratio(6.0, 0.0), ratio(0.0, 0.0)], [None, None]);
     }
 
     #[test]

@@ -426,6 +426,20 @@ fn crowds_of_processes_and_of_threads_count_every_message() {
     assert_eq!(own_rings(), [""; 0]);
 }
 
+/// As after a loss of the core for all of the time there was.
+fn who_has_no_time_sends_nevertheless() {
+    let setting = Setting { budget: Duration::ZERO, ..setting() };
+    let alone = many::<Pipe>(&setting, 56, Shape { senders: 1, receivers: 3 }).unwrap();
+    let crowd = crowd_batched::<Mpmc<Yielding>, 16>(&setting, 56, 2, Members::Threads).unwrap();
+    let single = throughput::<Pipe>(&setting, 8, PayloadSource::Registers).unwrap();
+    for reading in [alone, crowd, single] {
+        assert!(reading.messages > 0 && reading.per_second() > 0.0, "{reading:?}");
+    }
+    let signals = signals::<Queued>(&setting).unwrap();
+    assert!(signals.sent > 0, "{signals:?}");
+    assert_eq!(own_rings(), [""; 0]);
+}
+
 /// Loses each sender's hundredth message.
 #[derive(Clone)]
 struct Lossy(Mpmc<Yielding>);
@@ -877,6 +891,7 @@ const TESTS: &[(&str, fn())] = tests![
     rings_give_plausible_counts_and_leave_no_name,
     batches_count_every_message_and_check_it,
     crowds_of_processes_and_of_threads_count_every_message,
+    who_has_no_time_sends_nevertheless,
     adapters_give_plausible_counts_and_leave_no_name,
     coalesced_signals_carry_messages_of_any_size,
     of_bare_signals_the_queued_arrive_and_the_others_coalesce,

@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::mechanism::{Mechanism, Park, Spsc};
 use crate::reference::Placement;
 use crate::rounds::{Cell, Reading, Round};
-use crate::stats::{Spread, quantile};
+use crate::stats::{Spread, quantile, ratio};
 
 /// An adapter beside its original and the ring that sleeps as it does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,7 +46,7 @@ pub(super) fn adapters(clock: &Clock, cells: &[Cell], rounds: &[Round]) -> Vec<A
     let beside_originals = groups(cells, rounds, |cell| catalogue::original(cell.mechanism), figure);
     let beside_ring = groups(cells, rounds, ring, figure);
     let ratios = |readings: &[(f64, Option<f64>)]| {
-        Spread::of(readings.iter().filter_map(|(own, peer)| Some(own / (*peer)?)))
+        Spread::of(readings.iter().filter_map(|(own, peer)| ratio(*own, (*peer)?)))
     };
     let both = beside_originals.into_iter().zip(beside_ring);
     let row = |(with_original, with_ring): (Beside<'_>, Beside<'_>)| {

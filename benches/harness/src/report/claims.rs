@@ -9,7 +9,7 @@ use super::{LatencyRow, Report, WakeRow};
 use crate::measure::PayloadSource;
 use crate::mechanism::{Mechanism, Park, Pipe, PosixQueue, Spin, Spsc, SysvQueue};
 use crate::reference::Placement;
-use crate::stats::Spread;
+use crate::stats::{self, Spread};
 use crate::text::{nanoseconds, range};
 
 /// A claim, what was measured, and whether they agree.
@@ -88,9 +88,9 @@ impl Report {
             let (own, pipe) = (self.waking(park)?, self.waking(Pipe::NAME)?);
             let (own_units, pipe_units) = (own.p50_per_futex?, pipe.p50_per_futex?);
             let ratio = Spread {
-                median: pipe_units.median / own_units.median,
-                min: pipe_units.min / own_units.max,
-                max: pipe_units.max / own_units.min,
+                median: stats::ratio(pipe_units.median, own_units.median)?,
+                min: stats::ratio(pipe_units.min, own_units.max)?,
+                max: stats::ratio(pipe_units.max, own_units.min)?,
             };
             let text = "the same, with receivers that sleep (10 to 100 times faster)";
             Some(claim(text, &ratio, (10.0, 100.0), &times(&ratio), &sleeper(own)))

@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::measure::{PayloadSource, Shape, ThroughputReading, TimedReading};
 use crate::mechanism::{Mechanism, Pipe, PolledPipes};
 use crate::rounds::{Cell, Reading, Round};
-use crate::stats::{Spread, pool, quantile, supported_quantile};
+use crate::stats::{Spread, pool, quantile, ratio, supported_quantile};
 use crate::syscalls::Counted;
 
 /// Times of one mechanism in one pattern.
@@ -127,7 +127,7 @@ pub(super) fn timed(clock: &Clock, cells: &[Cell], rounds: &[Round]) -> Vec<Time
     let row = |(cell, placement, readings): (&Cell, _, Vec<(TimedReading, Option<TimedReading>)>)| {
         let tick = clock.ns(1);
         let p50 = |reading: &TimedReading| quantile(&reading.ticks, 0.5) as f64 * tick;
-        let times = readings.iter().filter_map(|(own, pipe)| pipe.as_ref().map(|pipe| p50(pipe) / p50(own)));
+        let times = readings.iter().filter_map(|(own, pipe)| ratio(p50(pipe.as_ref()?), p50(own)));
         let all = pool(readings.iter().map(|(reading, _)| &reading.ticks[..]));
         let raw = pool(readings.iter().map(|(reading, _)| &reading.uncorrected[..]));
         let tail = |values: &[(u64, u64)], q| supported_quantile(values, q).map(|ticks| ticks as f64 * tick);
@@ -161,8 +161,7 @@ pub(super) fn many(cells: &[Cell], rounds: &[Round]) -> Vec<ManyRow> {
     let rows = groups(cells, rounds, |_| Some(Pipe::NAME), of).into_iter();
     let row = |(cell, placement, readings): (&Cell, _, Vec<(Own, Option<Own>)>)| {
         let rate = |(_, reading): &Own| reading.per_second();
-        let times =
-            readings.iter().filter_map(|(own, pipe)| pipe.as_ref().map(|pipe| rate(own) / rate(pipe)));
+        let times = readings.iter().filter_map(|(own, pipe)| ratio(rate(own), rate(pipe.as_ref()?)));
         let messages = readings.iter().map(|((_, reading), _)| reading.messages).sum();
         Some(ManyRow {
             subject: Subject::new(cell, placement),

@@ -10,7 +10,7 @@ use crate::measure::{LatencyReading, PayloadSource, ThroughputReading};
 use crate::mechanism::{Mechanism, Pipe};
 use crate::reference::Placement;
 use crate::rounds::{Cell, Reading, Round};
-use crate::stats::{Spread, pool, supported_quantile};
+use crate::stats::{Spread, pool, ratio, supported_quantile};
 use crate::usage::Usage;
 
 /// The references of one placement.
@@ -163,7 +163,7 @@ fn latency_row(
         |q| Spread::of(readings.iter().map(|(reading, _)| one_way(reading, q) / reading.bracket.line_ns()));
     let times_pipe = readings
         .iter()
-        .filter_map(|(reading, pipe)| pipe.as_ref().map(|pipe| one_way(pipe, 0.5) / one_way(reading, 0.5)));
+        .filter_map(|(reading, pipe)| ratio(one_way(pipe.as_ref()?, 0.5), one_way(reading, 0.5)));
     let trips = readings.iter().map(|(reading, _)| reading.trips).sum();
     let all = pool(readings.iter().map(|(reading, _)| &reading.ticks[..]));
     let tail = |q| supported_quantile(&all, q).map(|ticks| ticks as f64 * tick / 2.0);
@@ -203,7 +203,7 @@ fn throughput_row(
     let per_stream = readings.iter().map(|(reading, _)| gb(reading) / reading.bracket.stream_gb_per_s());
     let times_pipe = readings
         .iter()
-        .filter_map(|(reading, pipe)| pipe.as_ref().map(|pipe| reading.per_second() / pipe.per_second()));
+        .filter_map(|(reading, pipe)| ratio(reading.per_second(), pipe.as_ref()?.per_second()));
     let messages = readings.iter().map(|(reading, _)| reading.messages).sum();
     Some(ThroughputRow {
         subject: Subject::new(cell, placement),

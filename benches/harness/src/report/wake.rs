@@ -8,7 +8,7 @@ use crate::clock::Clock;
 use crate::measure::WakeReading;
 use crate::mechanism::{Futex, Mechanism};
 use crate::rounds::{Cell, Reading, Round};
-use crate::stats::{Spread, quantile};
+use crate::stats::{Spread, quantile, ratio};
 
 /// How long one mechanism takes to wake a sleeping receiver.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -41,9 +41,8 @@ pub(super) fn wakes(clock: &Clock, cells: &[Cell], rounds: &[Round]) -> Vec<Wake
     let row = |(cell, placement, readings): (&Cell, _, Vec<(WakeReading, Option<WakeReading>)>)| {
         let ns = |reading: &WakeReading, q| quantile(&reading.ticks, q) as f64 * clock.ns(1);
         let spread = |q| Spread::of(readings.iter().map(|(reading, _)| ns(reading, q)));
-        let per_futex = readings
-            .iter()
-            .filter_map(|(reading, futex)| futex.as_ref().map(|futex| ns(reading, 0.5) / ns(futex, 0.5)));
+        let per_futex =
+            readings.iter().filter_map(|(reading, futex)| ratio(ns(reading, 0.5), ns(futex.as_ref()?, 0.5)));
         let messages: u64 = readings.iter().map(|(reading, _)| reading.messages()).sum();
         let each = |count: i64| count as f64 / messages.max(1) as f64;
         Some(WakeRow {
