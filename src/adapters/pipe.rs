@@ -222,9 +222,10 @@ impl Drop for Opened {
 
 /// An end, or both, open in this process.
 pub(super) struct Handle {
+    /// Dropped before the end is closed: when others see that it is, nothing of this handle is left.
+    seat: Option<Seat>,
     opened: Arc<Opened>,
     stream: Stream,
-    seat: Option<Seat>,
     readers: Seen,
 }
 
@@ -249,7 +250,7 @@ impl Handle {
 
     fn on(opened: Arc<Opened>) -> Handle {
         let stream = Stream::new(opened.view.clone());
-        Handle { opened, stream, seat: None, readers: Seen::default() }
+        Handle { seat: None, opened, stream, readers: Seen::default() }
     }
 
     pub(super) fn stream(&self) -> &Stream {
