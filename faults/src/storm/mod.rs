@@ -67,7 +67,7 @@ pub struct Plan {
     pub stops: u64,
     /// ... and so many messages ...
     pub messages: u64,
-    /// ... or after this time, if that is sooner.
+    /// ... or after this time, if that is sooner, and a message and a fault of each kind were seen.
     pub at_most: Duration,
     /// The mean time between two faults, at least: they are also spread over the messages asked for.
     pub every: Duration,
@@ -143,8 +143,10 @@ impl Progress {
     }
 }
 
-/// Without a delivery for so long, with senders and receivers at work, it is given up.
+/// Without a delivery for so long, with senders and receivers at work, a hang is given up, ...
 const HANG: Duration = Duration::from_secs(10);
+/// ... and for so long, whoever had a core.
+const NOTHING_MOVES: Duration = Duration::from_secs(120);
 /// For so long, with a core for each of those at work, it is a hang.
 const SILENCE: Duration = Duration::from_secs(1);
 /// Of a silence of this length it is asked who had a core.
@@ -335,7 +337,7 @@ impl<'a> Storm<'a> {
         (0..self.seats.len()).try_for_each(|seat| self.spawn(seat))?;
         let end = self.begin + self.plan.at_most.as_nanos() as u64;
         let (mut next_fault, mut next_word) = (self.begin, self.begin);
-        while now() < end && !self.is_enough() {
+        while !self.is_enough() && (now() < end || !self.has_shown_something()) {
             let heard = self.listen()?;
             let at = now();
             if at >= next_fault && self.is_due() {
@@ -368,6 +370,12 @@ impl<'a> Storm<'a> {
         self.killed >= self.plan.kills
             && self.stopped >= self.plan.stops
             && self.auditor.so_far().1 >= self.plan.messages
+    }
+
+    /// A message, and a fault of each kind asked for: without cores, no time is long enough for them.
+    fn has_shown_something(&self) -> bool {
+        let (kills, stops) = (self.plan.kills.min(1), self.plan.stops.min(1));
+        self.killed >= kills && self.stopped >= stops && self.auditor.so_far().1 > 0
     }
 
     /// Whether the share of faults dealt is behind the share of messages received.
@@ -534,10 +542,12 @@ impl<'a> Storm<'a> {
             return Ok(());
         }
         self.look_who_has_a_core(since);
-        if silent > HANG.as_nanos() as u64 {
+        let own = Duration::from_nanos(self.silence.as_ref().map_or(0, |silence| silence.net));
+        let silent_for = Duration::from_nanos(silent);
+        if silent_for > HANG && own > SILENCE || silent_for > NOTHING_MOVES {
             self.worst_stall = self.worst_stall.max(silent);
             self.end_of_silence();
-            return Err(format!("no delivery for {:?}: a hang", Duration::from_nanos(silent)));
+            return Err(format!("no delivery for {silent_for:?}: a hang"));
         }
         Ok(())
     }
