@@ -16,6 +16,17 @@ head -c "${mib}M" /dev/urandom >"$work/big"
 head -c "${mib}K" "$work/big" >"$work/small"
 (cd "$work" && sha256sum <big >big.sum && sha256sum <small >small.sum)
 
+# Waits until this process has made the ring.
+until_there() {
+  until "$slipring" stat "$ring" >/dev/null 2>&1; do
+    if ! kill -0 "$1" 2>/dev/null; then
+      echo "no ring was made; is there room in /dev/shm?" >&2
+      exit 1
+    fi
+    sleep 0.01
+  done
+}
+
 # One transfer: who comes first, ring, chunk, file.
 transfer() {
   local first=$1 capacity=$2 chunk=$3 file=$4 sender receiver
@@ -23,11 +34,11 @@ transfer() {
   local recv=("$slipring" recv --quiet "$ring" --capacity "$capacity")
   if [ "$first" = send ]; then
     "${send[@]}" & sender=$!
-    until "$slipring" stat "$ring" >/dev/null 2>&1; do sleep 0.01; done
+    until_there "$sender"
     "${recv[@]}" | sha256sum >"$work/sum" & receiver=$!
   else
     "${recv[@]}" | sha256sum >"$work/sum" & receiver=$!
-    until "$slipring" stat "$ring" >/dev/null 2>&1; do sleep 0.01; done
+    until_there "$receiver"
     "${send[@]}" & sender=$!
   fi
   wait "$sender" && wait "$receiver"

@@ -250,6 +250,7 @@ fn redelivered_records_are_left_out_where_that_is_asked_for() {
     eventually("all is sent", || name.stat()["used_slots"] == 3);
     Holder::new(&name, &[]).kill();
     let heir = start(["recv", &name.0, "--lines", "--ack", "--skip-redelivered"]);
+    eventually("the heir is there", || live(&name, "receiver") == 1);
     sender.wait().is_fine();
     let done = heir.wait();
     assert_eq!((done.code(), numbers(&done.stdout)), (0, vec![2, 3]));
@@ -269,6 +270,7 @@ fn a_receiver_told_to_end_gives_back_what_it_had_not_written() {
     // Before it saw the signal it may have written.
     let first = numbers(&written);
     let heir = start(["recv", &name.0, "--lines", "--ack", "-q"]);
+    eventually("the heir is there", || live(&name, "receiver") == 1);
     sender.wait().is_fine();
     let mut all = [first, numbers(&heir.wait().stdout)].concat();
     all.sort_unstable();

@@ -91,7 +91,7 @@ impl Child {
             if self.said() {
                 return self.done().map(|()| false);
             }
-            asleep = if self.sleeps() { asleep + 1 } else { 0 };
+            asleep += u32::from(self.sleeps());
             if Instant::now() > end {
                 return Err(io::Error::from_raw_os_error(libc::ETIMEDOUT));
             }

@@ -168,6 +168,10 @@ fn a_process_with_threads_is_refused() {
     assert_eq!(result, Err(HarnessError::Threads { count: 2 }));
     drop(stop);
     thread.join().unwrap().unwrap_err();
+    // The kernel lists it until it is gone, and the next test wants to be alone.
+    while std::fs::read_dir("/proc/self/task").unwrap().count() > 1 {
+        std::thread::yield_now();
+    }
 }
 
 /// A pipe whose sender spoils byte 40 of message 1000.
@@ -665,17 +669,16 @@ fn a_successor_goes_on_where_a_killed_sender_stopped() {
 }
 
 fn a_successor_that_does_not_know_where_to_go_on_is_found_out() {
-    // Its sender counts places in its own memory, so a successor begins with the first one again.
-    let result = recovery::<SysvRing>(
-        &Setting { pair: Pair { limit: Duration::from_secs(5), ..pair() }, ..setting() },
-        8,
-    );
-    if let Some(reading) = unless_refused(result.map(Some).or_else(|error| match error {
-        HarnessError::Mismatch { .. } | HarnessError::Wedged { .. } => Ok(None),
-        error => Err(error),
-    })) {
-        assert!(reading.is_none(), "{reading:?}");
-    }
+    // Its sender counts places in its own memory, so a successor begins with the first one again. Of ten places that is the
+    // right one now and then, but hardly all of sixteen times.
+    let found_out = || {
+        let setting = Setting { pair: Pair { limit: Duration::from_secs(5), ..pair() }, ..setting() };
+        match recovery::<SysvRing>(&setting, 8) {
+            Err(HarnessError::Mismatch { .. } | HarnessError::Wedged { .. }) => true,
+            other => unless_refused(other).is_none(),
+        }
+    };
+    assert!((0..4).any(|_| found_out()), "nobody missed what was lost");
     nobody_is_left();
 }
 
@@ -701,11 +704,20 @@ fn system_calls_are_counted_by_name() {
     };
     for kind in ["latency", "throughput", "wake"] {
         let pipe = row(kind, "pipe");
-        let names: Vec<&str> = pipe.calls.iter().map(|(name, _)| name.as_str()).collect();
-        assert!(names.contains(&"read") && names.contains(&"write") && names.len() == 2, "{pipe:?}");
-        assert!((1.9..2.2).contains(&pipe.per_message), "{pipe:?}");
+        let own = |name: &str| ["read", "write"].contains(&name);
+        let (own, others): (Vec<_>, Vec<_>) = pipe.calls.iter().partition(|(name, _)| own(name));
+        let per_message: f64 = own.iter().map(|(_, each)| each).sum();
+        assert!(own.len() == 2 && (1.9..2.2).contains(&per_message), "{pipe:?}");
+        // Of the harness: the clock is a call on some machines, and its lists may need memory.
+        use nix::libc::{SYS_brk, SYS_clock_gettime, SYS_mmap, SYS_mremap, SYS_munmap};
+        let theirs = [SYS_clock_gettime, SYS_brk, SYS_mmap, SYS_mremap, SYS_munmap]
+            .map(|number| format!("call {number}"));
+        assert!(others.iter().all(|(name, _)| theirs.contains(name)), "{pipe:?}");
     }
-    assert!(row("throughput", "slipring spin").per_message < 0.5, "{:?}", report.syscalls);
+    let ring = row("throughput", "slipring spin");
+    // Whoever has no peer for a while asks whether it lives.
+    let moving = ring.calls.iter().filter(|(name, _)| name != "fcntl").map(|(_, each)| each).sum::<f64>();
+    assert!(moving < 0.5, "{:?}", report.syscalls);
     assert!(row("wake", "futex").calls[0].0 == "futex");
     nobody_is_left();
 }

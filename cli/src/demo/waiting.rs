@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use slipring::adapters::posix_mq::{self, Access, Notify, Open};
 use slipring::adapters::sysv_mq;
-use slipring_conform::process::{Child, first_real_time_signal, signals_that_come};
+use slipring_conform::process::{Child, first_real_time_signal, signals_that_come, until};
 use slipring_conform::sys;
 
 /// How long a receiver is left without a message.
@@ -42,8 +42,12 @@ fn watch(
     let before = run_time(&proc("schedstat")?);
     std::thread::sleep(WHILE);
     let used = run_time(&proc("schedstat")?) - before;
-    let status = proc("status")?;
-    let state = status.lines().find_map(|line| line.strip_prefix("State:")).unwrap_or("?").trim();
+    // Between two looks of its own it sleeps; it may be in one, and wait for a core.
+    let state = until(|| {
+        let status = proc("status")?;
+        let state = status.lines().find_map(|line| line.strip_prefix("State:")).unwrap_or("?").trim();
+        Ok(state.starts_with('S').then(|| state.to_owned()))
+    })?;
     let share = used as f64 / WHILE.as_nanos() as f64 * 100.0;
     let waits = if waits { "waits" } else { "does not wait" };
     send()?;
