@@ -55,7 +55,7 @@ impl Pipe for Ours {
 }
 
 /// Longer than this nothing here may take to hear of a death. The goal is 100 ms; a loaded machine gets more.
-const BOUND: Duration = Duration::from_secs(5);
+const BOUND: Duration = common::LIMIT;
 
 fn fill<P: Pipe>(writer: &mut P::W) {
     // 64 KiB in pages: not one byte more goes in.

@@ -15,7 +15,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Longer than this nothing here may take to hear of a death. The goal is 100 ms; a loaded machine gets more.
-const BOUND: Duration = Duration::from_secs(5);
+const BOUND: Duration = common::LIMIT;
+/// So long after the post a permit is its sleeper's, at least: 40 ms, less a tick of the kernel's coarse clock.
+const LAPSE: Duration = Duration::from_millis(30);
 
 /// A kind of semaphore, in memory that forked children share.
 trait Sem: Send + Sync + 'static {
@@ -84,7 +86,8 @@ fn a_waiter_sleeps_until_a_permit_is_posted() {
     sleeps::<Semaphore>();
 }
 
-fn order<S: Sem>() {
+/// Whether it can be said: a permit that a sleeper does not come for in 40 ms, as without a core, is anybody's.
+fn order<S: Sem>() -> bool {
     let sem = Arc::new(S::make(0));
     let (tell, told) = std::sync::mpsc::channel();
     let threads: Vec<_> = (0..5)
@@ -98,18 +101,23 @@ fn order<S: Sem>() {
         .collect();
     // Longer than a slice: whose sleep is one must not lose its place.
     std::thread::sleep(Duration::from_millis(150));
+    let mut in_time = true;
     for number in 0..5 {
+        let posted = Instant::now();
         sem.post().unwrap();
-        assert_eq!(told.recv_timeout(common::LIMIT), Ok(number), "{}", S::WHOSE);
+        let woken = told.recv_timeout(common::LIMIT).unwrap();
+        in_time &= posted.elapsed() < LAPSE;
+        assert!(woken == number || !in_time, "{}: {woken} in place of {number}", S::WHOSE);
     }
     threads.into_iter().for_each(|thread| thread.join().unwrap());
+    in_time
 }
 
 #[test]
 fn who_sleeps_longest_is_woken_first() {
     let _alone = alone();
-    order::<kernel::Semaphore>();
-    order::<Semaphore>();
+    until("all come in time", order::<kernel::Semaphore>);
+    until("all come in time", order::<Semaphore>);
 }
 
 /// Whether it could be tried.
@@ -140,7 +148,8 @@ fn ranks<S: Sem>() -> bool {
 #[test]
 fn a_higher_scheduling_priority_is_woken_first() {
     let _alone = alone();
-    if ranks::<kernel::Semaphore>() {
+    let may = std::thread::spawn(common::go_first).join().unwrap();
+    if may && ranks::<kernel::Semaphore>() {
         assert!(ranks::<Semaphore>());
     } else {
         println!("not tried: real-time priorities need CAP_SYS_NICE or RLIMIT_RTPRIO");
@@ -152,19 +161,19 @@ fn a_higher_scheduling_priority_is_woken_first() {
 fn nobody_takes_a_permit_that_was_handed_to_a_sleeper() {
     let _alone = alone();
     let sem = Semaphore::anonymous(0).unwrap();
-    let mut stolen = 0;
     for _ in 0..200 {
         let waiter = sem.clone();
         let thread = asleep(move || waiter.wait());
+        let posted = Instant::now();
         sem.post().unwrap();
-        // The claim lapses 40 ms after the post; on a loaded machine the sleeper may be later than that.
-        stolen += u32::from(sem.try_wait().is_ok());
-        if stolen > 0 {
+        let stolen = sem.try_wait().is_ok();
+        // On a loaded machine both this thread and the sleeper may be later than that.
+        assert!(!stolen || posted.elapsed() >= LAPSE);
+        if stolen {
             sem.post().unwrap();
         }
         thread.join().unwrap().unwrap();
     }
-    assert_eq!(stolen, 0);
 }
 
 #[test]
@@ -509,12 +518,14 @@ fn kills_at_random_moments_lose_no_permit_and_hang_nobody() {
         most_lost += 1;
         // A semaphore has no owner: what a killed process had taken is gone. This is how a program gives it back.
         if sem.value() == 0 {
-            let before: u64 = (0..6).map(|who| rounds.get(who)).sum();
-            let end = Instant::now() + Duration::from_millis(200);
-            while (0..6).map(|who| rounds.get(who)).sum::<u64>() == before && Instant::now() < end {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            if (0..6).map(|who| rounds.get(who)).sum::<u64>() == before {
+            let so_far = || (0..6).map(|who| rounds.get(who)).sum::<u64>();
+            let (before, mut all_asleep) = (so_far(), 0);
+            // Who has a permit does not sleep. Who waits for one looks now and then.
+            until("they go on, or all of them sleep", || {
+                all_asleep += u32::from(children.iter().all(common::Child::sleeps));
+                so_far() != before || all_asleep == 100
+            });
+            if so_far() == before {
                 assert!(most_lost > 0, "nobody can go on, and nobody was killed");
                 most_lost -= 1;
                 sem.post().unwrap();

@@ -18,7 +18,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Longer than this nothing here may take to hear of a death. The goal is 100 ms; a loaded machine gets more.
-const BOUND: Duration = Duration::from_secs(5);
+const BOUND: Duration = common::LIMIT;
 /// A user that is not this one.
 const NOBODY: u32 = 65_534;
 
@@ -590,7 +590,7 @@ fn a_hostile_peer_harms_its_own_connection_alone() {
         two.set_write_timeout(Some(time)).unwrap();
         let start = Instant::now();
         let (mut calls, mut longest) = (0_u64, Duration::ZERO);
-        while start.elapsed() < Duration::from_millis(100) {
+        while calls == 0 || start.elapsed() < Duration::from_millis(100) {
             let call = Instant::now();
             let mut to = [0; 5000];
             for result in [one.write(&to), one.read(&mut to), two.send(&[0; 300]), two.recv(&mut to)] {

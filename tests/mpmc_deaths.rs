@@ -137,13 +137,14 @@ fn stopped_with_a_grant_and_with_a_frame_others_go_on_and_nothing_is_lost() {
     let name = unique();
     let ring = Ring::create(&name.0, &Options::mpmc(8, LONGEST)).unwrap();
     let (mut tx, mut rx) = (ring.sender().unwrap(), ring.receiver().unwrap());
+    let go = Board::new(1);
     let mut writer = fork(|link| {
         let mut tx = Ring::open(&name.0).unwrap().into_sender().unwrap();
         let mut grant = tx.try_reserve(LONGEST).unwrap();
         grant.copy_from_slice(&[7; LONGEST]);
         link.say(1);
-        // Time to be stopped before the commit, which then comes after everything.
-        std::thread::sleep(Duration::from_millis(200));
+        // The commit comes after everything.
+        until("the parent says go", || go.get(0) == 1);
         grant.commit_all().unwrap();
         link.say(2);
         sleep_for_ever();
@@ -155,7 +156,7 @@ fn stopped_with_a_grant_and_with_a_frame_others_go_on_and_nothing_is_lost() {
         let mut rx = Ring::open(&name.0).unwrap().into_receiver().unwrap();
         let frame = rx.frame().unwrap();
         link.say(1);
-        std::thread::sleep(Duration::from_millis(200));
+        until("the parent says go", || go.get(0) == 1);
         assert_eq!(&*frame, b"for the reader");
         drop(frame);
         link.say(2);
@@ -170,6 +171,7 @@ fn stopped_with_a_grant_and_with_a_frame_others_go_on_and_nothing_is_lost() {
     let participants = ring.info().participants;
     let attached = participants.iter().filter(|p| matches!(p.party.peer, Peer::Attached { .. }));
     assert_eq!(attached.count(), 4, "nobody is taken for dead");
+    go.set(0, 1);
     writer.resume();
     reader.resume();
     assert_eq!((writer.hear(), reader.hear()), (2, 2));
@@ -196,7 +198,7 @@ fn a_waiting_receiver_learns_that_the_last_sender_died() {
     assert_eq!(&*rx.frame_timeout(LIMIT).unwrap(), b"last");
     assert_eq!(rx.recv_timeout(&mut [], LIMIT), Err(RecvError::PeerDied { pid }));
     println!("known after {:?}", start.elapsed());
-    assert!(start.elapsed() < Duration::from_secs(2));
+    assert!(start.elapsed() < LIMIT);
     let mut successor = ring.sender().unwrap();
     successor.try_send(b"next").unwrap();
     assert_eq!(recv(&mut rx).unwrap(), b"next");
@@ -217,7 +219,7 @@ fn a_waiting_sender_learns_that_the_last_receiver_died() {
     child.shoot();
     let start = Instant::now();
     assert_eq!(tx.send_timeout(b"3", LIMIT), Err(SendError::PeerDied { pid }));
-    assert!(start.elapsed() < Duration::from_secs(2));
+    assert!(start.elapsed() < LIMIT);
 }
 
 #[test]
@@ -227,7 +229,8 @@ fn a_stopped_sweeper_keeps_neither_the_news_of_the_death_nor_a_slot() {
     let options = Options::mpmc(1 << 18, LONGEST).participants(3);
     let mut dice = Dice::new(7);
     let mut struck = 0;
-    for _ in 0..100 {
+    // How long a sweep takes against these times differs from machine to machine.
+    for _ in 0..1000 {
         let name = unique();
         let ring = Ring::create(&name.0, &options).unwrap();
         let mut dead = fork(|link| {
@@ -253,7 +256,7 @@ fn a_stopped_sweeper_keeps_neither_the_news_of_the_death_nor_a_slot() {
         let in_the_sweep = ring.sender().is_err();
         if in_the_sweep {
             struck += 1;
-            assert_eq!(rx.recv_timeout(&mut [], Duration::from_secs(2)), Err(RecvError::PeerDied { pid }));
+            assert_eq!(rx.recv_timeout(&mut [], LIMIT), Err(RecvError::PeerDied { pid }));
             let held = || match ring.inspect().contents {
                 slipring::inspect::Contents::Slots(slots) => slots.held,
                 _ => unreachable!("it is an MPMC ring"),

@@ -22,6 +22,9 @@ const LINE: usize = 8;
 const READINGS: usize = 1;
 const LOG_RECORDS: usize = 1 << 14;
 /// As a storm's driver between two looks at the logs.
+/// Each reader has read the clock so often, unless it has no core for so long.
+const LEAST: u64 = 1000;
+const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_micros(200);
 
 /// What came of it.
@@ -87,7 +90,6 @@ pub fn measure(readers: usize, pinned: bool, length: Duration) -> Result<Hiccups
     let logs = Log::several(readers, LOG_RECORDS);
     let words = Arc::new(Words::new(readers * LINE));
     let before = stolen()?;
-    let begin = Instant::now();
     let children: Vec<Child> = (0..readers)
         .map(|reader| {
             let (core, log, words) = (cores[reader % cores.len()], logs[reader].clone(), words.clone());
@@ -119,7 +121,11 @@ pub fn measure(readers: usize, pinned: bool, length: Duration) -> Result<Hiccups
             });
         }
     };
-    while begin.elapsed() < length {
+    let (begin, patience) = (Instant::now(), length + PATIENCE);
+    let readings = |reader: usize| words[reader * LINE + READINGS].load(Relaxed);
+    // Who had no core in all that time is waited for.
+    let begun = || (0..readers).all(|reader| readings(reader) >= LEAST);
+    while begin.elapsed() < length || !begun() && begin.elapsed() < patience {
         read();
         std::thread::sleep(PAUSE);
     }
@@ -131,7 +137,7 @@ pub fn measure(readers: usize, pinned: bool, length: Duration) -> Result<Hiccups
         return Err(format!("a reader of the clock failed: {how:?}"));
     }
     // Those that were not slow took less than that.
-    let readings: u64 = (0..readers).map(|reader| words[reader * LINE + READINGS].load(Relaxed)).sum();
+    let readings: u64 = (0..readers).map(readings).sum();
     let quick = readings.saturating_sub(between.summary().count);
     between.add_short(SLOW, quick);
     net.add_short(SLOW, quick);

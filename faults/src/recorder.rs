@@ -63,7 +63,7 @@ const LONG: usize = 200;
 const MOST: usize = 256;
 const PLACES: usize = 4;
 const AREA: usize = 8 + MOST * 4;
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// No number of nanoseconds that anybody is given to live.
 const NEVER: u64 = u64::MAX;

@@ -196,6 +196,7 @@ mod tests {
             let (log, words) = (Log::new(64), Arc::new(Words::new(1)));
             let mut gauge = Gauge::new(log.clone(), (words.clone(), 0));
             gauge.answered();
+            slow(&log);
             words[0].store(u64::from(stopped), SeqCst);
             std::thread::sleep(pause);
             words[0].store(2 * u64::from(stopped), SeqCst);
@@ -215,13 +216,15 @@ mod tests {
         let (mut begin, mut gross) = (Instant::now(), Duration::ZERO);
         for (ms, is_verb) in [(2, true), (8, true), (3, true), (60_u64, false)] {
             std::thread::sleep(Duration::from_millis(ms));
+            // The next lap begins within the call.
+            let next = Instant::now();
             if is_verb {
                 longest.answered();
                 gross = gross.max(begin.elapsed());
             } else {
                 longest.restart();
             }
-            begin = Instant::now();
+            begin = next;
         }
         longest.answered();
         let all = gross.max(begin.elapsed());
@@ -251,7 +254,8 @@ mod tests {
     /// Of two that want the same core for as long, one waits while the other has it, and the accounts say so.
     #[test]
     fn the_time_without_a_core_is_counted() {
-        let core = (0..64).find(|core| own_cores().is_set(*core).unwrap()).expect("it runs on one");
+        let core =
+            (0..CpuSet::count()).find(|core| own_cores().is_set(*core).unwrap()).expect("it runs on one");
         let begin = Arc::new(std::sync::Barrier::new(2));
         let spin = move |begin: Arc<std::sync::Barrier>| {
             let mut only = CpuSet::new();

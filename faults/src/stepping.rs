@@ -90,7 +90,7 @@ pub fn step_through(verb: Verb, fault: Fault, density: impl Fn(usize) -> Density
     let mut step = 0;
     loop {
         // Each step has bounds of its own, all together well below this.
-        match hears.recv_timeout(HANG * 12) {
+        match hears.recv_timeout(HANG * 5) {
             Ok(News::Recorded { instructions, density }) => {
                 (report.instructions, report.density) = (instructions, density);
             }

@@ -23,7 +23,7 @@ fn storm(plan: Plan) {
 fn plan(kind: Kind, put: Put, take: Take, kills: u64) -> Plan {
     let every = Duration::from_micros(300);
     // A busy machine is given time.
-    let at_most = Duration::from_secs(150);
+    let at_most = Duration::from_secs(1200);
     Plan { put, take, kills, stops: kills / 5, every, at_most, ..Plan::short(kind, 7) }
 }
 

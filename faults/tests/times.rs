@@ -58,7 +58,7 @@ fn who_only_reads_the_clock_is_held_up_by_the_machine_alone() {
         println!("{found}{}", found.row());
         assert_eq!(found.readers, 2);
         assert!(found.took >= Duration::from_millis(300));
-        assert!(found.between.count > 10_000 && found.between.count == found.net.count, "{found}");
+        assert!(found.between.count >= 2000 && found.between.count == found.net.count, "{found}");
         assert!(found.net.max <= found.between.max, "{found}");
         assert!(found.net_over_5_ms <= found.net.count, "{found}");
     }

@@ -401,7 +401,9 @@ pub fn go_first() -> bool {
 /// This thread is nicer than others from now on (setpriority(2)).
 pub fn be_nice() {
     // SAFETY: takes numbers.
-    assert_eq!(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 10) }, 0);
+    let now = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
+    // SAFETY: as above.
+    assert_eq!(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, now + 5) }, 0);
 }
 
 /// A processor that this thread may run on.

@@ -534,7 +534,7 @@ impl<'a> Storm<'a> {
             !known
         });
         let since = self.last_delivery.max(self.able_since);
-        let silent = now().saturating_sub(since);
+        let silent = begin.saturating_sub(since);
         if self.silence.as_ref().is_some_and(|silence| self.able_since == 0 || silence.since != since) {
             self.end_of_silence();
         }

@@ -88,7 +88,7 @@ impl Floor {
     /// The kernel frees the lease of one that was killed before its end is reported, so a place is there at once; the
     /// patience is for what others are just doing with the table.
     fn attach<T>(&self, seat: usize, attach: impl Fn(&Ring) -> slipring::Result<T>) -> T {
-        let patience = Instant::now() + Duration::from_secs(5);
+        let patience = Instant::now() + Duration::from_secs(60);
         loop {
             let end = Ring::open(&self.name).and_then(|ring| attach(&ring));
             match end {
