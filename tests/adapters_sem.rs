@@ -520,8 +520,10 @@ fn kills_at_random_moments_lose_no_permit_and_hang_nobody() {
         if sem.value() == 0 {
             let so_far = || (0..6).map(|who| rounds.get(who)).sum::<u64>();
             let (before, mut all_asleep) = (so_far(), 0);
-            // Who has a permit does not sleep. Who waits for one looks now and then.
+            // Who has a permit does not sleep. Who waits for one looks now and then, and takes what was a dead one's for 40 ms;
+            // all looks together take several times as long.
             until("they go on, or all of them sleep", || {
+                std::thread::sleep(Duration::from_millis(2));
                 all_asleep += u32::from(children.iter().all(common::Child::sleeps));
                 so_far() != before || all_asleep == 100
             });
