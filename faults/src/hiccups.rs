@@ -21,10 +21,10 @@ use std::time::{Duration, Instant};
 const LINE: usize = 8;
 const READINGS: usize = 1;
 const LOG_RECORDS: usize = 1 << 14;
-/// As a storm's driver between two looks at the logs.
 /// Each reader has read the clock so often, unless it has no core for so long.
 const LEAST: u64 = 1000;
 const PATIENCE: Duration = Duration::from_secs(60);
+/// As a storm's driver between two looks at the logs.
 const PAUSE: Duration = Duration::from_micros(200);
 
 /// What came of it.

@@ -67,7 +67,7 @@ pub struct Plan {
     pub stops: u64,
     /// ... and so many messages ...
     pub messages: u64,
-    /// ... or after this time, if that is sooner, and a message and a fault of each kind were seen.
+    /// ... or after this time, if that is sooner. A first message, and a first fault of each kind, are given two minutes more.
     pub at_most: Duration,
     /// The mean time between two faults, at least: they are also spread over the messages asked for.
     pub every: Duration,
@@ -337,7 +337,8 @@ impl<'a> Storm<'a> {
         (0..self.seats.len()).try_for_each(|seat| self.spawn(seat))?;
         let end = self.begin + self.plan.at_most.as_nanos() as u64;
         let (mut next_fault, mut next_word) = (self.begin, self.begin);
-        while !self.is_enough() && (now() < end || !self.has_shown_something()) {
+        let patience = end + NOTHING_MOVES.as_nanos() as u64;
+        while !self.is_enough() && (now() < end || !self.has_shown_something() && now() < patience) {
             let heard = self.listen()?;
             let at = now();
             if at >= next_fault && self.is_due() {
