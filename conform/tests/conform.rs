@@ -3,6 +3,8 @@
 
 use slipring_conform::{Report, pipe, posix_mq, sem, semset, socket, sysv_mq};
 use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 fn number(variable: &str) -> Option<u64> {
@@ -72,4 +74,26 @@ fn sequenced_records_are_the_kernels() {
 #[test]
 fn datagrams_are_the_kernels() {
     same(|seed, sequences| socket::compare(socket::Kind::Datagram, seed, sequences));
+}
+
+/// Root may do anything, so what is asked for in which order does not show.
+#[test]
+fn all_are_the_kernels_for_who_is_not_root_too() {
+    const NOBODY: u32 = 65534;
+    if !nix::unistd::geteuid().is_root() {
+        println!("the other tests show it");
+        return;
+    }
+    let mut rest = Command::new(std::env::current_exe().unwrap());
+    rest.args(["--skip", "not_root"]).current_dir("/").uid(NOBODY).gid(NOBODY);
+    match rest.output() {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            println!("skipped: other users cannot get to this program: {error}");
+        }
+        done => {
+            let done = done.unwrap();
+            let said = String::from_utf8_lossy(&done.stdout);
+            assert!(done.status.success() && said.contains("test result: ok. 9 passed"), "{said}");
+        }
+    }
 }

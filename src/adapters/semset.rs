@@ -385,7 +385,13 @@ impl Set {
         if !(0..=VALUE_MAX).contains(&value) {
             return Err(Errno::ERANGE.into());
         }
-        self.call(2, |set, caller| set.set_value(number, value, caller))
+        let opened = self.opened()?;
+        // In this order (semctl_setval in Linux's ipc/sem.c), as with no other verb.
+        if number >= opened.view.semaphores {
+            return Err(Errno::EINVAL.into());
+        }
+        opened.permitted(2)?;
+        opened.call(|set, caller| set.set_value(number, value, caller))
     }
 
     /// Sets the values of all; nothing is undone any more (SETALL).
