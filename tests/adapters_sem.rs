@@ -397,7 +397,7 @@ fn handed_and_killed(sem: &Semaphore, between: impl Fn() + Sync) {
 #[test]
 fn a_permit_that_a_killed_waiter_was_handed_is_not_lost() {
     let _alone = alone();
-    let (mut longest, mut handed) = (Duration::ZERO, 0);
+    let (mut times, mut handed) = (Vec::new(), 0);
     for _ in 0..50 {
         let sem = Semaphore::anonymous(0).unwrap();
         let board = Board::new(2);
@@ -405,13 +405,18 @@ fn a_permit_that_a_killed_waiter_was_handed_is_not_lost() {
         let second = std::cell::Cell::new(None);
         handed_and_killed_before(&sem, &board, |thread| second.set(Some(thread)));
         second.take().unwrap().join().unwrap();
-        longest = longest.max(start.elapsed());
+        times.push(start.elapsed());
         handed += board.get(0);
         assert_eq!(sem.value(), 0);
     }
-    println!("{handed} of 50 were killed with a permit; the next had it after {longest:.1?} at most");
+    times.sort_unstable();
+    println!(
+        "{handed} of 50 were killed with a permit; the next had it after {:.1?} to {:.1?}",
+        times[0], times[49]
+    );
     assert!(handed > 0, "or nothing was shown");
-    assert!(longest < BOUND);
+    // Its sleeper's start and end included.
+    assert!(times[25] < Duration::from_secs(5) && times[49] < BOUND);
 }
 
 /// The same with a second one asleep behind it. Counts in `board` how often the first had been woken.

@@ -1,5 +1,6 @@
 //! How much a verb of an MPMC ring does at most, however large the ring is, whoever takes part, and whatever is said of
-//! those who do. Processor times are compared with those of the same run: who has the core meanwhile is no matter.
+//! those who do. Times are compared with times of the same run, mostly of the processor: who has the core meanwhile is no
+//! matter. Else the shortest of some tries counts.
 
 mod common;
 
@@ -45,7 +46,10 @@ fn a_wait_past_very_many_held_slots_keeps_its_deadline() {
         assert_eq!(sent, Err(SendError::TimedOut));
         println!("{strategy:?}: {took:?} of a core for {timeout:?}, one look takes {whole:?}");
         // A thousand probes lie between two looks at the clock.
-        assert!(took < 10 * timeout + 64 * whole, "{took:?}, one look takes {whole:?}");
+        let most = 10 * timeout + 64 * whole;
+        assert!(took < most, "{took:?}, one look takes {whole:?}");
+        let mut tries = (0..5).map(|_| timed(|| tx.send_timeout(b"more", timeout)).1);
+        assert!(tries.any(|took| took < most), "asleep for longer, five times");
     }
 }
 

@@ -403,6 +403,7 @@ pub fn measure(kind: Kind, peers: Peers, samples: u64, seed: u64) -> Result<Reco
     let mut dice = mix(seed);
     for n in 0..samples {
         dice = mix(dice);
+        let began = now();
         let one = match peers {
             Peers::Active => {
                 let hands = [Hands::Grant, Hands::Frame, Hands::Sending, Hands::Receiving][n as usize % 4];
@@ -421,7 +422,8 @@ pub fn measure(kind: Kind, peers: Peers, samples: u64, seed: u64) -> Result<Reco
             }
             Err(what) => failures.push(format!("sample {n}: {what}")),
         }
-        if failures.len() == 5 {
+        let hung = !failures.is_empty() && now() - began > PATIENCE;
+        if failures.len() == 5 || hung {
             break;
         }
     }

@@ -61,7 +61,7 @@ pub struct Report {
 
 /// A verb has at most so many instructions here.
 const MOST_INSTRUCTIONS: usize = 2_000_000;
-/// After so many violations the verb is given up.
+/// After so many violations the verb is given up, and after a hang.
 const MOST_VIOLATIONS: usize = 5;
 
 /// Tries one verb. Whatever hangs is reported as a violation after a while, not waited for.
@@ -89,7 +89,7 @@ pub fn step_through(verb: Verb, fault: Fault, density: impl Fn(usize) -> Density
     };
     let mut step = 0;
     loop {
-        // Each step has bounds of its own, all together well below this.
+        // Each wait in a step has a bound of its own, of which one that is reached ends the step.
         match hears.recv_timeout(HANG * 5) {
             Ok(News::Recorded { instructions, density }) => {
                 (report.instructions, report.density) = (instructions, density);
@@ -147,12 +147,13 @@ fn try_all(verb: Verb, fault: Fault, density: impl Fn(usize) -> Density, say: &i
     // The last step is the second mark: the verb is done, and nothing behind it.
     for k in record.steps(density.stride, density.repeats).into_iter().chain([record.len()]) {
         say(News::At(k));
+        let began = Instant::now();
         match try_one(verb, fault, &logs, &record, k) {
             Ok((arrived, outcome, beside)) => say(News::Tried { arrived, outcome, beside }),
             Err(what) => {
                 say(News::Violated(what));
                 violations += 1;
-                if violations == MOST_VIOLATIONS {
+                if violations == MOST_VIOLATIONS || began.elapsed() > HANG {
                     return;
                 }
             }

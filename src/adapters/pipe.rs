@@ -222,7 +222,7 @@ impl Drop for Opened {
 
 /// An end, or both, open in this process.
 pub(super) struct Handle {
-    /// Dropped before the end is closed: when others see that it is, nothing of this handle is left.
+    /// Dropped before the end is closed: whoever sees it closed finds nothing of this handle left.
     seat: Option<Seat>,
     opened: Arc<Opened>,
     stream: Stream,

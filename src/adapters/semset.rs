@@ -382,11 +382,15 @@ impl Set {
     /// # Errors
     /// EINVAL if there is no such set or semaphore, ERANGE, EACCES.
     pub fn set_value(self, number: usize, value: i32) -> io::Result<()> {
+        if self.id < 0 {
+            return Err(Errno::EINVAL.into());
+        }
         if !(0..=VALUE_MAX).contains(&value) {
             return Err(Errno::ERANGE.into());
         }
         let opened = self.opened()?;
-        // In this order (semctl_setval in Linux's ipc/sem.c), as with no other verb.
+        // The number before the permission (semctl_setval in Linux's ipc/sem.c); those who ask for a value find it the other
+        // way round.
         if number >= opened.view.semaphores {
             return Err(Errno::EINVAL.into());
         }

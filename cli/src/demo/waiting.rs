@@ -38,26 +38,20 @@ fn watch(
 ) -> io::Result<()> {
     let mut receiver = Child::doing(receive)?;
     let waits = receiver.waits()?;
-    let proc = |file: &str| std::fs::read_to_string(format!("/proc/{}/{file}", receiver.id()));
-    let before = run_time(&proc("schedstat")?);
+    let before = receiver.run_time();
     std::thread::sleep(WHILE);
-    let used = run_time(&proc("schedstat")?) - before;
+    let used = receiver.run_time() - before;
     // Between two looks of its own it sleeps; it may be in one, and wait for a core.
     let state = until(|| {
-        let status = proc("status")?;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", receiver.id()))?;
         let state = status.lines().find_map(|line| line.strip_prefix("State:")).unwrap_or("?").trim();
         Ok(state.starts_with('S').then(|| state.to_owned()))
     })?;
-    let share = used as f64 / WHILE.as_nanos() as f64 * 100.0;
+    let share = used.as_secs_f64() / WHILE.as_secs_f64() * 100.0;
     let waits = if waits { "waits" } else { "does not wait" };
     send()?;
     receiver.done()?;
     writeln!(out, "{what} {waits}, state {state}, {share:.2} % of a core; a message was sent, and it came")
-}
-
-/// Nanoseconds on a core, of /proc/PID/schedstat.
-fn run_time(schedstat: &str) -> u64 {
-    schedstat.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or_default()
 }
 
 /// A callback of slipring's queue.

@@ -341,7 +341,8 @@ impl<'a> Storm<'a> {
         while !self.is_enough() && (now() < end || !self.has_shown_something() && now() < patience) {
             let heard = self.listen()?;
             let at = now();
-            if at >= next_fault && self.is_due() {
+            // What is wanted after the end is wanted at once.
+            if (at >= next_fault || at >= end) && self.is_due() {
                 self.fault()?;
                 let mean = self.plan.every.as_nanos() as u64;
                 next_fault = now() + self.roll(2 * mean);
