@@ -100,6 +100,7 @@ mod tests {
                     "slipring-loom" => root().join("loom-tests/tests"),
                     "slipring-verify" => root().join("verify/tests"),
                     "slipring-faults" => root().join("faults/tests"),
+                    "slipring-conform" => root().join("conform/tests"),
                     other => panic!("{}: where are the tests of {other}?", bug.name),
                 };
                 let text = std::fs::read_to_string(dir.join(file).with_extension("rs")).unwrap();
