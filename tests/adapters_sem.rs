@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Longer than this nothing here may take to hear of a death. The goal is 100 ms; a loaded machine gets more.
-const BOUND: Duration = common::LIMIT;
+const BOUND: Duration = Duration::from_secs(5);
 /// So long after the post a permit is its sleeper's, at least: 40 ms, less a tick of the kernel's coarse clock.
 const LAPSE: Duration = Duration::from_millis(30);
 
@@ -424,22 +424,20 @@ fn a_permit_that_a_killed_waiter_was_handed_is_not_lost() {
 fn handed_and_killed_before(sem: &Semaphore) -> Option<Duration> {
     let processor = common::some_processor();
     let board = Board::new(1);
-    let mut first = fork(|link| {
-        common::share_processor(processor, true);
-        link.say(1);
+    let first = fork(|_| {
         sem.wait().unwrap();
         board.set(0, 1);
         std::thread::sleep(common::LIMIT);
     });
-    first.hear();
-    until("the first sleeps", || first.sleeps());
-    std::thread::sleep(Duration::from_millis(5));
-    until("the first sleeps", || first.sleeps());
+    common::nap(&first);
     let waiter = sem.clone();
     let second = asleep(move || {
         waiter.wait().unwrap();
         Instant::now()
     });
+    // Only now: it has to wake once more for the second, to stay before it.
+    common::nap(&first);
+    common::keep_on_processor(nix::unistd::Pid::from_raw(first.pid() as i32), processor, true);
     let posted = std::thread::scope(|scope| {
         let poster = scope.spawn(|| {
             common::share_processor(processor, false);

@@ -675,7 +675,7 @@ fn a_sender_whose_claims_are_all_voided_keeps_its_deadline() {
     common::until("a send is given up at its deadline", || {
         let start = std::time::Instant::now();
         let sent = tx.send_timeout(&message, Duration::from_millis(2));
-        assert!(start.elapsed() < common::LIMIT, "{sent:?} after {:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(5), "{sent:?} after {:?}", start.elapsed());
         let full = ring.inspect().contents;
         while rx.try_recv(&mut buffer).is_ok() {}
         let slipring::inspect::Contents::Slots(slots) = full else { unreachable!("it is an MPMC ring") };

@@ -570,7 +570,7 @@ fn whatever_is_planted_in_a_rings_place_is_named_and_hangs_nobody() {
             let skipped = what.ends_with("device") && path.is_symlink();
             assert!(skipped || is_named(&error), "{verb} of a {what}: {error:?}");
             // The goal is 100 ms; a loaded machine gets more.
-            assert!(took < LIMIT, "{verb} of a {what}: {took:?}");
+            assert!(took < Duration::from_secs(5), "{verb} of a {what}: {took:?}");
             assert!(path.symlink_metadata().is_ok(), "{verb} removed a {what}");
         }
     }

@@ -393,14 +393,19 @@ pub fn restartable() {
 /// This thread runs on this processor alone from now on; `humble`: and only while nobody else wants it (SCHED_IDLE), so
 /// that one who wakes it there goes on first.
 pub fn share_processor(number: usize, humble: bool) {
+    keep_on_processor(Pid::from_raw(0), number, humble);
+}
+
+/// The same of the process with this id; 0: of this thread.
+pub fn keep_on_processor(pid: Pid, number: usize, humble: bool) {
     let mut set = nix::sched::CpuSet::new();
     set.set(number).unwrap();
-    nix::sched::sched_setaffinity(Pid::from_raw(0), &set).unwrap();
+    nix::sched::sched_setaffinity(pid, &set).unwrap();
     if humble {
         // SAFETY: numbers, of which zeroes are some.
         let how: libc::sched_param = unsafe { std::mem::zeroed() };
         // SAFETY: a scheduling parameter.
-        assert_eq!(unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const how) }, 0);
+        assert_eq!(unsafe { libc::sched_setscheduler(pid.as_raw(), libc::SCHED_IDLE, &raw const how) }, 0);
     }
 }
 
